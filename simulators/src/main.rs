@@ -1,0 +1,2 @@
+//! townsim
+fn main() {}

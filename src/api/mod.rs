@@ -1,0 +1,1 @@
+//! Faces: axum, `/api/v1`, the console's files, health and metrics.

@@ -1,0 +1,2 @@
+//! townhub
+fn main() {}

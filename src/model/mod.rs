@@ -1,0 +1,25 @@
+//! The words that every room shares: who reported, what, when, how good, where.
+//!
+//! Takes nothing, hands on types only. No room's behaviour lives here, and nothing here reads the time,
+//! a file or a socket. One type per step of the data's way: [`Uplink`] (bytes from somebody we know) →
+//! [`Reading`] (a point of a profile with its raw value) → [`Measurement`] (a series, a unit, a quality).
+
+mod id;
+mod kind;
+mod label;
+mod measurement;
+mod position;
+mod quality;
+mod severity;
+mod time;
+mod uplink;
+
+pub use id::{AssetId, AssetNumber, DeviceId, IdError, MetricName, ProfileId, SeriesId, ZoneId};
+pub use kind::{AssetKind, Family, UnknownKind};
+pub use label::Label;
+pub use measurement::{Measurement, Sample};
+pub use position::{Bbox, Position, PositionError};
+pub use quality::{Grade, Quality, Reason};
+pub use severity::{Severity, UnknownSeverity};
+pub use time::{TimeError, Timestamp};
+pub use uplink::{PointIndex, Reading, Uplink, UplinkBody};

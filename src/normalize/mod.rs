@@ -1,0 +1,1 @@
+//! One shape: unit, time, range, quality, duplicates.

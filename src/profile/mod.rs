@@ -1,0 +1,351 @@
+//! Meaning: device profiles, one TOML file per device model, and the decoders compiled from them.
+//!
+//! Takes the profile folder and raw payloads; hands on [`Reading`]s with raw values. Never scales a value,
+//! judges a range or reads the time: that is the normalizer's.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{
+    AssetKind, DeviceId, Label, MetricName, PointIndex, ProfileId, Reading, Severity, Timestamp,
+};
+
+/// A device model: how it speaks and what its points mean. Checked and compiled; immutable.
+#[derive(Debug)]
+pub struct Profile {
+    /// Its id, which devices name.
+    pub id: ProfileId,
+    /// What it is called.
+    pub name: Label,
+    /// Who makes the device.
+    pub manufacturer: String,
+    /// The maker's model name.
+    pub model: String,
+    /// What it is made for.
+    pub kind: AssetKind,
+    /// How it speaks.
+    pub source: Source,
+    /// When its silence means something.
+    pub staleness: Staleness,
+    /// Its points, in the order of the file: a [`PointIndex`] counts here.
+    pub points: Vec<Point>,
+    /// The point that stands for the whole device on the map (`headline = "..."`, else the first).
+    pub headline: PointIndex,
+}
+
+/// How a device speaks.
+#[derive(Debug)]
+pub enum Source {
+    /// It publishes.
+    Mqtt(MqttSource),
+    /// It is polled.
+    Modbus(ModbusSource),
+}
+
+/// A publishing device's topic and payload.
+#[derive(Debug)]
+pub struct MqttSource {
+    /// Where it publishes telemetry besides `devices/{device}/telemetry`.
+    pub topic: Option<TopicTemplate>,
+    // decoder: compiled JSON pointers; private
+}
+
+/// A topic with `{device}` and free levels such as `{site}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicTemplate {}
+
+impl TopicTemplate {
+    /// Whether `topic` is this template filled in for `device`.
+    pub fn matches(&self, _topic: &str, _device: &DeviceId) -> bool {
+        todo!()
+    }
+}
+
+/// A polled device's bus settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModbusSource {
+    /// Longest read in registers.
+    pub max_registers: u16,
+    /// Widest hole that a merged read may span.
+    pub max_gap: u16,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Quiet time between two requests.
+    pub min_request_gap: Duration,
+    /// Named poll rates.
+    pub poll: BTreeMap<String, Duration>,
+}
+
+/// When a device's silence means something.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Staleness {
+    /// How often it reports.
+    pub expect_every: Option<Duration>,
+    /// Older values are shown as stale, and a reading that arrives later than this after it was observed is late.
+    pub stale_after: Duration,
+    /// Silence of this length raises the device's no-data alert.
+    pub dead_after: Duration,
+    /// The no-data alert's severity.
+    pub severity: Severity,
+}
+
+/// One value that the device reports.
+#[derive(Debug, Clone)]
+pub struct Point {
+    /// Its metric name.
+    pub name: MetricName,
+    /// What it is called.
+    pub label: Label,
+    /// UCUM unit; `1` for states and counts.
+    pub unit: String,
+    /// Where it stands in a payload or a register map.
+    pub read: Read,
+    /// Value = raw * scale + offset.
+    pub scale: f64,
+    /// See `scale`.
+    pub offset: f64,
+    /// Plausible values; outside is Bad(range).
+    pub range: Option<(f64, f64)>,
+    /// Smallest change that matters for showing.
+    pub deadband: Option<f64>,
+    /// Fastest plausible change in units per second.
+    pub max_rate: Option<f64>,
+    /// How long the exact same value is plausible.
+    pub flatline: Option<Duration>,
+    /// Raw values that mean "no value".
+    pub sentinels: Vec<f64>,
+    /// Codes and names, when the point is a state.
+    pub states: Option<Vec<State>>,
+    /// Limits.
+    pub alerts: Vec<AlertSpec>,
+}
+
+/// A state's code and name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// The number that the device sends and the store keeps.
+    pub code: f64,
+    /// The name used in profiles and rules.
+    pub name: String,
+    /// What people read.
+    pub label: Label,
+}
+
+/// Where a point's raw value stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Read {
+    /// A JSON pointer (RFC 6901).
+    Json(String),
+    /// A register.
+    Register(RegisterRead),
+}
+
+/// Where a point stands in a Modbus unit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RegisterRead {
+    /// Which table.
+    pub table: Table,
+    /// Zero-based address.
+    pub address: u16,
+    /// How the registers make a number, word order included.
+    pub kind: RegisterKind,
+    /// The name of a poll rate in [`ModbusSource::poll`].
+    pub poll: String,
+}
+
+/// Modbus data tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// Coils, function 1.
+    Coil,
+    /// Discrete inputs, function 2.
+    Discrete,
+    /// Holding registers, function 3.
+    Holding,
+    /// Input registers, function 4.
+    Input,
+}
+
+/// How registers make a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegisterKind {
+    /// The number's type.
+    pub number: NumberType,
+    /// The order of its words and bytes.
+    pub order: WordOrder,
+}
+
+/// Number types in registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum NumberType {
+    Bit,
+    U16,
+    I16,
+    U32,
+    I32,
+    F32,
+    U64,
+    I64,
+    F64,
+}
+
+/// Orders of the bytes A (most significant) to D in a 32-bit value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, clippy::upper_case_acronyms)]
+pub enum WordOrder {
+    ABCD,
+    CDAB,
+    BADC,
+    DCBA,
+}
+
+/// A limit of a point.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AlertSpec {
+    /// Its name within the point, for example `surcharge`.
+    pub name: String,
+    /// What is tested.
+    pub test: AlertTest,
+    /// How long it must be true (on-delay).
+    pub on_delay: Duration,
+    /// How long it must be over (off-delay).
+    pub off_delay: Duration,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What people read.
+    pub text: Label,
+}
+
+/// What a limit tests.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum AlertTest {
+    /// Raised above `limit`, cleared at or below `clear`.
+    Above {
+        /// Raises when the value is greater.
+        limit: f64,
+        /// Clears when the value is no greater.
+        clear: f64,
+    },
+    /// Raised below `limit`, cleared at or above `clear`.
+    Below {
+        /// Raises when the value is less.
+        limit: f64,
+        /// Clears when the value is no less.
+        clear: f64,
+    },
+    /// Raised while the state has this code.
+    Equals {
+        /// The state's code.
+        code: f64,
+    },
+}
+
+/// What a payload said. Reused between messages: [`Decoded::clear`] keeps the memory.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// The device's own time, if the profile names one and the payload had it.
+    pub time: Option<Timestamp>,
+    /// The points that the payload had.
+    pub readings: Vec<Reading>,
+}
+
+impl Decoded {
+    /// Forgets the last message.
+    pub fn clear(&mut self) {
+        self.time = None;
+        self.readings.clear();
+    }
+}
+
+/// Why a payload could not be decoded. An expected outcome: counted by [`DecodeError::reason`], kept for a look.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The payload is no JSON.
+    #[error("payload is not JSON: {0}")]
+    NotJson(String),
+    /// A point's place holds something that is no number, state or bool.
+    #[error("{path} is {found}; expected a number{}", .states.as_deref().map(|s| format!(" or one of {s}")).unwrap_or_default())]
+    WrongType {
+        /// The JSON pointer.
+        path: String,
+        /// What stands there.
+        found: String,
+        /// The state names that would do.
+        states: Option<String>,
+    },
+    /// The device's time is not in the profile's format.
+    #[error("time at {path} is {found}; expected {expected}")]
+    BadTime {
+        /// The JSON pointer.
+        path: String,
+        /// What stands there.
+        found: String,
+        /// The profile's format.
+        expected: &'static str,
+    },
+    /// None of the profile's points stands in the payload.
+    #[error("none of the profile's points is in the payload")]
+    NoPoint,
+}
+
+impl DecodeError {
+    /// The reason's spelling in counters and in the API.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            DecodeError::NotJson(_) => "not_json",
+            DecodeError::WrongType { .. } => "wrong_type",
+            DecodeError::BadTime { .. } => "bad_time",
+            DecodeError::NoPoint => "no_point",
+        }
+    }
+}
+
+impl Profile {
+    /// Decodes a payload into `out` (cleared first). All or nothing: on an error `out` holds no readings.
+    ///
+    /// # Errors
+    /// When the payload is not what the profile says; see [`DecodeError`].
+    pub fn decode(&self, _payload: &[u8], _out: &mut Decoded) -> Result<(), DecodeError> {
+        todo!()
+    }
+
+    /// The point of this name.
+    pub fn point(&self, name: &str) -> Option<(PointIndex, &Point)> {
+        self.points
+            .iter()
+            .enumerate()
+            .find(|(_, point)| point.name.as_str() == name)
+            .map(|(i, point)| (PointIndex(i as u16), point))
+    }
+}
+
+/// The profiles of a folder, each in force or refused with its reasons.
+#[derive(Debug)]
+pub struct ProfileSet {
+    /// The profiles in force.
+    pub profiles: BTreeMap<ProfileId, Arc<Profile>>,
+    /// Files that were refused, with every error in them.
+    pub refused: Vec<RefusedProfile>,
+}
+
+/// A file that is no profile.
+#[derive(Debug, Clone)]
+pub struct RefusedProfile {
+    /// The file, relative to the folder.
+    pub file: String,
+    /// All that is wrong with it, each with line, column and caret.
+    pub errors: Vec<String>,
+}
+
+impl ProfileSet {
+    /// Loads every `*.toml` below `folder`.
+    ///
+    /// # Errors
+    /// Only when the folder itself cannot be read; a broken file is in `refused`.
+    pub fn load(_folder: &Path) -> std::io::Result<Self> {
+        todo!()
+    }
+}

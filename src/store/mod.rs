@@ -1,0 +1,129 @@
+//! Memory: every measurement, durable, for years.
+//!
+//! Takes batches of [`Measurement`]s; hands back ranges, aggregates and the latest. Knows series by number and name only:
+//! no units, no profiles, no assets.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::model::{DeviceId, Measurement, MetricName, Sample, SeriesId, Timestamp};
+
+/// The number of a durable commit: grows by one with every [`Store::append`], across restarts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Default)]
+#[serde(transparent)]
+pub struct CommitSeq(pub u64);
+
+/// A series' name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct SeriesKey {
+    /// The device.
+    pub device: DeviceId,
+    /// Its metric.
+    pub metric: MetricName,
+}
+
+/// One step of an aggregate. Only Good and Uncertain values count; Bad ones lower `good_share`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Bucket {
+    /// The step's start.
+    pub start: Timestamp,
+    /// Values counted.
+    pub count: u64,
+    /// Their mean.
+    pub mean: f64,
+    /// The least.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
+    /// The last by time.
+    pub last: f64,
+    /// Share of Good readings among all that were stored in the step, 0..=1.
+    pub good_share: f64,
+}
+
+/// What the store holds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Default)]
+pub struct StoreStats {
+    /// Series.
+    pub series: u64,
+    /// Readings not yet sealed.
+    pub hot_readings: u64,
+    /// Readings in sealed chunks.
+    pub sealed_readings: u64,
+    /// Bytes of sealed chunks.
+    pub sealed_bytes: u64,
+    /// Bytes on disk, all files.
+    pub disk_bytes: u64,
+    /// Last commit.
+    pub last_commit: CommitSeq,
+}
+
+/// Why the store cannot do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite said no.
+    #[error("the reading database failed")]
+    Database(#[from] rusqlite::Error),
+    /// A stored block does not decode: the file is damaged.
+    #[error("stored block {what} is damaged: {why}")]
+    Damaged {
+        /// Which block.
+        what: String,
+        /// How.
+        why: String,
+    },
+    /// A query that cannot be answered as asked.
+    #[error("{0}")]
+    BadQuery(String),
+}
+
+/// Where measurements are kept. One thread appends; any thread queries.
+pub trait Store: Send + Sync + 'static {
+    /// The numbers of these series, made if new. Durable on return.
+    fn series(&self, keys: &[SeriesKey]) -> Result<Vec<SeriesId>, StoreError>;
+
+    /// Every series, by number.
+    fn all_series(&self) -> Vec<SeriesKey>;
+
+    /// Writes all batches in one commit and returns when they are on disk. Idempotent by (series, observed_at): of two
+    /// readings with the same series and time the first stays.
+    fn append(&self, batches: &[&[Measurement]]) -> Result<CommitSeq, StoreError>;
+
+    /// The samples with `from <= observed_at < to`, oldest first, at most `limit`.
+    fn range(
+        &self,
+        series: SeriesId,
+        from: Timestamp,
+        to: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Sample>, StoreError>;
+
+    /// Steps of `step` from `from` to `to`; empty steps are left out.
+    fn aggregate(
+        &self,
+        series: SeriesId,
+        from: Timestamp,
+        to: Timestamp,
+        step: Duration,
+    ) -> Result<Vec<Bucket>, StoreError>;
+
+    /// The newest sample of every series that has one.
+    fn latest(&self) -> Result<Vec<(SeriesId, Sample)>, StoreError>;
+
+    /// Calls `each` with every commit after `after` that is still replayable, oldest first.
+    fn replay(
+        &self,
+        after: CommitSeq,
+        each: &mut dyn FnMut(CommitSeq, &[Measurement]),
+    ) -> Result<(), StoreError>;
+
+    /// Tells the store that commits up to `through` need never be replayed again: only those may be sealed away.
+    fn release(&self, through: CommitSeq);
+
+    /// Deletes sealed readings observed before `cutoff`; returns how many.
+    fn delete_before(&self, cutoff: Timestamp) -> Result<u64, StoreError>;
+
+    /// What the store holds.
+    fn stats(&self) -> Result<StoreStats, StoreError>;
+}
