@@ -3,6 +3,8 @@
 //! Takes the profile folder and raw payloads; hands on [`Reading`]s with raw values. Never scales a value,
 //! judges a range or reads the time: that is the normalizer's.
 
+pub mod registers;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +13,8 @@ use std::time::Duration;
 use crate::model::{
     AssetKind, DeviceId, Label, MetricName, PointIndex, ProfileId, Reading, Severity, Timestamp,
 };
+
+pub use registers::{NumberType, RegisterKind, RegisterRead, Table, WordOrder};
 
 /// A device model: how it speaks and what its points mean. Checked and compiled; immutable.
 #[derive(Debug)]
@@ -142,66 +146,6 @@ pub enum Read {
     Register(RegisterRead),
 }
 
-/// Where a point stands in a Modbus unit.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RegisterRead {
-    /// Which table.
-    pub table: Table,
-    /// Zero-based address.
-    pub address: u16,
-    /// How the registers make a number, word order included.
-    pub kind: RegisterKind,
-    /// The name of a poll rate in [`ModbusSource::poll`].
-    pub poll: String,
-}
-
-/// Modbus data tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Table {
-    /// Coils, function 1.
-    Coil,
-    /// Discrete inputs, function 2.
-    Discrete,
-    /// Holding registers, function 3.
-    Holding,
-    /// Input registers, function 4.
-    Input,
-}
-
-/// How registers make a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RegisterKind {
-    /// The number's type.
-    pub number: NumberType,
-    /// The order of its words and bytes.
-    pub order: WordOrder,
-}
-
-/// Number types in registers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum NumberType {
-    Bit,
-    U16,
-    I16,
-    U32,
-    I32,
-    F32,
-    U64,
-    I64,
-    F64,
-}
-
-/// Orders of the bytes A (most significant) to D in a 32-bit value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, clippy::upper_case_acronyms)]
-pub enum WordOrder {
-    ABCD,
-    CDAB,
-    BADC,
-    DCBA,
-}
-
 /// A limit of a point.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlertSpec {
@@ -241,6 +185,26 @@ pub enum AlertTest {
         /// The state's code.
         code: f64,
     },
+}
+
+impl AlertTest {
+    /// Whether a Good value raises the limit.
+    pub fn is_raised(self, value: f64) -> bool {
+        match self {
+            AlertTest::Above { limit, .. } => value > limit,
+            AlertTest::Below { limit, .. } => value < limit,
+            AlertTest::Equals { code } => value == code,
+        }
+    }
+
+    /// Whether a Good value clears the limit. Between limit and clear value neither this nor [`Self::is_raised`] holds.
+    pub fn is_cleared(self, value: f64) -> bool {
+        match self {
+            AlertTest::Above { clear, .. } => value <= clear,
+            AlertTest::Below { clear, .. } => value >= clear,
+            AlertTest::Equals { code } => value != code,
+        }
+    }
 }
 
 /// What a payload said. Reused between messages: [`Decoded::clear`] keeps the memory.
