@@ -3,18 +3,24 @@
 //! Takes the profile folder and raw payloads; hands on [`Reading`]s with raw values. Never scales a value,
 //! judges a range or reads the time: that is the normalizer's.
 
+mod decode;
+mod json;
 pub mod registers;
+mod topic;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{
-    AssetKind, DeviceId, Label, MetricName, PointIndex, ProfileId, Reading, Severity, Timestamp,
-};
+use crate::model::{AssetKind, Label, MetricName, PointIndex, ProfileId, Severity};
 
+use json::JsonDecoder;
+
+pub use decode::{DecodeError, Decoded};
+pub use json::TimeFormat;
 pub use registers::{NumberType, RegisterKind, RegisterRead, Table, WordOrder};
+pub use topic::{TopicError, TopicTemplate};
 
 /// A device model: how it speaks and what its points mean. Checked and compiled; immutable.
 #[derive(Debug)]
@@ -53,18 +59,7 @@ pub enum Source {
 pub struct MqttSource {
     /// Where it publishes telemetry besides `devices/{device}/telemetry`.
     pub topic: Option<TopicTemplate>,
-    // decoder: compiled JSON pointers; private
-}
-
-/// A topic with `{device}` and free levels such as `{site}`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicTemplate {}
-
-impl TopicTemplate {
-    /// Whether `topic` is this template filled in for `device`.
-    pub fn matches(&self, _topic: &str, _device: &DeviceId) -> bool {
-        todo!()
-    }
+    decoder: JsonDecoder,
 }
 
 /// A polled device's bus settings.
@@ -207,73 +202,19 @@ impl AlertTest {
     }
 }
 
-/// What a payload said. Reused between messages: [`Decoded::clear`] keeps the memory.
-#[derive(Debug, Default)]
-pub struct Decoded {
-    /// The device's own time, if the profile names one and the payload had it.
-    pub time: Option<Timestamp>,
-    /// The points that the payload had.
-    pub readings: Vec<Reading>,
-}
-
-impl Decoded {
-    /// Forgets the last message.
-    pub fn clear(&mut self) {
-        self.time = None;
-        self.readings.clear();
-    }
-}
-
-/// Why a payload could not be decoded. An expected outcome: counted by [`DecodeError::reason`], kept for a look.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
-    /// The payload is no JSON.
-    #[error("payload is not JSON: {0}")]
-    NotJson(String),
-    /// A point's place holds something that is no number, state or bool.
-    #[error("{path} is {found}; expected a number{}", .states.as_deref().map(|s| format!(" or one of {s}")).unwrap_or_default())]
-    WrongType {
-        /// The JSON pointer.
-        path: String,
-        /// What stands there.
-        found: String,
-        /// The state names that would do.
-        states: Option<String>,
-    },
-    /// The device's time is not in the profile's format.
-    #[error("time at {path} is {found}; expected {expected}")]
-    BadTime {
-        /// The JSON pointer.
-        path: String,
-        /// What stands there.
-        found: String,
-        /// The profile's format.
-        expected: &'static str,
-    },
-    /// None of the profile's points stands in the payload.
-    #[error("none of the profile's points is in the payload")]
-    NoPoint,
-}
-
-impl DecodeError {
-    /// The reason's spelling in counters and in the API.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            DecodeError::NotJson(_) => "not_json",
-            DecodeError::WrongType { .. } => "wrong_type",
-            DecodeError::BadTime { .. } => "bad_time",
-            DecodeError::NoPoint => "no_point",
-        }
-    }
-}
-
 impl Profile {
     /// Decodes a payload into `out` (cleared first). All or nothing: on an error `out` holds no readings.
     ///
     /// # Errors
     /// When the payload is not what the profile says; see [`DecodeError`].
-    pub fn decode(&self, _payload: &[u8], _out: &mut Decoded) -> Result<(), DecodeError> {
-        todo!()
+    pub fn decode(&self, payload: &[u8], out: &mut Decoded) -> Result<(), DecodeError> {
+        match &self.source {
+            Source::Mqtt(mqtt) => mqtt.decoder.decode(payload, out),
+            Source::Modbus(_) => {
+                out.clear();
+                Err(DecodeError::NoPoint)
+            }
+        }
     }
 
     /// The point of this name.
