@@ -209,6 +209,14 @@ fn array_index(key: &str) -> Option<usize> {
     key.parse().ok().filter(|_| is_index)
 }
 
+impl Child {
+    /// Byte by byte: keys are a few bytes long, and a call to `memcmp` costs more than that.
+    fn is_named(&self, key: &[u8]) -> bool {
+        self.key.len() == key.len()
+            && self.key.bytes().zip(key).all(|(ours, theirs)| ours == *theirs)
+    }
+}
+
 impl Node {
     fn child(&mut self, key: String, pointer: &str) -> Result<&mut Node, PointerError> {
         let children = match self {
@@ -443,7 +451,8 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 }
 
-/// Reads a key and finds the child that it names, trying the `next` one first.
+/// Reads a key and finds the child that it names, trying the `next` one first. As bytes: a key that is no UTF-8 names
+/// none of ours, and checking the others would cost more than comparing them.
 struct FindChild<'a> {
     children: &'a [Child],
     next: usize,
@@ -453,7 +462,7 @@ impl<'de> DeserializeSeed<'de> for FindChild<'_> {
     type Value = Option<usize>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
-        deserializer.deserialize_str(self)
+        deserializer.deserialize_bytes(self)
     }
 }
 
@@ -464,11 +473,11 @@ impl Visitor<'_> for FindChild<'_> {
         f.write_str("a key")
     }
 
-    fn visit_str<E: de::Error>(self, key: &str) -> Result<Option<usize>, E> {
-        if self.children.get(self.next).is_some_and(|child| *child.key == *key) {
+    fn visit_bytes<E: de::Error>(self, key: &[u8]) -> Result<Option<usize>, E> {
+        if self.children.get(self.next).is_some_and(|child| child.is_named(key)) {
             return Ok(Some(self.next));
         }
-        Ok(self.children.iter().position(|child| *child.key == *key))
+        Ok(self.children.iter().position(|child| child.is_named(key)))
     }
 }
 
