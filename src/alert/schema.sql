@@ -1,0 +1,1 @@
+-- The alert room's tables in the town's state file (migration 2); the registry runs it, the alert room owns it.
