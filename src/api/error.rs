@@ -140,7 +140,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         if let Some(cause) = &self.log {
-            tracing::error!(error = chain(&**cause), "a request failed");
+            tracing::error!(error = crate::error_chain(&**cause), "a request failed");
         }
         let body = ProblemBody {
             kind: "about:blank",
@@ -166,22 +166,12 @@ impl IntoResponse for Problem {
     }
 }
 
-/// An error with all that caused it, in one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line = format!("{line}: {error}");
-        cause = error.source();
-    }
-    line
-}
-
 impl From<AlertError> for Problem {
     fn from(error: AlertError) -> Self {
         let detail = error.to_string();
         match error {
             AlertError::Database(_) => Problem::internal(error),
+            AlertError::ShuttingDown => Problem::unavailable(detail),
             AlertError::NotFound(id) => Problem::not_found("alert", &id.0.to_string()),
             AlertError::VersionConflict { id, current, given } => {
                 Problem::new(StatusCode::CONFLICT, Code::VersionConflict, detail)
@@ -315,12 +305,5 @@ mod tests {
         assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(body["code"], "internal");
         assert!(!body.to_string().contains("chunk 7"), "{body}");
-    }
-
-    #[test]
-    fn the_log_gets_the_whole_chain() {
-        let cause = rusqlite::Error::InvalidQuery;
-        let line = chain(&AlertError::Database(cause));
-        assert_eq!(line, "the alert tables failed: Query is not read-only");
     }
 }

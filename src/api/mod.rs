@@ -48,7 +48,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use error::Problem;
-pub use state::{AlertReader, AppState, Limits, Readiness, ReadingCounters, TownInfo};
+pub use state::{AlertReader, AppState, Limits, Readiness, TownInfo};
 
 /// The longest body of a request that is no import.
 const MAX_BODY_BYTES: usize = 64 * 1024;

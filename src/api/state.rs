@@ -6,16 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use utoipa::ToSchema;
 
 use super::error::Problem;
 use crate::alert::{Alert, AlertError, AlertQuery};
 use crate::clock::Clock;
 use crate::live::Feed;
 use crate::model::{Label, Position};
-use crate::pipeline::Present;
+use crate::pipeline::{Counters, Present};
 use crate::profile::ProfileSet;
 use crate::registry::{Registry, RegistryError};
 use crate::store::Store;
@@ -43,8 +41,8 @@ pub struct AppState {
     pub readiness: Arc<Readiness>,
     /// Shown at `/metrics`.
     pub metrics: prometheus::Registry,
-    /// Reads the pipeline's counters, for `/status`.
-    pub counters: Box<dyn Fn() -> ReadingCounters + Send + Sync>,
+    /// The pipeline's counters, for `/status`.
+    pub counters: Arc<Counters>,
     /// Lists alerts.
     pub alerts: AlertReader,
     /// Whether people reach the hub by https only: the session cookie is then marked `Secure`.
@@ -62,21 +60,6 @@ pub struct TownInfo {
     pub center: Position,
     /// The map's first zoom.
     pub zoom: f64,
-}
-
-/// The pipeline's counters since the hub started.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct ReadingCounters {
-    /// Readings that came in.
-    pub received: u64,
-    /// Readings that were written.
-    pub stored: u64,
-    /// Readings that were there already.
-    pub duplicates: u64,
-    /// Readings that came too late to be news.
-    pub late: u64,
-    /// Payloads that no profile could decode.
-    pub undecoded: u64,
 }
 
 /// What must be up before the hub takes traffic. Every part starts as missing.

@@ -7,11 +7,12 @@ use utoipa::ToSchema;
 
 use super::devices::freshness_of;
 use super::error::Problem;
-use super::state::{Hub, ReadingCounters, Work};
+use super::state::{Hub, Work};
 use super::wire;
 use crate::alert::Alert;
 use crate::live::Freshness;
 use crate::model::{Label, Severity, Timestamp};
+use crate::pipeline::ReadingCounts;
 use crate::store::StoreStats;
 
 /// The hub in numbers.
@@ -28,7 +29,7 @@ pub(crate) struct Status {
     basemap: &'static str,
     devices: DeviceCounts,
     alerts: AlertCounts,
-    readings: ReadingCounters,
+    readings: ReadingTotals,
     #[schema(value_type = wire::StoreStats)]
     store: StoreStats,
 }
@@ -73,6 +74,33 @@ struct OpenAlerts {
     unacknowledged: usize,
 }
 
+/// Readings since the hub started.
+#[derive(Debug, Serialize, ToSchema)]
+struct ReadingTotals {
+    /// Readings that came in, duplicates included.
+    received: u64,
+    /// Readings that are on disk.
+    stored: u64,
+    /// Readings that were there already.
+    duplicates: u64,
+    /// Readings that came too late to be news.
+    late: u64,
+    /// Payloads that no profile could decode.
+    undecoded: u64,
+}
+
+impl From<ReadingCounts> for ReadingTotals {
+    fn from(counts: ReadingCounts) -> Self {
+        ReadingTotals {
+            received: counts.received,
+            stored: counts.stored,
+            duplicates: counts.duplicates,
+            late: counts.late,
+            undecoded: counts.undecoded,
+        }
+    }
+}
+
 /// The hub in numbers.
 #[utoipa::path(get, path = "/api/v1/status", tag = "status", responses((status = 200, body = Status)))]
 pub(crate) async fn show(State(hub): State<Hub>) -> Result<Json<Status>, Problem> {
@@ -95,8 +123,8 @@ pub(crate) async fn show(State(hub): State<Hub>) -> Result<Json<Status>, Problem
             },
             basemap: "schematic",
             devices: count_devices(ages),
-            alerts: count_alerts(&hub.present.open_alerts()),
-            readings: (hub.counters)(),
+            alerts: count_alerts(hub.present.open_alerts().iter().map(AsRef::as_ref)),
+            readings: hub.counters.read().into(),
             store: hub.store.stats()?,
         })
     });
@@ -117,7 +145,7 @@ fn count_devices(ages: impl Iterator<Item = Freshness>) -> DeviceCounts {
     counts
 }
 
-fn count_alerts(open: &[Alert]) -> AlertCounts {
+fn count_alerts<'a>(open: impl IntoIterator<Item = &'a Alert>) -> AlertCounts {
     let mut counts = AlertCounts::default();
     for alert in open {
         let of_severity = match alert.severity {

@@ -58,7 +58,7 @@ pub struct AssetState {
 }
 
 /// The age of an asset's values against its profile's staleness.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Freshness {
     /// Within `stale_after`.
@@ -171,6 +171,11 @@ impl Feed {
     /// No lock: one load and, when some page has an asset open, one look into a small set.
     pub fn wants_values(&self, asset: AssetNumber) -> bool {
         self.shared.values.wants(asset)
+    }
+
+    /// Whether any page asked for any values at all: spares the judge a walk over its batch.
+    pub fn wants_any_values(&self) -> bool {
+        self.shared.values.wants_any()
     }
 
     /// Sends values to the pages that asked for them. Others are dropped, and of several values of a point between two

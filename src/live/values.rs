@@ -52,6 +52,10 @@ impl Values {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn wants_any(&self) -> bool {
+        !self.wanted.load().is_empty()
+    }
+
     pub(super) fn wants(&self, asset: AssetNumber) -> bool {
         let wanted = self.wanted.load();
         !wanted.is_empty() && wanted.contains(&asset)
