@@ -1,1 +1,3 @@
 //! Bytes in.
+
+pub mod modbus;
