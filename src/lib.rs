@@ -12,3 +12,9 @@ pub mod pipeline;
 pub mod profile;
 pub mod registry;
 pub mod store;
+
+/// An error with all its causes, for the log: `Display` never repeats its source.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -145,6 +145,9 @@ pub enum AlertError {
         /// The version that was given.
         given: u32,
     },
+    /// The hub is going down: nobody judges any more.
+    #[error("the hub is shutting down; try again when it is back")]
+    ShuttingDown,
     /// Already acknowledged.
     #[error("alert {} was already acknowledged by {by}", .id.0)]
     AlreadyAcknowledged {
@@ -249,5 +252,16 @@ impl Engine {
 /// Lists alerts from the tables, newest first; reads with its own connection.
 #[allow(unused_variables)]
 pub fn list(db: &rusqlite::Connection, query: &AlertQuery) -> Result<Vec<Alert>, AlertError> {
+    todo!()
+}
+
+/// The rules of a device.
+#[allow(unused_variables)]
+pub fn rules_of(
+    device: &crate::registry::Device,
+    asset: Option<(AssetId, AssetNumber)>,
+    profile: &crate::profile::Profile,
+    series: &[SeriesId],
+) -> Vec<Rule> {
     todo!()
 }

@@ -24,7 +24,7 @@ pub struct AssetState {
 }
 
 /// The age of an asset's values against its profile's staleness.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Freshness {
     /// Within `stale_after`.
@@ -73,6 +73,11 @@ impl Feed {
 
     /// Whether any page asked for values of this asset: the judge asks before it makes a [`ValueChange`].
     pub fn wants_values(&self, asset: AssetNumber) -> bool {
+        todo!()
+    }
+
+    /// Whether any page asked for any values at all.
+    pub fn wants_any_values(&self) -> bool {
         todo!()
     }
 
