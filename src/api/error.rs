@@ -192,7 +192,10 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::BadQuery(why) => Problem::new(StatusCode::BAD_REQUEST, Code::BadQuery, why),
-            StoreError::Database(_) | StoreError::Damaged { .. } => Problem::internal(error),
+            StoreError::Database(_)
+            | StoreError::Damaged { .. }
+            | StoreError::Format { .. }
+            | StoreError::Stalled { .. } => Problem::internal(error),
         }
     }
 }
@@ -202,7 +205,13 @@ impl From<RegistryError> for Problem {
         match error {
             RegistryError::Document(why) => Problem::bad_body(why),
             RegistryError::NotFound { what, id } => Problem::not_found(what, &id),
-            RegistryError::Database(_) => Problem::internal(error),
+            error @ RegistryError::Invalid { .. } => Problem::bad_body(error.to_string()),
+            RegistryError::Database(_)
+            | RegistryError::File { .. }
+            | RegistryError::NewerDatabase { .. }
+            | RegistryError::ForeignDatabase
+            | RegistryError::Corrupt { .. }
+            | RegistryError::Hashing(_) => Problem::internal(error),
         }
     }
 }
@@ -212,6 +221,7 @@ impl From<Denied> for Problem {
         let (status, code) = match denied {
             Denied::BadCredentials => (StatusCode::UNAUTHORIZED, Code::BadCredentials),
             Denied::LockedOut => (StatusCode::TOO_MANY_REQUESTS, Code::LockedOut),
+            Denied::Unavailable => return Problem::unavailable(denied.to_string()),
         };
         Problem::new(status, code, denied.to_string())
     }

@@ -93,6 +93,7 @@ pub(crate) async fn log_in_by_page(
             let status = match denied {
                 Denied::BadCredentials => StatusCode::UNAUTHORIZED,
                 Denied::LockedOut => StatusCode::TOO_MANY_REQUESTS,
+                Denied::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             };
             (status, Html(render(&hub.town, &user, Some(denied)))).into_response()
         }
@@ -210,6 +211,9 @@ fn render(town: &TownInfo, user: &str, denied: Option<Denied>) -> String {
             "错误次数过多,请稍后再试。",
             "Too many wrong tries. Please wait and try again.",
         ),
+        Denied::Unavailable => {
+            Label::new("系统繁忙,请稍后再试。", "The hub is busy. Please wait and try again.")
+        }
     });
     let error = words.map_or_else(String::new, |words| {
         format!("<p role=\"alert\">{}<span lang=\"en\">{}</span></p>", words.zh, words.en)
