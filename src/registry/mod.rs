@@ -81,11 +81,11 @@ enum Change {
     Service(ServiceAccount, SecretHash),
 }
 
-/// A device to add or to replace; without a secret it keeps the one it has.
+/// A device to add or to replace.
 #[derive(Debug)]
 struct DeviceChange {
     device: Device,
-    secret: Option<SecretHash>,
+    secret: SecretHash,
 }
 
 impl Registry {
