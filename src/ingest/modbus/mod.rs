@@ -15,7 +15,6 @@
 mod bus;
 mod connection;
 pub mod planner;
-mod registers;
 mod schedule;
 mod stats;
 mod supervisor;
