@@ -192,7 +192,10 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::BadQuery(why) => Problem::new(StatusCode::BAD_REQUEST, Code::BadQuery, why),
-            StoreError::Database(_) | StoreError::Damaged { .. } => Problem::internal(error),
+            StoreError::Database(_)
+            | StoreError::Damaged { .. }
+            | StoreError::Format { .. }
+            | StoreError::Stalled { .. } => Problem::internal(error),
         }
     }
 }
@@ -202,17 +205,33 @@ impl From<RegistryError> for Problem {
         match error {
             RegistryError::Document(why) => Problem::bad_body(why),
             RegistryError::NotFound { what, id } => Problem::not_found(what, &id),
-            RegistryError::Database(_) => Problem::internal(error),
+            RegistryError::Invalid { ref errors, .. } => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                Problem::new(status, Code::BadBody, error.to_string())
+                    .with("errors", errors.clone())
+            }
+            RegistryError::Database(_)
+            | RegistryError::File { .. }
+            | RegistryError::NewerDatabase { .. }
+            | RegistryError::ForeignDatabase
+            | RegistryError::Corrupt { .. }
+            | RegistryError::Hashing(_) => Problem::internal(error),
         }
+    }
+}
+
+/// The status of a refused log-in, for pages and for programs.
+pub(crate) fn status_of(denied: Denied) -> (StatusCode, Code) {
+    match denied {
+        Denied::BadCredentials => (StatusCode::UNAUTHORIZED, Code::BadCredentials),
+        Denied::LockedOut => (StatusCode::TOO_MANY_REQUESTS, Code::LockedOut),
+        Denied::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
     }
 }
 
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
-        let (status, code) = match denied {
-            Denied::BadCredentials => (StatusCode::UNAUTHORIZED, Code::BadCredentials),
-            Denied::LockedOut => (StatusCode::TOO_MANY_REQUESTS, Code::LockedOut),
-        };
+        let (status, code) = status_of(denied);
         Problem::new(status, code, denied.to_string())
     }
 }

@@ -104,12 +104,10 @@ fn build(hub: &AppState, query: &MapQuery) -> Result<Document, Problem> {
     assets.sort_unstable_by_key(|asset| asset.number);
     let shown: Vec<Shown<'_>> = assets
         .into_iter()
-        .map(|asset| {
-            Shown {
-                asset,
-                state: hub.present.state(asset.number),
-                headline: stations.of_asset(asset.number).first().and_then(|s| headline(hub, s)),
-            }
+        .map(|asset| Shown {
+            asset,
+            state: hub.present.state(asset.number),
+            headline: stations.of_asset(asset.number).first().and_then(|s| headline(hub, s)),
         })
         .collect();
     let features = features(&shown, query);
