@@ -26,7 +26,7 @@ use std::time::Duration;
 use rumqttd::protocol::{ConnAck, ConnAckProperties, ConnectReturnCode, Packet};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
@@ -92,16 +92,17 @@ impl Door {
         self.sessions().by_client.len()
     }
 
-    /// Serves `listener` until `shutdown` turns true, then says goodbye to everybody and returns.
+    /// Serves `listener` until `shutdown` is done, then says goodbye to everybody and returns.
     pub async fn serve(
         self: Arc<Self>,
         listener: TcpListener,
-        mut shutdown: watch::Receiver<bool>,
+        shutdown: impl Future<Output = ()> + Send,
     ) {
         let mut connections = JoinSet::new();
+        tokio::pin!(shutdown);
         loop {
             tokio::select! {
-                _ = shutdown.wait_for(|down| *down) => break,
+                () = &mut shutdown => break,
                 Some(ended) = connections.join_next() => report(ended),
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {

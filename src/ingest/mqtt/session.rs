@@ -77,7 +77,7 @@ pub(super) struct Session<S> {
     station: Arc<Station>,
     station_version: u64,
     /// The last telemetry topic that was found to be the device's own: compared before anything is looked up.
-    telemetry_topic: Vec<u8>,
+    telemetry_topic: String,
     /// The start of a packet whose end has not come yet.
     partial: Vec<u8>,
     out: Vec<u8>,
@@ -107,7 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             station_version: around.intake.version(),
             around,
             station,
-            telemetry_topic: Vec::new(),
+            telemetry_topic: String::new(),
             partial: Vec::new(),
             out: Vec::new(),
             acks: Acks::default(),
@@ -277,36 +277,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         desk: &mut Desk<'_>,
         received_at: Timestamp,
     ) -> Result<u8, End> {
+        if publish.topic == self.telemetry_topic.as_bytes() {
+            return Ok(self.take_telemetry(&self.telemetry_topic, publish, desk));
+        }
         let topic = std::str::from_utf8(publish.topic)
             .map_err(|_| End::Refused(Refusal::Malformed("a topic that is not UTF-8")))?;
-        let is_known = !self.telemetry_topic.is_empty() && publish.topic == self.telemetry_topic;
-        let own = if is_known {
-            OwnTopic::Telemetry
-        } else if !topics::is_topic(topic) {
+        if !topics::is_topic(topic) {
             return self.refuse_message(publish.qos, Refusal::BadTopic, acks::TOPIC_NAME_INVALID);
-        } else if let Some(own) = topics::own(&self.station, topic) {
-            own
-        } else {
+        }
+        let Some(own) = topics::own(&self.station, topic) else {
             let refusal = Refusal::NotAuthorized(topic.to_owned());
             return self.refuse_message(publish.qos, refusal, acks::NOT_AUTHORIZED);
         };
-        self.around.services.relay(topic, publish.payload, publish.retain);
         match own {
             OwnTopic::Telemetry => {
-                if !is_known {
-                    self.telemetry_topic = publish.topic.to_vec();
-                }
-                Ok(match desk.message(topic, publish.payload) {
-                    Ok(()) => acks::SUCCESS,
-                    Err(_) => acks::PAYLOAD_FORMAT_INVALID,
-                })
+                topic.clone_into(&mut self.telemetry_topic);
+                return Ok(self.take_telemetry(topic, publish, desk));
             }
-            OwnTopic::Status => {
-                self.set_status(publish.payload, received_at);
-                Ok(acks::SUCCESS)
-            }
+            OwnTopic::Status => self.set_status(publish.payload, received_at),
             // Answers to commands go to whoever listens; the command room will read them here.
-            OwnTopic::Replies => Ok(acks::SUCCESS),
+            OwnTopic::Replies => {}
+        }
+        self.around.services.relay(topic, publish.payload, publish.retain);
+        Ok(acks::SUCCESS)
+    }
+
+    fn take_telemetry(&self, topic: &str, publish: &Publish<'_>, desk: &mut Desk<'_>) -> u8 {
+        self.around.services.relay(topic, publish.payload, publish.retain);
+        match desk.message(topic, publish.payload) {
+            Ok(()) => acks::SUCCESS,
+            Err(_) => acks::PAYLOAD_FORMAT_INVALID,
         }
     }
 
