@@ -20,6 +20,8 @@
 //! - All chance comes from [`random`], by one seed. Same town, script, seed and times: same bytes.
 //! - The layout of the town does not depend on the seed of a run, so that a second run finds the same things.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod canal;
 pub mod device;
 pub mod gate;

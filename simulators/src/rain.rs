@@ -11,6 +11,9 @@ use crate::geo::Point;
 /// Cells of one storm: enough that gauges differ, few enough to sum per manhole.
 const CELLS_PER_STORM: usize = 4;
 
+/// When in its life a cell is strongest: summer storms come fast and leave slowly.
+const PEAK_AT: f64 = 0.3;
+
 /// One cell of rain.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cell {
@@ -18,11 +21,11 @@ pub struct Cell {
     pub start_s: f64,
     /// How long it lives, in seconds.
     pub life_s: f64,
-    /// Intensity at its centre at half its life, in mm/h.
+    /// Intensity at its centre when it is strongest, in mm/h.
     pub peak_mm_h: f64,
     /// Distance from the centre, in metres, where the intensity has fallen to 61 %.
     pub radius_m: f64,
-    /// Where the centre is at half its life.
+    /// Where the centre is when it is strongest.
     pub centre: Point,
     /// Drift in m/s, east and north.
     pub drift: (f64, f64),
@@ -35,10 +38,11 @@ impl Cell {
         if !(0.0..=1.0).contains(&age) {
             return 0.0;
         }
-        let since_middle = at_s - self.start_s - self.life_s / 2.0;
-        let centre = self.centre.moved(self.drift.0 * since_middle, self.drift.1 * since_middle);
+        let since_peak = (age - PEAK_AT) * self.life_s;
+        let centre = self.centre.moved(self.drift.0 * since_peak, self.drift.1 * since_peak);
         let distance = centre.distance(place) / self.radius_m;
-        self.peak_mm_h * (1.0 - (2.0 * age - 1.0).abs()) * (-0.5 * distance * distance).exp()
+        let growth = (age / PEAK_AT).min((1.0 - age) / (1.0 - PEAK_AT));
+        self.peak_mm_h * growth * (-0.5 * distance * distance).exp()
     }
 }
 
@@ -63,7 +67,7 @@ impl Weather {
             // The first cell hits the town squarely, the others pass around it and overlap it in time.
             let spread = if nth == 0 { 300.0 } else { 1500.0 };
             let strength = if nth == 0 { 0.8 } else { rng.random_range(0.15..0.4) };
-            let shift = rng.random_range(0.0..0.15);
+            let shift = if nth == 0 { 0.0 } else { rng.random_range(0.0..0.15) };
             self.cells.push(Cell {
                 start_s: self.now_s + life_s * shift,
                 life_s: life_s * rng.random_range(0.7..0.85),
@@ -142,8 +146,9 @@ mod tests {
             drift: (0.0, 0.0),
         };
         assert_eq!(cell.intensity(TOWN, 99.0), 0.0);
-        assert!((cell.intensity(TOWN, 400.0) - 80.0).abs() < 1e-9);
-        assert!((cell.intensity(TOWN.moved(1000.0, 0.0), 400.0) / 80.0 - 0.6065).abs() < 1e-3);
+        assert!((cell.intensity(TOWN, 280.0) - 80.0).abs() < 1e-9);
+        assert!((cell.intensity(TOWN, 490.0) - 40.0).abs() < 1e-9);
+        assert!((cell.intensity(TOWN.moved(1000.0, 0.0), 280.0) / 80.0 - 0.6065).abs() < 1e-3);
         assert_eq!(cell.intensity(TOWN, 701.0), 0.0);
     }
 
