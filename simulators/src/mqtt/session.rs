@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use rumqttc::{
-    ConnectReturnCode, ConnectionError, Event, LastWill, MqttOptions, Outgoing, Packet, QoS, v5,
-};
+use rumqttc::{ConnectReturnCode, ConnectionError, Event, LastWill, MqttOptions, Packet, QoS, v5};
 
 use super::{Account, Broker, OFFLINE, QUEUE_MESSAGES};
 
@@ -21,8 +19,6 @@ pub(super) enum Notice {
     Connected,
     /// The broker has one message.
     Acknowledged,
-    /// The goodbye is sent.
-    Disconnected,
     /// Nothing of interest.
     Other,
 }
@@ -88,7 +84,6 @@ impl Session {
                     Ok(Notice::Connected)
                 }
                 Ok(Event::Incoming(Packet::PubAck(_))) => Ok(Notice::Acknowledged),
-                Ok(Event::Outgoing(Outgoing::Disconnect)) => Ok(Notice::Disconnected),
                 Ok(_) => Ok(Notice::Other),
                 Err(ConnectionError::ConnectionRefused(code)) => Err(refused(code)),
                 Err(error) => {
@@ -102,7 +97,6 @@ impl Session {
                     Ok(Notice::Connected)
                 }
                 Ok(v5::Event::Incoming(v5::Incoming::PubAck(_))) => Ok(Notice::Acknowledged),
-                Ok(v5::Event::Outgoing(Outgoing::Disconnect)) => Ok(Notice::Disconnected),
                 Ok(_) => Ok(Notice::Other),
                 Err(v5::ConnectionError::ConnectionRefused(code)) => {
                     Err(Lost::Refused(format!("{code:?}")))

@@ -85,7 +85,12 @@ impl World {
     fn end_event(&mut self, event: usize, effects: &mut Vec<Effect>) {
         let Some(device) = self.casting.end(event) else { return };
         let action = self.script.events[event].action.clone();
-        tracing::info!(at_s = self.script_s, device = self.name(device), ?action, "an event ends");
+        tracing::info!(
+            at_s = self.script_s.round(),
+            device = self.name(device),
+            ?action,
+            "an event ends"
+        );
         if let Some(device) = device {
             self.end(&action, device, effects);
         }
