@@ -176,6 +176,7 @@ pub(crate) async fn create(
     JsonBody(new): JsonBody<NewDevice>,
 ) -> Result<(StatusCode, Json<CreatedDevice>), Problem> {
     let created = hub.blocking(Work::Import, move |hub| make(hub, &new)).await?;
+    hub.present.caught_up(hub.registry.town().version).await;
     Ok((StatusCode::CREATED, Json(created)))
 }
 

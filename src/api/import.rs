@@ -109,6 +109,7 @@ async fn import(
     let bytes: Bytes = body(request, hub).await?;
     let state = hub.clone();
     let report = turn.run(move || Ok(work(&state, format, &bytes, mode)?)).await?;
+    hub.present.caught_up(hub.registry.town().version).await;
     let status =
         if report.rejected == 0 { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     Ok((status, Json(report)))

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::device::{Device, Level, payload, publish_packet};
 use crate::support::live::Live;
 use crate::support::process::{Home, HubProcess, secret_of};
-use crate::support::{Town, devices, now_us};
+use crate::support::{Town, devices, now_us, series};
 
 /// Python with paho and pymodbus, as `make test` installs it.
 fn python() -> PathBuf {
@@ -97,8 +97,8 @@ async fn mosquitto_pub_publishes_in_both_versions_at_every_qos() {
             drop(live.next("hello", |_| true).await);
         }
     }
-    let path = "/api/v1/series/probe-0/level?from=2020-01-01T00:00:00Z&to=2100-01-01T00:00:00Z";
-    assert_eq!(hub.get(path).await["points"].as_array().expect("points").len(), expected);
+    let path = series("probe-0");
+    assert_eq!(hub.get(&path).await["points"].as_array().expect("points").len(), expected);
     let output = mosquitto("mosquitto_pub", &hub, "probe-0", "wrong", &["-t", "x", "-m", "y"])
         .output()
         .expect("it runs");
@@ -160,8 +160,8 @@ async fn paho_is_served_in_both_versions() {
         .output()
         .expect("Python with paho: run `make deps`");
     assert!(output.status.success(), "{}", text(&output));
-    let path = "/api/v1/series/probe-0/level?from=2020-01-01T00:00:00Z&to=2100-01-01T00:00:00Z";
-    assert_eq!(hub.get(path).await["points"].as_array().expect("points").len(), 6);
+    let path = series("probe-0");
+    assert_eq!(hub.get(&path).await["points"].as_array().expect("points").len(), 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::support::device::{Device, Level, field, packet, payload, publish_packet};
 use crate::support::process::secret_of;
-use crate::support::{Town, devices, now_us};
+use crate::support::{Town, devices, now_us, series};
 
 #[tokio::test]
 async fn a_second_connection_takes_over() {
@@ -36,9 +36,7 @@ async fn exactly_once_is_once() {
     assert_eq!(device.read_packet().await.expect("PUBREC"), [0x50, 2, 0, 11]);
     device.send(&[0x62, 2, 0, 11]).await;
     assert_eq!(device.read_packet().await.expect("PUBCOMP"), [0x70, 2, 0, 11]);
-    let answer = hub
-        .get("/api/v1/series/probe-0/level?from=2020-01-01T00:00:00Z&to=2100-01-01T00:00:00Z")
-        .await;
+    let answer = hub.get(&series("probe-0")).await;
     assert_eq!(answer["points"].as_array().expect("points").len(), 1);
 }
 
