@@ -79,8 +79,8 @@ async fn a_flood_is_slowed_down_and_nothing_is_dropped() {
     let mut device = Device::connect(hub.mqtt, Level::V4, "probe-0").await;
     let topic = device.topic();
     let begin = tokio::time::Instant::now();
-    // Ten seconds' worth come at once; the other forty take two seconds.
-    for round in 0..3_u16 {
+    // Ten seconds' worth come at once and are read a buffer at a time: the third round goes over, the others wait.
+    for round in 0..5_u16 {
         for i in 0..80_u16 {
             let time = now_us() + u64::from(round) * 1_000 + u64::from(i);
             let bytes =
@@ -93,7 +93,7 @@ async fn a_flood_is_slowed_down_and_nothing_is_dropped() {
         }
     }
     let took = begin.elapsed();
-    assert!(took > Duration::from_millis(500), "slowed down: {took:?}");
+    assert!(took > Duration::from_secs(4), "slowed down: {took:?}");
 }
 
 #[tokio::test]
