@@ -189,7 +189,7 @@ impl State {
                 let now = self.parts.clock.now();
                 let outcome =
                     self.parts.engine.acknowledge(id, version, &who, note.as_deref(), now);
-                let outcome = match (outcome, self.commit_changes()) {
+                let outcome = match (outcome, self.persist_and_show()) {
                     (Ok(_), Err(error)) => Err(error),
                     (outcome, _) => outcome,
                 };
@@ -214,7 +214,7 @@ impl State {
             self.readings_since_checkpoint += batch.len();
             self.send_values(batch);
         }
-        let _ = self.commit_changes();
+        self.commit_changes();
         if self.readings_since_checkpoint >= CHECKPOINT_READINGS {
             self.checkpoint();
         }
@@ -266,7 +266,7 @@ impl State {
     fn tick(&mut self) {
         let now = self.parts.clock.now();
         self.parts.engine.tick(now);
-        let _ = self.commit_changes();
+        self.commit_changes();
         if now >= self.freshness_at {
             self.freshness_at = now.plus(FRESHNESS_EVERY);
             // A few nanoseconds an asset: cheaper than a timer for each of them.
@@ -278,13 +278,18 @@ impl State {
     }
 
     /// Writes what the engine changed and shows it. On an error the engine keeps its changes for the next try.
-    fn commit_changes(&mut self) -> Result<(), AlertError> {
+    fn commit_changes(&mut self) {
+        if let Err(why) = self.persist_and_show() {
+            let error = crate::error_chain(&why);
+            error!(error, "cannot write alerts; they are kept and tried again");
+        }
+    }
+
+    fn persist_and_show(&mut self) -> Result<(), AlertError> {
         if !self.parts.engine.is_dirty() {
             return Ok(());
         }
-        let changed = self.persist().inspect_err(|why| {
-            error!(error = %crate::error_chain(why), "cannot write alerts; they are kept and tried again");
-        })?;
+        let changed = self.persist()?;
         self.now.set_alerts(self.sorted_alerts());
         for alert in &changed {
             self.parts.feed.alert(alert);

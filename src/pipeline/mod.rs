@@ -24,5 +24,6 @@ pub use committer::{Committer, StoreHealth};
 pub use counters::{Counters, ReadingCounts};
 pub use intake::{Desk, Draft, Intake, Progress, Receipt};
 pub use judge::{Judge, JudgeError, JudgeMessage};
+pub(crate) use judge::{Parts as JudgeParts, rules_of};
 pub use present::Present;
-pub use station::{LinkStatus, Station, StationTable, Undecoded};
+pub use station::{LinkGuard, LinkStatus, Station, StationTable, Undecoded};

@@ -1,16 +1,22 @@
 //! Meaning: device profiles, one TOML file per device model, and the decoders compiled from them.
 //!
-//! Takes the profile folder and raw payloads; hands on [`Reading`]s with raw values. Never scales a value,
+//! Takes the profile folder and raw payloads; hands on [`Reading`](crate::model::Reading)s with raw values. Never scales a value,
 //! judges a range or reads the time: that is the normalizer's.
 
+mod compile;
 mod decode;
+mod duration;
+mod error;
+mod fixture;
 mod json;
+mod parse;
+mod raw;
 pub mod registers;
+mod set;
 mod topic;
+mod unit;
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{AssetKind, Label, MetricName, PointIndex, ProfileId, Severity};
@@ -18,8 +24,13 @@ use crate::model::{AssetKind, Label, MetricName, PointIndex, ProfileId, Severity
 use json::JsonDecoder;
 
 pub use decode::{DecodeError, Decoded};
+pub use error::ProfileError;
+pub use fixture::{AlertRef, Fixture, Input};
 pub use json::TimeFormat;
 pub use registers::{NumberType, RegisterKind, RegisterRead, Table, WordOrder};
+pub use set::{
+    ProfileFile, ProfileSet, RefusedProfile, check_file, find_files, read_file, read_text,
+};
 pub use topic::{TopicError, TopicTemplate};
 
 /// A device model: how it speaks and what its points mean. Checked and compiled; immutable.
@@ -224,33 +235,5 @@ impl Profile {
             .enumerate()
             .find(|(_, point)| point.name.as_str() == name)
             .map(|(i, point)| (PointIndex(i as u16), point))
-    }
-}
-
-/// The profiles of a folder, each in force or refused with its reasons.
-#[derive(Debug)]
-pub struct ProfileSet {
-    /// The profiles in force.
-    pub profiles: BTreeMap<ProfileId, Arc<Profile>>,
-    /// Files that were refused, with every error in them.
-    pub refused: Vec<RefusedProfile>,
-}
-
-/// A file that is no profile.
-#[derive(Debug, Clone)]
-pub struct RefusedProfile {
-    /// The file, relative to the folder.
-    pub file: String,
-    /// All that is wrong with it, each with line, column and caret.
-    pub errors: Vec<String>,
-}
-
-impl ProfileSet {
-    /// Loads every `*.toml` below `folder`.
-    ///
-    /// # Errors
-    /// Only when the folder itself cannot be read; a broken file is in `refused`.
-    pub fn load(_folder: &Path) -> std::io::Result<Self> {
-        todo!()
     }
 }

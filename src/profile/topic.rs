@@ -52,14 +52,23 @@ pub enum TopicError {
 impl TopicTemplate {
     /// Whether `topic` is this template filled in for `device`. Does not allocate.
     pub fn matches(&self, topic: &str, device: &DeviceId) -> bool {
+        self.device_in(topic) == Some(device.as_str())
+    }
+
+    /// The device that `topic` names, when it is this template filled in. Does not allocate.
+    pub fn device_in<'t>(&self, topic: &'t str) -> Option<&'t str> {
+        let mut device = None;
         let mut found = topic.split('/');
-        self.levels.iter().all(|level| {
-            found.next().is_some_and(|found| match level {
-                Level::Literal(text) => found == &**text,
-                Level::Device => found == device.as_str(),
-                Level::Free => !found.is_empty(),
-            })
-        }) && found.next().is_none()
+        for level in &self.levels {
+            let found = found.next()?;
+            match level {
+                Level::Literal(text) if found == &**text => {}
+                Level::Device if !found.is_empty() => device = Some(found),
+                Level::Free if !found.is_empty() => {}
+                _ => return None,
+            }
+        }
+        device.filter(|_| found.next().is_none())
     }
 
     /// The template as it was written.

@@ -3,8 +3,11 @@
 //! Takes batches of [`Measurement`]s; hands back ranges, aggregates and the latest. Knows series by number and name only:
 //! no units, no profiles, no assets.
 
+mod embedded;
+
 use std::time::Duration;
 
+pub use self::embedded::{EmbeddedStore, Limits};
 use serde::Serialize;
 
 use crate::model::{DeviceId, Measurement, MetricName, Sample, SeriesId, Timestamp};
@@ -71,6 +74,20 @@ pub enum StoreError {
         /// Which block.
         what: String,
         /// How.
+        why: String,
+    },
+    /// The file is from a later version.
+    #[error("the reading database has format {found}, this version knows up to {known}")]
+    Format {
+        /// The file's.
+        found: i64,
+        /// The latest that is known here.
+        known: i64,
+    },
+    /// Nothing can be taken in, because what is there cannot be sealed.
+    #[error("the store cannot seal its readings: {why}")]
+    Stalled {
+        /// What stopped it.
         why: String,
     },
     /// A query that cannot be answered as asked.

@@ -1,0 +1,186 @@
+//! The embedded store: one SQLite file.
+//!
+//! A commit writes its readings as one *hot row* and keeps them in memory as well, in the *head*. When the head is full
+//! it becomes the *sealing generation*, still readable, and the keeper's thread writes its readings, sorted by series
+//! and time and compressed, as a *run* of *blocks*; then the hot rows go. Eight runs are merged into a longer one, until
+//! their slices of a series are long enough to compress well. Queries merge runs, sealing generation and head.
+//!
+//! Why runs and not one growing chunk per series: sealing then only ever writes, a thousand readings at a time, whatever
+//! the number of series; every reading is written two or three times in its life instead of at every seal; and a run is
+//! visible all at once with the mark "sealed through commit N", so a crash at any moment loses and repeats nothing.
+//!
+//! Who holds what: the appending thread and the keeper share the one writing connection, a short transaction each; the
+//! memory lies behind a lock that is held for microseconds; queries have connections of their own and look at memory
+//! before they look at the file, so that a reading on its way from one to the other is seen (twice, and merged).
+
+mod block;
+mod head;
+mod keeper;
+mod merge;
+mod numbers;
+mod pack;
+mod query;
+mod retention;
+mod row;
+mod run;
+mod schema;
+mod shared;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use self::keeper::Keeper;
+use self::row::RowEncoder;
+use self::shared::{Shared, lock, read};
+use super::{Bucket, CommitSeq, SeriesKey, Store, StoreError, StoreStats};
+use crate::model::{Measurement, Sample, SeriesId, Timestamp};
+
+/// How much the store keeps unsealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The head is sealed when it holds this many readings. Two such generations at 26 bytes a reading are 78 MB; smaller
+    /// ones mean more merging later.
+    pub seal_at: usize,
+    /// [`Store::append`] waits while this many readings are unsealed: sealing is behind, or commits are not released.
+    pub max_hot: usize,
+    /// The head is sealed when this much time lies between its earliest and its latest arrival.
+    pub max_age: Duration,
+}
+
+impl Limits {
+    /// For a hub that has about 100 MB to spare for the store.
+    pub const STANDARD: Limits = Limits {
+        seal_at: 1_500_000,
+        max_hot: 3_500_000,
+        max_age: Duration::from_secs(2 * 60 * 60),
+    };
+}
+
+/// Measurements in one SQLite file.
+#[derive(Debug)]
+pub struct EmbeddedStore {
+    shared: Arc<Shared>,
+    /// Held for a whole append: commits reach the file and the memory in the same order.
+    encoder: Mutex<RowEncoder>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+impl EmbeddedStore {
+    /// Opens the file, or makes it. Reads unsealed commits back into memory; nothing is sealed before the first
+    /// [`Store::release`].
+    ///
+    /// # Errors
+    /// The file cannot be opened, is from a later version, or a hot row in it is damaged.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_with(path, Limits::STANDARD)
+    }
+
+    /// As [`EmbeddedStore::open`], with limits of one's own.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_with(path: &Path, limits: Limits) -> Result<Self, StoreError> {
+        let shared = Arc::new(Shared::open(path, limits)?);
+        let keeper = Keeper::new(Arc::clone(&shared))?;
+        let thread = std::thread::Builder::new()
+            .name("store-keeper".to_owned())
+            .spawn(move || keeper.work())
+            .map_err(|error| StoreError::Stalled { why: error.to_string() })?;
+        Ok(Self::of(shared, Some(thread)))
+    }
+
+    fn of(shared: Arc<Shared>, keeper: Option<JoinHandle<()>>) -> Self {
+        EmbeddedStore { shared, encoder: Mutex::default(), keeper }
+    }
+
+    /// Seals everything that was committed and released before this call, gives free pages back to the file system, and
+    /// returns when that is done. `false` when commits that are not released hold some readings back.
+    ///
+    /// # Errors
+    /// The keeper cannot do its work; it will try again.
+    pub fn seal_now(&self) -> Result<bool, StoreError> {
+        self.shared.flush()
+    }
+}
+
+impl Drop for EmbeddedStore {
+    /// Ends the keeper at its next step. Everything acknowledged is on disk already.
+    fn drop(&mut self) {
+        self.shared.stop();
+        if let Some(keeper) = self.keeper.take()
+            && keeper.join().is_err()
+        {
+            tracing::error!("the store's keeper had panicked");
+        }
+    }
+}
+
+impl Store for EmbeddedStore {
+    fn series(&self, keys: &[SeriesKey]) -> Result<Vec<SeriesId>, StoreError> {
+        self.shared.series(keys)
+    }
+
+    fn all_series(&self) -> Vec<SeriesKey> {
+        read(&self.shared.catalog).keys().to_vec()
+    }
+
+    fn append(&self, batches: &[&[Measurement]]) -> Result<CommitSeq, StoreError> {
+        let mut encoder = lock(&self.encoder);
+        let count = self.shared.check_batches(batches)?;
+        if count == 0 {
+            return Ok(lock(&self.shared.status).last_commit);
+        }
+        let seq = self.shared.wait_for_room(count)?;
+        self.shared.write_row(seq, encoder.encode(batches))?;
+        self.shared.remember(seq, batches);
+        Ok(seq)
+    }
+
+    fn range(
+        &self,
+        series: SeriesId,
+        from: Timestamp,
+        to: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Sample>, StoreError> {
+        self.shared.range(series, from, to, limit)
+    }
+
+    fn aggregate(
+        &self,
+        series: SeriesId,
+        from: Timestamp,
+        to: Timestamp,
+        step: Duration,
+    ) -> Result<Vec<Bucket>, StoreError> {
+        self.shared.aggregate(series, from, to, step)
+    }
+
+    fn latest(&self) -> Result<Vec<(SeriesId, Sample)>, StoreError> {
+        Ok(read(&self.shared.memory).latest())
+    }
+
+    fn replay(
+        &self,
+        after: CommitSeq,
+        each: &mut dyn FnMut(CommitSeq, &[Measurement]),
+    ) -> Result<(), StoreError> {
+        self.shared.replay(after, each)
+    }
+
+    fn release(&self, through: CommitSeq) {
+        self.shared.release(through);
+    }
+
+    fn delete_before(&self, cutoff: Timestamp) -> Result<u64, StoreError> {
+        self.shared.delete_before(cutoff)
+    }
+
+    fn stats(&self) -> Result<StoreStats, StoreError> {
+        self.shared.stats()
+    }
+}

@@ -1,0 +1,209 @@
+//! Runs: sorted readings in blocks, written a few hundred kilobytes at a time and visible all at once at the end.
+
+use rusqlite::{Connection, Transaction, params};
+
+use super::block;
+use super::merge::{Key, key};
+use crate::model::{Measurement, Timestamp};
+use crate::store::StoreError;
+
+/// A block is closed at the end of a series once it holds this many readings: enough to compress well, few enough that
+/// a query does not decode much of its neighbours.
+pub(super) const ENOUGH_READINGS: usize = 1024;
+
+/// Encoded blocks are handed to the database when they have this many bytes: a short transaction, so that a commit of
+/// the appending thread waits for a few milliseconds at most.
+const HANDFUL_BYTES: usize = 256 << 10;
+
+/// `run.state`.
+pub(super) mod state {
+    pub(in super::super) const WRITING: i64 = 0;
+    pub(in super::super) const LIVE: i64 = 1;
+    pub(in super::super) const SETTLED: i64 = 2;
+    pub(in super::super) const DEAD: i64 = 3;
+}
+
+/// A run as its table row has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Run {
+    /// Its number.
+    pub(super) id: i64,
+    /// One of [`state`].
+    pub(super) state: i64,
+    /// How often its readings were merged.
+    pub(super) level: i64,
+    /// Its first commit: of the same reading in two runs the one of lesser age stays.
+    pub(super) age: i64,
+    /// Series in it.
+    pub(super) slices: i64,
+    /// Readings in it.
+    pub(super) readings: i64,
+    /// Bytes of its blocks.
+    pub(super) bytes: i64,
+    /// No reading was observed before.
+    pub(super) oldest: Timestamp,
+    /// No reading was observed after.
+    pub(super) newest: Timestamp,
+}
+
+/// The live runs with readings that may have been observed in `from..=until`, by age.
+pub(super) fn live_runs(
+    conn: &Connection,
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<Run>, StoreError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT id, state, level, age, slices, readings, bytes, oldest, newest FROM run
+         WHERE state IN (1, 2) AND newest >= ?1 AND oldest <= ?2 ORDER BY age",
+    )?;
+    let runs = statement.query_map(params![from.as_micros(), until.as_micros()], |row| {
+        Ok(Run {
+            id: row.get(0)?,
+            state: row.get(1)?,
+            level: row.get(2)?,
+            age: row.get(3)?,
+            slices: row.get(4)?,
+            readings: row.get(5)?,
+            bytes: row.get(6)?,
+            oldest: Timestamp::from_micros(row.get(7)?),
+            newest: Timestamp::from_micros(row.get(8)?),
+        })
+    })?;
+    Ok(runs.collect::<Result<_, _>>()?)
+}
+
+/// Sets a run's state.
+pub(super) fn set_state(tx: &Connection, run: i64, state: i64) -> Result<(), StoreError> {
+    tx.prepare_cached("UPDATE run SET state = ?2 WHERE id = ?1")?.execute([run, state])?;
+    Ok(())
+}
+
+/// An encoded block that is not in the database yet.
+#[derive(Debug)]
+struct Waiting {
+    last: Key,
+    newest: Timestamp,
+    readings: usize,
+    data: Vec<u8>,
+}
+
+/// Writes one run.
+#[derive(Debug)]
+pub(super) struct RunWriter {
+    run: Run,
+    open: Vec<Measurement>,
+    waiting: Vec<Waiting>,
+    waiting_bytes: usize,
+}
+
+impl RunWriter {
+    /// A new run, invisible until [`RunWriter::finish`].
+    pub(super) fn begin(tx: &Transaction<'_>, level: i64, age: i64) -> Result<Self, StoreError> {
+        tx.prepare_cached("INSERT INTO run (state, level, age) VALUES (?1, ?2, ?3)")?.execute([
+            state::WRITING,
+            level,
+            age,
+        ])?;
+        let run = Run {
+            id: tx.last_insert_rowid(),
+            state: state::WRITING,
+            level,
+            age,
+            slices: 0,
+            readings: 0,
+            bytes: 0,
+            oldest: Timestamp::from_micros(i64::MAX),
+            newest: Timestamp::from_micros(i64::MIN),
+        };
+        Ok(RunWriter { run, open: Vec::new(), waiting: Vec::new(), waiting_bytes: 0 })
+    }
+
+    /// Its number.
+    pub(super) fn id(&self) -> i64 {
+        self.run.id
+    }
+
+    /// Takes the next reading; they come sorted by (series, time), each such pair once.
+    pub(super) fn push(&mut self, m: Measurement) -> Result<(), StoreError> {
+        let new_slice = self.open.last().is_none_or(|last| last.series != m.series);
+        if self.open.len() >= block::MAX_READINGS
+            || (new_slice && self.open.len() >= ENOUGH_READINGS)
+        {
+            self.close_block()?;
+        }
+        self.run.slices += i64::from(new_slice);
+        self.open.push(m);
+        Ok(())
+    }
+
+    fn close_block(&mut self) -> Result<(), StoreError> {
+        let Some(last) = self.open.last().map(key) else { return Ok(()) };
+        let (mut oldest, mut newest) = (last.1, last.1);
+        for m in &self.open {
+            oldest = oldest.min(m.observed_at);
+            newest = newest.max(m.observed_at);
+        }
+        let data = block::encode(&self.open).map_err(|d| d.of("a new one"))?;
+        self.run.oldest = self.run.oldest.min(oldest);
+        self.run.newest = self.run.newest.max(newest);
+        self.run.readings += self.open.len() as i64;
+        self.run.bytes += data.len() as i64;
+        self.waiting_bytes += data.len();
+        self.waiting.push(Waiting { last, newest, readings: self.open.len(), data });
+        self.open.clear();
+        Ok(())
+    }
+
+    /// Whether it is time to [`RunWriter::store`].
+    pub(super) fn has_handful(&self) -> bool {
+        self.waiting_bytes >= HANDFUL_BYTES
+    }
+
+    /// Puts the encoded blocks into the database; returns their bytes.
+    pub(super) fn store(&mut self, tx: &Transaction<'_>) -> Result<usize, StoreError> {
+        let mut insert = tx.prepare_cached(
+            "INSERT INTO block (run, last_series, last_time, newest, readings, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?;
+        for block in &self.waiting {
+            insert.execute(params![
+                self.run.id,
+                block.last.0.0,
+                block.last.1.as_micros(),
+                block.newest.as_micros(),
+                block.readings as i64,
+                block.data,
+            ])?;
+        }
+        Ok(self.waiting_bytes)
+    }
+
+    /// Forgets the blocks that [`RunWriter::store`] wrote, once they are committed.
+    pub(super) fn stored(&mut self) {
+        self.waiting.clear();
+        self.waiting_bytes = 0;
+    }
+
+    /// No more readings: encodes what is open.
+    pub(super) fn close(&mut self) -> Result<(), StoreError> {
+        self.close_block()
+    }
+
+    /// Stores the rest and makes the run visible.
+    pub(super) fn finish(&mut self, tx: &Transaction<'_>) -> Result<(), StoreError> {
+        self.store(tx)?;
+        let run = &self.run;
+        tx.prepare_cached(
+            "UPDATE run SET state = ?2, slices = ?3, readings = ?4, bytes = ?5, oldest = ?6, newest = ?7 WHERE id = ?1",
+        )?
+        .execute([
+            run.id,
+            if run.readings == 0 { state::DEAD } else { state::LIVE },
+            run.slices,
+            run.readings,
+            run.bytes,
+            run.oldest.as_micros(),
+            run.newest.as_micros(),
+        ])?;
+        Ok(())
+    }
+}
