@@ -17,7 +17,7 @@ use crate::model::{DeviceId, Reading, Timestamp};
 pub(super) const ENDPOINT: &str = "gateway:502";
 
 /// Longer than anything takes: a test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub(super) const PATIENCE: Duration = Duration::from_secs(100);
 
 /// What the hub was told.
 #[derive(Debug, Clone, Copy, PartialEq)]

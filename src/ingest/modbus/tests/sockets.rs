@@ -1,15 +1,17 @@
 //! Over real sockets and in real time: fault injection again, and tokio-modbus's own server.
 
+use std::collections::HashSet;
 use std::future::{Ready, ready};
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tokio_modbus::server::Service;
 use tokio_modbus::server::tcp::Server;
 use tokio_modbus::{ExceptionCode, Request, Response, SlaveRequest};
 
 use super::super::connection::Tcp;
-use super::bench::{Bench, Event};
+use super::bench::{Bench, Event, PATIENCE};
 use super::fault_server::{FaultServer, Wrong};
 use super::profile::{TIMEOUT, bit, gate, source, target, word};
 
@@ -46,17 +48,17 @@ async fn every_unit_recovers_from_its_fault_and_no_wrong_value_passes() {
     }
     assert_eq!(bench.update(units.clone().map(|u| target(&endpoint, u, &gate)).collect()), []);
     // On a busy machine a healthy answer may be late as well: that costs time, never a value.
-    let mut down: Vec<u8> = Vec::new();
-    let mut back: Vec<u8> = Vec::new();
-    while back.len() < wrongs.len() {
-        match bench.next().await {
-            Event::Link { unit, up: false } if !down.contains(&unit) => down.push(unit),
-            Event::Link { unit, up: true } if down.contains(&unit) && !back.contains(&unit) => {
-                back.push(unit);
+    let recovered = async {
+        let (mut down, mut back) = (HashSet::new(), HashSet::new());
+        while back.len() < wrongs.len() {
+            match bench.next().await {
+                Event::Link { unit, up: false } => down.extend([unit]),
+                Event::Link { unit, up: true } if down.contains(&unit) => back.extend([unit]),
+                _ => {}
             }
-            _ => {}
         }
-    }
+    };
+    timeout(PATIENCE, recovered).await.expect("every unit fails once and recovers");
     assert!(bench.stats(&endpoint).reconnects >= wrongs.len() as u64);
     bench.end().await;
     serving.abort();
