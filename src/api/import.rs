@@ -13,9 +13,6 @@ use super::state::{AppState, Hub, Work};
 use super::wire;
 use crate::registry::{ImportMode, ImportReport, RegistryError};
 
-/// The largest file of an import: about 100 000 assets.
-pub(crate) const MAX_IMPORT_BYTES: usize = 32 * 1024 * 1024;
-
 /// How to import.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -78,7 +78,8 @@ async fn late_doubtful_and_bad_readings_raise_nothing() {
     publish_v5(&mut device, now_us() + 1_000, 1_000_001.0).await;
     assert_eq!(alerts(&hub).await, Vec::<serde_json::Value>::new());
     let stored = hub.get(&series("probe-0")).await;
-    let reasons: Vec<_> = stored["points"].as_array().expect("points").iter().map(|p| &p[3]).collect();
+    let reasons: Vec<_> =
+        stored["points"].as_array().expect("points").iter().map(|p| &p[3]).collect();
     assert_eq!(reasons, [&json!("late"), &json!(null), &json!("clock"), &json!("range")]);
 }
 

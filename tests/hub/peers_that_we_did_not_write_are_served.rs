@@ -87,7 +87,8 @@ async fn mosquitto_pub_publishes_in_both_versions_at_every_qos() {
     }
     // Nothing says that a message at QoS 0 has come but the next one of its device that is acknowledged.
     let answer = hub.get(&series("probe-0")).await;
-    let stored: Vec<_> = answer["points"].as_array().expect("points").iter().map(|p| &p[1]).collect();
+    let stored: Vec<_> =
+        answer["points"].as_array().expect("points").iter().map(|p| &p[1]).collect();
     assert_eq!(stored, expected);
     let output = mosquitto("mosquitto_pub", &hub, "probe-0", "wrong", &["-t", "x", "-m", "y"])
         .output()
