@@ -10,7 +10,7 @@ export default defineConfig({
   retries: 0,
   reporter: "list",
   use: {
-    viewport: { width: 1366, height: 768 },
+    viewport: { width: 1280, height: 720 },
     locale: "zh-CN",
     timezoneId: "Asia/Shanghai",
     launchOptions: {

@@ -58,7 +58,7 @@ export function numberText(value: number, unit: string, language: Language): str
   const digits = UNITS[unit]?.digits ?? 2;
   return new Intl.NumberFormat(language === "zh" ? "zh-CN" : "en-GB", {
     // Lengths and speeds keep their zeros so that columns and changes read easily: 1.50 m, not 1.5 m.
-    minimumFractionDigits: Number.isInteger(value) && digits < 2 ? 0 : digits,
+    minimumFractionDigits: Number.isInteger(value) && (digits < 2 || unitText(unit, language) === "") ? 0 : digits,
     maximumFractionDigits: digits,
   }).format(value);
 }
@@ -99,9 +99,10 @@ export function ageText(atMs: number, nowMs: number, language: Language): string
   return t("age.ago", { duration: durationText(age, language) });
 }
 
-/** The age of the stream, short: tenths while it is live, whole seconds then. */
+/** The age of the stream, short: tenths while it is live, then like any duration. */
 export function streamAgeText(silentMs: number, language: Language): string {
   const seconds = silentMs / 1000;
+  if (seconds >= 60) return durationText(silentMs, language);
   return words(language)("duration.s", { s: seconds < 10 ? seconds.toFixed(1) : Math.round(seconds) });
 }
 

@@ -136,7 +136,9 @@ function baseLayers(palette: Palette, language: Language): LayerSpecification[] 
         "text-font": FONT,
         "text-size": ["match", ["get", "layer"], "scenic-label", 15, 12],
         "text-letter-spacing": 0.08,
-        "text-padding": 8,
+        "text-padding": 4,
+        "text-variable-anchor": ["center", "bottom", "top"],
+        "text-radial-offset": 1,
       },
       paint: labelPaint(palette["map-label"], palette),
     },
@@ -166,6 +168,8 @@ function lineLabel(
       "text-letter-spacing": 0.06,
       "text-padding": 12,
       "text-max-angle": 30,
+      // Pipes follow the streets: a name on the middle of its street would be crossed out.
+      "text-offset": [0, layer === "road" ? 1.05 : 0],
     },
     paint: labelPaint(colour, palette),
   };
@@ -223,7 +227,7 @@ function assetLayers(palette: Palette): LayerSpecification[] {
       filter: ["all", is("parking-bay"), ["==", ["geometry-type"], "Point"]],
       paint: {
         ...(bayPaint(palette, "circle") as { "circle-color": ExpressionSpecification }),
-        "circle-radius": byZoom(15.5, 2, 17, 4, 19, 12),
+        "circle-radius": byZoom(15.5, 2, 17, 3.4, 19, 11),
         "circle-stroke-color": quiet,
         "circle-stroke-width": 1,
         "circle-stroke-opacity": dimmed(0.45),
@@ -298,7 +302,7 @@ function topLayers(palette: Palette): LayerSpecification[] {
       type: "circle",
       source: "chosen",
       paint: {
-        "circle-radius": 20,
+        "circle-radius": 18,
         "circle-color": "rgba(0,0,0,0)",
         "circle-stroke-color": palette.ink,
         "circle-stroke-width": 2.5,
@@ -326,11 +330,11 @@ function topLayers(palette: Palette): LayerSpecification[] {
         "icon-padding": 0,
         // The worst lies on top: a larger key is drawn later.
         "symbol-sort-key": ["get", "order"],
-        "text-field": ["step", ["zoom"], "", 13.4, ["get", "text"]],
+        "text-field": ["step", ["zoom"], "", 13, ["get", "text"]],
         "text-font": FONT_BOLD,
         "text-size": 12,
         "text-variable-anchor": ["top", "bottom", "left", "right"],
-        "text-radial-offset": 1.9,
+        "text-radial-offset": 2,
         "text-justify": "auto",
         "text-max-width": 12,
         "text-optional": true,

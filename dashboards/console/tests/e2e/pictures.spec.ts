@@ -1,7 +1,6 @@
 /** Takes the pictures that people look at: `PICTURES=<folder> npx playwright test pictures`. */
 
 import { quietTown } from "../mock/town";
-import { MockHub } from "../mock/server";
 import { open, test } from "./hub";
 
 const folder = process.env.PICTURES ?? "";
@@ -71,11 +70,10 @@ test("stale", async ({ page, hub }) => {
   await page.screenshot({ path: `${folder}/laptop-stale.png` });
 });
 
-test("empty", async ({ page }) => {
-  const hub = await MockHub.start({ features: [], alerts: [] });
+test("empty", async ({ page, hub }) => {
   await page.setViewportSize({ width: 1366, height: 768 });
-  await page.goto(`${hub.url}/?lang=en&theme=light`);
+  hub.town = { features: [], alerts: [] };
+  await open(page, hub, "?lang=en&theme=light");
   await page.waitForTimeout(2_000);
   await page.screenshot({ path: `${folder}/laptop-empty.png` });
-  await hub.stop();
 });

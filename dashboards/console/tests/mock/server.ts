@@ -34,6 +34,7 @@ export class MockHub {
   epoch = 7;
   beating = true;
   signedIn = true;
+  private port = 0;
   private seq = 100;
   private readonly streams = new Set<Stream>();
   private readonly log: { seq: number; text: string }[] = [];
@@ -53,11 +54,13 @@ export class MockHub {
     const hub = new MockHub(server, town, nowMs);
     server.on("request", (request, response) => void hub.answer(request, response));
     await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+    hub.port = (server.address() as AddressInfo).port;
     return hub;
   }
 
+  /** Its address, known from the start to after its end. */
   get url(): string {
-    return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
+    return `http://127.0.0.1:${this.port}`;
   }
 
   get streamCount(): number {
