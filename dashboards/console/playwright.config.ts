@@ -10,7 +10,7 @@ export default defineConfig({
   retries: 0,
   reporter: "list",
   use: {
-    viewport: { width: 1280, height: 720 },
+    viewport: { width: 1100, height: 680 },
     locale: "zh-CN",
     timezoneId: "Asia/Shanghai",
     launchOptions: {

@@ -319,6 +319,25 @@ function topLayers(palette: Palette): LayerSpecification[] {
         "icon-allow-overlap": true,
       },
     },
+    // Layers are placed from the top down: the marks first, then the names where marks and worse names leave room.
+    {
+      id: "abnormal-label",
+      type: "symbol",
+      source: "abnormal",
+      minzoom: 13,
+      filter: ["!=", ["get", "icon"], "stale"],
+      layout: {
+        "symbol-sort-key": ["-", 0, ["get", "order"]],
+        "text-field": ["get", "text"],
+        "text-font": FONT_BOLD,
+        "text-size": 12,
+        "text-variable-anchor": ["top", "bottom", "left", "right"],
+        "text-radial-offset": 1.7,
+        "text-justify": "auto",
+        "text-max-width": 12,
+      },
+      paint: { ...labelPaint(palette["map-text"], palette), "text-halo-width": 2 },
+    },
     {
       id: "abnormal",
       type: "symbol",
@@ -330,16 +349,7 @@ function topLayers(palette: Palette): LayerSpecification[] {
         "icon-padding": 0,
         // The worst lies on top: a larger key is drawn later.
         "symbol-sort-key": ["get", "order"],
-        "text-field": ["step", ["zoom"], "", 13, ["get", "text"]],
-        "text-font": FONT_BOLD,
-        "text-size": 12,
-        "text-variable-anchor": ["top", "bottom", "left", "right"],
-        "text-radial-offset": 2,
-        "text-justify": "auto",
-        "text-max-width": 12,
-        "text-optional": true,
       },
-      paint: { ...labelPaint(palette["map-text"], palette), "text-halo-width": 2 },
     },
   ];
 }

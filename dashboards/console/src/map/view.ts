@@ -100,15 +100,18 @@ export class TownMap {
     else this.timer ??= setTimeout(() => this.draw(), this.repaintMs);
   }
 
-  /** Brings an asset into view; moves only as far as it must. */
-  locate(asset: Asset): void {
+  /** Brings an asset into view, above the `covered` lowest pixels; moves only when it must. */
+  locate(asset: Asset, covered = 0): void {
     const [lon, lat] = asset.anchor;
     const point = this.map.project([lon, lat]);
-    const { clientWidth: width, clientHeight: height } = this.map.getContainer();
+    const { clientWidth: width, clientHeight } = this.map.getContainer();
+    const height = clientHeight - covered;
     const margin = Math.min(90, width / 4, height / 4);
     const inView = point.x > margin && point.x < width - margin && point.y > margin && point.y < height - margin;
     const zoom = asset.kind === "parking-bay" ? Math.max(17, this.map.getZoom()) : this.map.getZoom();
-    if (!inView || zoom !== this.map.getZoom()) this.map.easeTo({ center: [lon, lat], zoom, duration: 300 });
+    if (!inView || zoom !== this.map.getZoom()) {
+      this.map.easeTo({ center: [lon, lat], zoom, offset: [0, -covered / 2], duration: 300 });
+    }
   }
 
   zoom(by: 1 | -1): void {

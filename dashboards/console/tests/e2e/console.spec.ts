@@ -239,7 +239,6 @@ test("a hub without assets says what to do next", async ({ page, hub }) => {
 
 for (const theme of ["light", "dark"]) {
   test(`has no accessibility violation, ${theme}`, async ({ page, hub }) => {
-    await page.setViewportSize({ width: 1920, height: 1080 });
     await open(page, hub, `?lang=zh&theme=${theme}`);
     await rows(page).first().click();
     await expect(page.getByRole("article").locator(".plot canvas")).toBeVisible();

@@ -34,6 +34,10 @@ test("phone", async ({ page, hub }) => {
   await page.getByRole("button", { name: "地图", exact: true }).click();
   await page.waitForTimeout(2_000);
   await page.screenshot({ path: `${folder}/phone-map.png` });
+  await page.keyboard.press("n");
+  await page.waitForTimeout(1_500);
+  await page.screenshot({ path: `${folder}/phone-map-detail.png` });
+  await page.keyboard.press("Escape");
   await page.getByRole("button", { name: "列表", exact: true }).click();
   await page.locator("[data-alert]").first().click();
   await page.waitForTimeout(1_500);
