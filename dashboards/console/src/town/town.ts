@@ -5,7 +5,7 @@
  * page. Maps are copied once per batch of events and only when touched, so a view may compare by identity.
  */
 
-import type { Alert, AssetFeature, Family, Headline, Kind, Label, MapAnswer } from "../api/types";
+import type { Alert, AssetFeature, Family, Kind, Label, MapAnswer } from "../api/types";
 import type { FeedPosition, LiveEvent, Shown, ValueChange } from "../live/events";
 import { anchor, type LonLat } from "./geometry";
 
@@ -28,7 +28,6 @@ export interface Town {
   assets: ReadonlyMap<number, Asset>;
   shown: ReadonlyMap<number, Shown>;
   alerts: ReadonlyMap<number, Alert>;
-  headlines: ReadonlyMap<number, Headline>;
   /** Newest values by `pointKey`, of the assets that this page asked for. */
   values: ReadonlyMap<string, ValueChange>;
   /** Why the map must be read again; nothing when the town is whole. */
@@ -42,7 +41,6 @@ export const EMPTY_TOWN: Town = {
   assets: new Map(),
   shown: new Map(),
   alerts: new Map(),
-  headlines: new Map(),
   values: new Map(),
   reload: null,
   clockOffsetMs: 0,
@@ -65,9 +63,6 @@ export function fromSnapshot(map: MapAnswer, alerts: Alert[], previous: Town, no
     position: { epoch: String(map.townhub.epoch), seq: map.townhub.seq },
     assets: new Map(features.map((feature) => [feature.id, toAsset(feature)])),
     shown: new Map(features.map((feature) => [feature.id, toShown(feature)])),
-    headlines: new Map(
-      features.flatMap(({ id, properties }) => (properties.headline ? [[id, properties.headline]] : [])),
-    ),
     alerts: new Map(alerts.filter(isOpen).map((alert) => [alert.id, alert])),
     values: previous.values,
     reload: null,
