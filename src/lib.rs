@@ -62,8 +62,6 @@ pub mod api;
 pub mod hub;
 pub mod trial;
 
-pub mod trial;
-
 /// An error with all its causes, for the log: `Display` never repeats its source.
 pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
