@@ -220,10 +220,93 @@ impl Test {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::model::{AssetKind, PointIndex};
+    use crate::profile::{ModbusSource, Read, Source, Staleness, State};
 
     fn check(test: &Test, value: f64, expected: Verdict) {
         assert_eq!(test.verdict(value), expected, "{value} against {test:?}");
+    }
+
+    fn point() -> Point {
+        let spec = |name: &str, test, on_delay| AlertSpec {
+            name: name.to_owned(),
+            test,
+            on_delay: Duration::from_secs(on_delay),
+            off_delay: Duration::from_secs(30),
+            severity: Severity::Critical,
+            text: Label::new("井盖开", "Cover open"),
+        };
+        Point {
+            name: "cover".parse().expect("a metric name"),
+            label: Label::new("井盖", "Cover"),
+            unit: "1".to_owned(),
+            read: Read::Json("/cover".to_owned()),
+            scale: 1.0,
+            offset: 0.0,
+            range: None,
+            deadband: None,
+            max_rate: None,
+            flatline: None,
+            sentinels: Vec::new(),
+            states: Some(vec![State {
+                code: 1.0,
+                name: "open".to_owned(),
+                label: Label::new("开", "Open"),
+            }]),
+            alerts: vec![
+                spec("open", AlertTest::Equals { code: 1.0 }, 60),
+                spec("odd", AlertTest::Above { limit: 5.0, clear: 4.0 }, 0),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_devices_rules_are_its_limits_its_states_and_its_silence() {
+        let profile = Profile {
+            id: "mh1".parse().expect("a profile id"),
+            name: Label::same("MH1"),
+            manufacturer: "Aqua".to_owned(),
+            model: "MH1".to_owned(),
+            kind: AssetKind::Manhole,
+            source: Source::Modbus(ModbusSource {
+                max_registers: 120,
+                max_gap: 8,
+                timeout: Duration::from_secs(1),
+                min_request_gap: Duration::ZERO,
+                poll: BTreeMap::new(),
+            }),
+            staleness: Staleness {
+                expect_every: None,
+                stale_after: Duration::from_secs(60),
+                dead_after: Duration::from_secs(3600),
+                severity: Severity::Minor,
+            },
+            points: vec![point()],
+            headline: PointIndex(0),
+        };
+        let device = Device {
+            id: "mh-014".parse().expect("a device id"),
+            name: Label::same("MH 14"),
+            profile: profile.id.clone(),
+            asset: None,
+            modbus: None,
+        };
+        let rules = rules_of(&device, None, &profile, &[SeriesId(7)]);
+        let names: Vec<&str> = rules.iter().map(|rule| rule.key.name.as_str()).collect();
+        assert_eq!(names, ["open", "odd", "no_data"]);
+        let state = Label::new("开", "Open");
+        assert_eq!(rules[0].test, Test::Equals { code: 1.0, state });
+        assert_eq!((rules[0].on_delay.as_secs(), rules[0].off_delay.as_secs()), (60, 30));
+        assert_eq!(rules[0].key.metric.as_ref().map(MetricName::as_str), Some("cover"));
+        assert_eq!(rules[1].test, Test::Above { limit: 5.0, clear: 4.0 });
+        assert_eq!(rules[2].test, Test::NoData { after: Duration::from_secs(3600) });
+        assert_eq!((rules[2].severity, &rules[2].key.metric), (Severity::Minor, &None));
+        assert!(
+            rules.iter().all(|rule| rule.series == [SeriesId(7)] && rule.key.device == device.id)
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::error::Problem;
 use super::extract::{JsonBody, Params, limit, parse, parse_list};
 use super::state::{Hub, Work};
 use super::wire;
-use crate::alert::{Alert, AlertId, AlertQuery};
+use crate::alert::{Alert, AlertId, AlertQuery, MAX_LISTED};
 
 /// The longest note in characters.
 const MAX_NOTE: usize = 1000;
@@ -31,7 +31,7 @@ pub(crate) struct ListParams {
     device: Option<String>,
     /// Only those with a smaller id: the next page.
     before: Option<u64>,
-    /// At most this many (1 to 10 000, else 100).
+    /// At most this many (1 to 10 000, else 100); a page never has more than 1 000.
     limit: Option<usize>,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct ListParams {
 pub(crate) struct Alerts {
     #[schema(value_type = Vec<wire::Alert>)]
     alerts: Vec<Alert>,
-    /// `before` of the next page; null on the last.
+    /// `before` of the next page, which may turn out to be empty; null when there is none.
     #[schema(required)]
     next_before: Option<u64>,
 }
@@ -61,9 +61,8 @@ pub(crate) async fn list(
     State(hub): State<Hub>,
     Params(params): Params<ListParams>,
 ) -> Result<Json<Alerts>, Problem> {
-    let wanted = limit(params.limit, DEFAULT_LIMIT)?;
-    // One more than wanted tells whether there is a next page.
-    let query = params.query(wanted + 1)?;
+    let wanted = limit(params.limit, DEFAULT_LIMIT)?.min(MAX_LISTED);
+    let query = params.query(wanted)?;
     let alerts = hub.blocking(Work::Query, move |hub| hub.alerts.list(&query)).await?;
     Ok(Json(page(alerts, wanted)))
 }
@@ -108,10 +107,9 @@ impl ListParams {
     }
 }
 
-fn page(mut alerts: Vec<Alert>, wanted: usize) -> Alerts {
-    let more = alerts.len() > wanted;
-    alerts.truncate(wanted);
-    let next_before = alerts.last().filter(|_| more).map(|alert| alert.id.0);
+fn page(alerts: Vec<Alert>, wanted: usize) -> Alerts {
+    let is_full = alerts.len() >= wanted;
+    let next_before = alerts.last().filter(|_| is_full).map(|alert| alert.id.0);
     Alerts { alerts, next_before }
 }
 

@@ -205,7 +205,11 @@ impl From<RegistryError> for Problem {
         match error {
             RegistryError::Document(why) => Problem::bad_body(why),
             RegistryError::NotFound { what, id } => Problem::not_found(what, &id),
-            error @ RegistryError::Invalid { .. } => Problem::bad_body(error.to_string()),
+            RegistryError::Invalid { ref errors, .. } => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                Problem::new(status, Code::BadBody, error.to_string())
+                    .with("errors", errors.clone())
+            }
             RegistryError::Database(_)
             | RegistryError::File { .. }
             | RegistryError::NewerDatabase { .. }
@@ -216,13 +220,18 @@ impl From<RegistryError> for Problem {
     }
 }
 
+/// The status of a refused log-in, for pages and for programs.
+pub(crate) fn status_of(denied: Denied) -> (StatusCode, Code) {
+    match denied {
+        Denied::BadCredentials => (StatusCode::UNAUTHORIZED, Code::BadCredentials),
+        Denied::LockedOut => (StatusCode::TOO_MANY_REQUESTS, Code::LockedOut),
+        Denied::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+    }
+}
+
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
-        let (status, code) = match denied {
-            Denied::BadCredentials => (StatusCode::UNAUTHORIZED, Code::BadCredentials),
-            Denied::LockedOut => (StatusCode::TOO_MANY_REQUESTS, Code::LockedOut),
-            Denied::Unavailable => return Problem::unavailable(denied.to_string()),
-        };
+        let (status, code) = status_of(denied);
         Problem::new(status, code, denied.to_string())
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::{COOKIE_NAME, Caller, Credential};
-use super::error::Problem;
+use super::error::{Problem, status_of};
 use super::extract::JsonBody;
 use super::state::{Hub, TownInfo, Work};
 use super::wire;
@@ -90,11 +90,7 @@ pub(crate) async fn log_in_by_page(
     Ok(match log_in(&hub, login).await? {
         Ok(session) => ([set_cookie(&hub, &session)?], Redirect::to("/")).into_response(),
         Err(denied) => {
-            let status = match denied {
-                Denied::BadCredentials => StatusCode::UNAUTHORIZED,
-                Denied::LockedOut => StatusCode::TOO_MANY_REQUESTS,
-                Denied::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            };
+            let (status, _) = status_of(denied);
             (status, Html(render(&hub.town, &user, Some(denied)))).into_response()
         }
     })
@@ -211,9 +207,10 @@ fn render(town: &TownInfo, user: &str, denied: Option<Denied>) -> String {
             "错误次数过多,请稍后再试。",
             "Too many wrong tries. Please wait and try again.",
         ),
-        Denied::Unavailable => {
-            Label::new("系统繁忙,请稍后再试。", "The hub is busy. Please wait and try again.")
-        }
+        Denied::Unavailable => Label::new(
+            "暂时无法验证登录,请稍后再试。",
+            "The log-in cannot be checked now. Please try again.",
+        ),
     });
     let error = words.map_or_else(String::new, |words| {
         format!("<p role=\"alert\">{}<span lang=\"en\">{}</span></p>", words.zh, words.en)

@@ -206,7 +206,10 @@ async fn values_go_only_to_pages_that_have_the_asset_open() {
     let expected = own("7-0", "value", r#"[[4,"mh-014","level",0.4,0,null,5]]"#);
     assert_eq!(next(&mut elsewhere).await, [expected]);
 
+    let mut late = value(3, 7.0);
+    late.sample.observed_at = Timestamp::from_millis(4);
     feed.values(&[value(3, 0.3)]);
+    feed.values(&[late]);
     assert!(next(&mut open).await[0].2.contains("0.3"));
     drop(open);
     assert!(feed.wants_values(asset), "another page has it open");

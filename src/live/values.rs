@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::{ValueChange, encode};
-use crate::model::AssetNumber;
+use crate::model::{AssetNumber, Timestamp};
 
 /// What is wanted and the newest of it. Bounded by what pages may ask for, not by what devices send.
 pub(super) struct Values {
@@ -33,10 +33,25 @@ struct Watched {
 }
 
 struct Row {
+    observed_at: Timestamp,
     /// The number of the change that wrote it.
     change: u64,
     /// The row as it goes out, encoded once for all pages.
     json: Arc<str>,
+}
+
+impl Watched {
+    /// Keeps the value, unless it is history: what arrives late must not replace what is true now.
+    fn take(&mut self, value: &ValueChange<'_>, change: u64) -> bool {
+        let observed_at = value.sample.observed_at;
+        let point = (value.device.to_owned(), value.metric.to_owned());
+        if self.rows.get(&point).is_some_and(|row| row.observed_at > observed_at) {
+            return false;
+        }
+        let json = encode::value(value).into();
+        self.rows.insert(point, Row { observed_at, change, json });
+        true
+    }
 }
 
 impl Values {
@@ -100,9 +115,7 @@ impl Values {
         let mut any = false;
         for value in changed {
             if let Some(watched) = table.assets.get_mut(&value.asset) {
-                let point = (value.device.to_owned(), value.metric.to_owned());
-                watched.rows.insert(point, Row { change, json: encode::value(value).into() });
-                any = true;
+                any |= watched.take(value, change);
             }
         }
         if any {

@@ -90,12 +90,12 @@ fn all<T>(
     Ok(things)
 }
 
-fn device(row: &Row<'_>) -> Result<(Device, Option<SecretHash>), RegistryError> {
+fn device(row: &Row<'_>) -> Result<(Device, SecretHash), RegistryError> {
     let id: String = row.get("id")?;
     let asset: Option<String> = row.get("asset")?;
     let endpoint: Option<String> = row.get("modbus_endpoint")?;
     let unit: Option<u8> = row.get("modbus_unit")?;
-    let secret: Option<Vec<u8>> = row.get("secret")?;
+    let secret: Vec<u8> = row.get("secret")?;
     let corrupt = |why: &dyn ToString| RegistryError::corrupt("device", &id, why.to_string());
     let device = Device {
         id: id.parse().map_err(|e| corrupt(&e))?,
@@ -104,9 +104,7 @@ fn device(row: &Row<'_>) -> Result<(Device, Option<SecretHash>), RegistryError> 
         asset: asset.map(|id| id.parse()).transpose().map_err(|e| corrupt(&e))?,
         modbus: endpoint.zip(unit).map(|(endpoint, unit)| ModbusAddress { endpoint, unit }),
     };
-    let secret = secret
-        .map(|bytes| SecretHash::from_bytes(&bytes).ok_or_else(|| corrupt(&"its secret's hash")))
-        .transpose()?;
+    let secret = SecretHash::from_bytes(&secret).ok_or_else(|| corrupt(&"its secret's hash"))?;
     Ok((device, secret))
 }
 
@@ -227,7 +225,7 @@ fn write_devices(tx: &Transaction<'_>, devices: &[DeviceChange]) -> Result<(), r
          ON CONFLICT (id) DO UPDATE
          SET name_zh = excluded.name_zh, name_en = excluded.name_en, profile = excluded.profile,
              asset = excluded.asset, modbus_endpoint = excluded.modbus_endpoint,
-             modbus_unit = excluded.modbus_unit, secret = coalesce(excluded.secret, secret)",
+             modbus_unit = excluded.modbus_unit, secret = excluded.secret",
     )?;
     for DeviceChange { device, secret } in devices {
         put.execute(named_params! {
@@ -238,7 +236,7 @@ fn write_devices(tx: &Transaction<'_>, devices: &[DeviceChange]) -> Result<(), r
             ":asset": device.asset.as_ref().map(|id| id.as_str()),
             ":endpoint": device.modbus.as_ref().map(|modbus| modbus.endpoint.as_str()),
             ":unit": device.modbus.as_ref().map(|modbus| modbus.unit),
-            ":secret": secret.as_ref().map(SecretHash::to_bytes),
+            ":secret": secret.to_bytes(),
         })?;
     }
     Ok(())

@@ -62,18 +62,15 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Sets a device's secret; `None` keeps the one it has.
-    pub(super) fn put_device(&mut self, device: &DeviceId, secret: Option<SecretHash>) {
-        if let Some(secret) = secret {
-            self.devices.insert(device.clone(), secret);
-        }
+    pub(super) fn put_device(&mut self, device: &DeviceId, secret: SecretHash) {
+        self.devices.insert(device.clone(), secret);
     }
 
     pub(super) fn put_service(&mut self, account: ServiceAccount, secret: SecretHash) {
         self.services.insert(account.name.clone(), (Arc::new(account), secret));
     }
 
-    /// The device's secret; `None` for a device that may not connect.
+    /// The secret of a device that is known.
     pub(super) fn of_device(&self, device: &DeviceId) -> Option<&SecretHash> {
         self.devices.get(device)
     }
@@ -109,7 +106,7 @@ impl Registry {
             let known = known.ok_or_else(|| RegistryError::not_found("device", device.as_str()))?;
             let secret = new_device_secret();
             let hash = SecretHash::new(secret.as_bytes());
-            let change = DeviceChange { device: Device::clone(known), secret: Some(hash) };
+            let change = DeviceChange { device: Device::clone(known), secret: hash };
             Ok((Some(Change::Devices(vec![change])), secret))
         })
     }

@@ -81,11 +81,11 @@ enum Change {
     Service(ServiceAccount, SecretHash),
 }
 
-/// A device to add or to replace; without a secret it keeps the one it has.
+/// A device to add or to replace.
 #[derive(Debug)]
 struct DeviceChange {
     device: Device,
-    secret: Option<SecretHash>,
+    secret: SecretHash,
 }
 
 impl Registry {
@@ -129,6 +129,14 @@ impl Registry {
     /// Tells of every new version of the town.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
+    }
+
+    /// Takes up what another process changed in the file since (`townhub service put`). Blocks for a short transaction.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn take_up_changes(&self) -> Result<(), RegistryError> {
+        self.change(|_| Ok((None, ())))
     }
 
     fn state(&self) -> arc_swap::Guard<Arc<State>> {

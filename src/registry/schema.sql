@@ -38,7 +38,7 @@ CREATE TABLE devices (
     asset           TEXT REFERENCES assets (id),
     modbus_endpoint TEXT,
     modbus_unit     INTEGER,
-    secret          BLOB,       -- 16 bytes of salt, then SHA-256 of salt and secret; NULL: may not connect
+    secret          BLOB NOT NULL, -- 16 bytes of salt, then SHA-256 of salt and secret
     CHECK ((modbus_endpoint IS NULL) = (modbus_unit IS NULL))
 ) STRICT, WITHOUT ROWID;
 

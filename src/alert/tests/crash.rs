@@ -102,6 +102,27 @@ fn what_was_judged_is_not_judged_again() {
 }
 
 #[test]
+fn a_crash_in_the_middle_of_the_replay_repeats_nothing() {
+    let mut town = Town::new();
+    let rules = [above(0, 2.0, 1.0)];
+    let mut engine = town.open(&rules, at(0));
+    for (time, value) in [(1, 3.0), (2, 0.0), (3, 0.0)] {
+        town.commit(&mut engine, vec![reading(0, time, value)]);
+    }
+    engine.commit().unwrap();
+
+    let mut engine = town.open(&rules, at(10));
+    engine.judge(CommitSeq(1), &town.commits[0]);
+    assert_eq!(engine.checkpoint().unwrap(), CommitSeq(1));
+    let mut engine = town.open(&rules, at(20));
+    assert_eq!(engine.watermark(), CommitSeq(1));
+    engine.judge(CommitSeq(2), &town.commits[1]);
+    // Judged before; would raise if it were taken for new.
+    engine.judge(CommitSeq(3), &[reading(0, 3, 9.0)]);
+    assert!(!engine.is_dirty());
+}
+
+#[test]
 fn a_rule_that_is_gone_at_the_start_is_cleared() {
     let mut town = Town::new();
     let waiting = delays(above(1, 2.0, 1.0), 60, 0);

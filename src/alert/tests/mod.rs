@@ -1,5 +1,7 @@
 //! The room as a whole: scripts with their expected events, crashes, properties, and the time that a reading takes.
 
+#![allow(clippy::unwrap_used)]
+
 mod crash;
 mod properties;
 mod scenarios;

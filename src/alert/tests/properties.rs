@@ -173,7 +173,7 @@ fn act_out(acts: &[Act], history: &[Measurement], crashes: bool) -> Town {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_engine_judges_as_the_reference_does(history in arbitrary_history(120), size in 1..20_usize) {

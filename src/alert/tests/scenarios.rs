@@ -228,6 +228,18 @@ fn an_alert_says_what_raised_it_and_how_far_it_went() {
 }
 
 #[test]
+fn an_alert_that_comes_back_keeps_its_furthest_value() {
+    let mut town = Town::new();
+    let mut engine = town.open(&[above(0, 2.0, 1.0)], at(0));
+    let values = [3.0, 9.0, 0.0, 4.0, 5.0];
+    town.commit(&mut engine, (1..).zip(values).map(|(time, v)| reading(0, time, v)).collect());
+    let alert = engine.commit().unwrap().remove(0);
+    assert_eq!((alert.version, alert.since, alert.peak), (3, at(1), Some(9.0)));
+    town.commit(&mut engine, vec![reading(0, 10, 10.0)]);
+    assert_eq!(engine.open_alerts()[0].peak, Some(10.0));
+}
+
+#[test]
 fn rules_of_one_series_raise_in_their_order() {
     let mut town = Town::new();
     let surcharge = rule(3, "surcharge", Test::Above { limit: 2.5, clear: 2.3 });
@@ -253,7 +265,7 @@ fn a_person_acknowledges_once_and_knows_what() {
         (alert.acknowledged_by.as_deref(), alert.note.as_deref()),
         (Some("li"), Some("on my way"))
     );
-    assert_eq!(engine.commit().unwrap(), [alert.clone()]);
+    assert_eq!(engine.commit().unwrap(), std::slice::from_ref(&alert));
     assert_eq!(town.alerts()[0].1[1].note.as_deref(), Some("on my way"));
 
     let again = |engine: &mut Engine| engine.acknowledge(id, None, "wang", None, at(3));

@@ -100,8 +100,8 @@ mod tests {
 
     #[test]
     fn a_line_is_shifted_whole() {
-        let line =
-            geo::Geometry::from(geo::line_string![(x: 120.4851, y: 30.7454), (x: 0., y: 0.)]);
+        let ends = vec![(120.4851, 30.7454), (0.0, 0.0)];
+        let line = geo::Geometry::from(geo::LineString::from(ends));
         let json = serde_json::to_value(Crs::Gcj02.geojson(&line)).unwrap();
         assert_eq!(json["type"], "LineString");
         assert_eq!(json["coordinates"][1], serde_json::json!([0.0, 0.0]), "outside China");

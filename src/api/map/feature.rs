@@ -134,7 +134,7 @@ pub(crate) struct Headline<'a> {
     #[schema(value_type = Option<wire::Reason>, required)]
     reason: Option<Reason>,
     #[schema(value_type = String, format = DateTime)]
-    pub(super) observed_at: Timestamp,
+    observed_at: Timestamp,
 }
 
 /// An asset with what is known of it now.

@@ -19,6 +19,7 @@ use super::geo::Crs;
 use super::state::{AppState, Hub, Work};
 use crate::live::Cursor;
 use crate::model::{AssetKind, Bbox};
+use crate::pipeline::Station;
 use crate::registry::Asset;
 use feature::{Feature, FeatureCollection, Headline, Shown, Snapshot};
 
@@ -103,26 +104,24 @@ fn build(hub: &AppState, query: &MapQuery) -> Result<Document, Problem> {
     assets.sort_unstable_by_key(|asset| asset.number);
     let shown: Vec<Shown<'_>> = assets
         .into_iter()
-        .map(|asset| {
-            let stations = stations.of_asset(asset.number);
-            let headlines = stations.iter().filter_map(|station| {
-                let point = station.profile.points.get(usize::from(station.profile.headline.0))?;
-                let series = station.series.get(usize::from(station.profile.headline.0))?;
-                let sample = hub.present.latest(*series)?;
-                Some(Headline::new(station.device.id.as_str(), point, sample))
-            });
-            Shown {
-                asset,
-                state: hub.present.state(asset.number),
-                // Of several devices on one asset the one that was heard last speaks for it.
-                headline: headlines.max_by_key(|headline| headline.observed_at),
-            }
+        .map(|asset| Shown {
+            asset,
+            state: hub.present.state(asset.number),
+            headline: stations.of_asset(asset.number).first().and_then(|s| headline(hub, s)),
         })
         .collect();
     let features = features(&shown, query);
     let at = hub.clock.now();
     let snapshot = Snapshot { epoch: cursor.epoch, seq: cursor.seq, at };
     Document::new(features, snapshot, cursor)
+}
+
+/// The headline point of the station that speaks for an asset: its first, as in its state.
+fn headline<'a>(hub: &AppState, station: &'a Station) -> Option<Headline<'a>> {
+    let index = usize::from(station.profile.headline.0);
+    let sample = hub.present.latest(*station.series.get(index)?)?;
+    let point = station.profile.points.get(index)?;
+    Some(Headline::new(station.device.id.as_str(), point, sample))
 }
 
 /// Assets as features; those with nothing to report as clusters, when the map is far out.

@@ -9,10 +9,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::clock::Clock;
 use crate::model::{PointIndex, Reading, Timestamp};
+use crate::profile::registers;
 
 use super::connection::{Connect, Connection, Fault, Values};
 use super::planner::Block;
-use super::registers::{self, Words as _};
 use super::schedule::{Schedule, Turn, hash};
 use super::stats::{LastError, StatsCell};
 use super::{Endpoint, PollSink, UnitPlan};

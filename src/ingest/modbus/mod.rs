@@ -15,7 +15,6 @@
 mod bus;
 mod connection;
 pub mod planner;
-mod registers;
 mod schedule;
 mod stats;
 mod supervisor;
@@ -60,8 +59,9 @@ pub trait PollSink: Send + Sync + 'static {
         readings: &[Reading],
     ) -> impl Future<Output = ()> + Send;
 
-    /// A device began to answer, or stopped. Called on changes only, `true` before the first readings are
-    /// delivered, `false` before all points are delivered as comm faults. Must not block.
+    /// A device began to answer, or stopped. Called on changes only: `true` before the readings of its first
+    /// poll that was answered to its end, `false` before all its points are delivered as comm faults. Not
+    /// called for a device that is taken off the list. Must not block.
     fn link(&self, device: &DeviceId, up: bool);
 }
 

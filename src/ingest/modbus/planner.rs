@@ -8,7 +8,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::registers::Words as _;
 use crate::model::PointIndex;
 use crate::profile::{
     ModbusSource, Point, Profile, Read, RegisterKind, RegisterRead, Source, Table,
@@ -248,11 +247,11 @@ impl<'a> Place<'a> {
 
 /// How many addresses of `table` a value of this kind takes.
 fn width(table: Table, kind: RegisterKind) -> u16 {
-    if is_bits(table) { 1 } else { kind.words() as u16 }
+    if table.is_bits() { 1 } else { kind.words() }
 }
 
 fn longest_read(table: Table, source: &ModbusSource) -> u16 {
-    if is_bits(table) { MAX_BITS } else { source.max_registers.min(MAX_REGISTERS) }
+    if table.is_bits() { MAX_BITS } else { source.max_registers.min(MAX_REGISTERS) }
 }
 
 /// A block that still grows.
@@ -301,11 +300,6 @@ impl Forbidden {
     fn meets(&self, table: Table, start: u32, end: u32) -> bool {
         self.table == table && u32::from(self.first) < end && start <= u32::from(self.last)
     }
-}
-
-/// Whether the table holds single bits; the others hold registers of 16.
-fn is_bits(table: Table) -> bool {
-    matches!(table, Table::Coil | Table::Discrete)
 }
 
 impl Plan {
@@ -367,18 +361,207 @@ impl fmt::Display for Description<'_> {
 
 impl fmt::Display for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let table = match self.table {
-            Table::Coil => "coil",
-            Table::Discrete => "discrete",
-            Table::Holding => "holding",
-            Table::Input => "input",
-        };
+        let table = self.table.as_str();
         let last = u32::from(self.start) + u32::from(self.count).saturating_sub(1);
         let range = match self.count {
             1 => self.start.to_string(),
             _ => format!("{}-{last}", self.start),
         };
-        let unit = if is_bits(self.table) { "bits" } else { "registers" };
+        let unit = if self.table.is_bits() { "bits" } else { "registers" };
         write!(f, "{table:<8} {range:<11} {:>4} {unit:<9}", self.count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::tests::profile::{point, profile, source};
+    use super::*;
+    use crate::profile::{NumberType, WordOrder};
+
+    fn summary(plan: &Plan) -> Vec<(String, Table, u16, u16, usize)> {
+        let of_poll = |poll: &PollPlan| {
+            let of_block =
+                |b: &Block| (poll.rate.clone(), b.table, b.start, b.count, b.slots.len());
+            poll.blocks.iter().map(of_block).collect::<Vec<_>>()
+        };
+        plan.polls.iter().flat_map(of_poll).collect()
+    }
+
+    /// The gate of the example profile, in the order of its file.
+    fn gate() -> Profile {
+        profile(
+            source(60, 8),
+            vec![
+                point("opening", Table::Holding, 100, NumberType::U16, "fast"),
+                point("level_up", Table::Input, 10, NumberType::F32, "fast"),
+                point("level_down", Table::Input, 12, NumberType::F32, "fast"),
+                point("motor", Table::Input, 20, NumberType::U16, "fast"),
+                point("remote", Table::Discrete, 3, NumberType::Bit, "fast"),
+                point("setpoint", Table::Holding, 200, NumberType::U16, "slow"),
+            ],
+        )
+    }
+
+    #[test]
+    fn a_gate_is_read_in_four_requests() {
+        let gate = gate();
+        let plan = plan(&gate, &[]).unwrap();
+        let expected = [
+            ("fast".to_owned(), Table::Discrete, 3, 1, 1),
+            ("fast".to_owned(), Table::Holding, 100, 1, 1),
+            ("fast".to_owned(), Table::Input, 10, 11, 3),
+            ("slow".to_owned(), Table::Holding, 200, 1, 1),
+        ];
+        assert_eq!(summary(&plan), expected);
+        insta::assert_snapshot!(plan.describe(&gate), @r"
+        fast, every 100ms: 3 requests
+          discrete 3              1 bits       remote
+          holding  100            1 registers  opening
+          input    10-20         11 registers  level_up, level_down, motor
+        slow, every 1s: 1 request
+          holding  200            1 registers  setpoint
+        31.00 requests/s; timeout 50ms, gap 0ns
+        ");
+    }
+
+    #[test]
+    fn a_forbidden_address_is_never_read() {
+        let forbidden = [
+            Forbidden { table: Table::Input, first: 15, last: 16 },
+            Forbidden { table: Table::Input, first: 11, last: 11 },
+            Forbidden { table: Table::Holding, first: 0, last: 99 },
+        ];
+        let plan = plan(&gate(), &forbidden).unwrap();
+        let fast = &plan.polls[0];
+        assert_eq!(fast.forbidden, [PointIndex(1)], "level_up lies on 11");
+        let input: Vec<_> = fast.blocks.iter().filter(|b| b.table == Table::Input).collect();
+        assert_eq!((input[0].start, input[0].count), (12, 2));
+        assert_eq!((input[1].start, input[1].count), (20, 1));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused() {
+        let refuse = |max_registers, p: Point| {
+            plan(&profile(source(max_registers, 8), vec![p]), &[]).unwrap_err().to_string()
+        };
+        let wide = point("energy", Table::Holding, 0, NumberType::U64, "fast");
+        assert_eq!(refuse(3, wide), "point `energy` has 4 registers, but the longest read is 3");
+        let last = point("level", Table::Input, 65_535, NumberType::F32, "fast");
+        assert_eq!(refuse(60, last), "point `level` at address 65535 ends beyond 65535");
+        let rate = point("level", Table::Input, 0, NumberType::F32, "often");
+        assert_eq!(
+            refuse(60, rate),
+            "point `level` is polled at `often`; the profile has fast, slow"
+        );
+        let nothing = plan(&profile(source(60, 8), vec![]), &[]);
+        assert_eq!(nothing, Err(PlanError::NothingToRead));
+        let mut busy = source(60, 8);
+        busy.poll.insert("fast".to_owned(), Duration::from_micros(1));
+        let p = point("level", Table::Input, 0, NumberType::F32, "fast");
+        assert!(matches!(plan(&profile(busy, vec![p]), &[]), Err(PlanError::TooFast { .. })));
+    }
+
+    #[test]
+    fn the_last_register_can_be_read() {
+        let p = point("level", Table::Input, 65_534, NumberType::F32, "fast");
+        let plan = plan(&profile(source(60, 8), vec![p]), &[]).unwrap();
+        assert_eq!(summary(&plan), [("fast".to_owned(), Table::Input, 65_534, 2, 1)]);
+    }
+
+    fn any_table() -> impl Strategy<Value = Table> {
+        prop::sample::select(vec![Table::Coil, Table::Discrete, Table::Holding, Table::Input])
+    }
+
+    fn any_point() -> impl Strategy<Value = Point> {
+        let numbers = vec![NumberType::U16, NumberType::I32, NumberType::F32, NumberType::F64];
+        let rate = prop::sample::select(vec!["fast", "slow"]);
+        // Few addresses, so that holes, neighbours and overlaps are common; and the end of the map.
+        let address = prop_oneof![0_u16..300, 65_500_u16..65_532];
+        (any_table(), address, prop::sample::select(numbers), rate).prop_map(
+            |(table, a, n, rate)| {
+                let number = if table.is_bits() { NumberType::Bit } else { n };
+                point("p", table, a, number, rate)
+            },
+        )
+    }
+
+    fn any_forbidden() -> impl Strategy<Value = Forbidden> {
+        (any_table(), 0_u16..300, 0_u16..20).prop_map(|(table, first, length)| Forbidden {
+            table,
+            first,
+            last: first + length,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_point_is_read_once_and_whole_and_every_bound_is_kept(
+            points in prop::collection::vec(any_point(), 1..120),
+            forbidden in prop::collection::vec(any_forbidden(), 0..6),
+            max_registers in 4_u16..200,
+            max_gap in 0_u16..20,
+        ) {
+            let profile = profile(source(max_registers, max_gap), points);
+            let plan = plan(&profile, &forbidden).unwrap();
+
+            let mut seen: Vec<PointIndex> = plan.points().collect();
+            seen.sort();
+            let all: Vec<_> = (0..profile.points.len()).map(|i| PointIndex(i as u16)).collect();
+            prop_assert_eq!(seen, all, "each point stands in exactly one place");
+
+            for poll in &plan.polls {
+                for point in &poll.forbidden {
+                    let (read, width) = place(&profile, *point);
+                    let (start, end) = (u32::from(read.address), u32::from(read.address + width));
+                    prop_assert!(forbidden.iter().any(|f| f.meets(read.table, start, end)));
+                }
+                for block in &poll.blocks {
+                    check_block(&profile, poll, block, &forbidden)?;
+                }
+            }
+        }
+    }
+
+    fn place(profile: &Profile, index: PointIndex) -> (&RegisterRead, u16) {
+        let Read::Register(read) = &profile.points[usize::from(index.0)].read else {
+            panic!("only registers here")
+        };
+        assert_eq!(read.kind.order, WordOrder::ABCD);
+        (read, width(read.table, read.kind))
+    }
+
+    fn check_block(
+        profile: &Profile,
+        poll: &PollPlan,
+        block: &Block,
+        forbidden: &[Forbidden],
+    ) -> Result<(), TestCaseError> {
+        let Source::Modbus(source) = &profile.source else { panic!("made as Modbus") };
+        let (start, end) =
+            (u32::from(block.start), u32::from(block.start) + u32::from(block.count));
+        let limit = match block.table {
+            Table::Coil | Table::Discrete => 1_000,
+            Table::Holding | Table::Input => source.max_registers.min(120),
+        };
+        prop_assert!((1..=limit).contains(&block.count), "{block}");
+        prop_assert!(end <= 0x1_0000, "{block}");
+        prop_assert!(!forbidden.iter().any(|f| f.meets(block.table, start, end)), "{block}");
+
+        let mut covered = vec![false; usize::from(block.count)];
+        for slot in &block.slots {
+            let (read, width) = place(profile, slot.point);
+            prop_assert_eq!(&read.poll, &poll.rate);
+            prop_assert_eq!(read.table, block.table);
+            prop_assert_eq!(u32::from(read.address), start + u32::from(slot.offset));
+            let whole = usize::from(slot.offset)..usize::from(slot.offset + width);
+            prop_assert!(whole.end <= covered.len(), "a value is cut: {block}");
+            covered[whole].fill(true);
+        }
+        prop_assert!(covered[0] && covered[covered.len() - 1], "reads too much: {block}");
+        let widest_hole = covered.split(|&c| c).map(<[bool]>::len).max().unwrap_or(0);
+        prop_assert!(widest_hole <= usize::from(source.max_gap), "hole in {block}");
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use csv::{ByteRecord, ReaderBuilder, StringRecord, Trim};
 
-use super::row::{self, AssetDraft, DeviceDraft, Head, clip, hint};
+use super::row::{self, AssetDraft, DeviceDraft, Head, clip, hint, message};
 use super::{MAX_DOCUMENT_BYTES, MAX_ROWS};
 use crate::registry::error::RegistryError;
 use crate::registry::things::ModbusAddress;
@@ -135,7 +135,7 @@ fn rows<T>(
     }
     let mut reader = ReaderBuilder::new().flexible(true).trim(Trim::All).from_reader(bytes);
     let unreadable =
-        |e: csv::Error| RegistryError::Document(format!("the CSV cannot be read: {e}"));
+        |e: csv::Error| RegistryError::Document(format!("the CSV cannot be read: {}", message(&e)));
     let header = reader.byte_headers().map_err(unreadable)?;
     let header = columns.check(header).map_err(RegistryError::Document)?;
     let mut things = Vec::new();

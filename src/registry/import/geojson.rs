@@ -7,12 +7,13 @@
 use std::fmt;
 
 use geo::{Area, Geometry, LineString, MultiPolygon, Polygon};
-use geojson::{Feature, GeometryValue, PointType};
+use geojson::{GeometryValue, PointType};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::row::{self, AssetDraft, Head, ZoneDraft, clip};
+use super::row::{self, AssetDraft, Head, ZoneDraft, clip, message};
 use super::{MAX_DOCUMENT_BYTES, MAX_ROWS};
+use crate::model::Label;
 use crate::registry::error::RegistryError;
 
 /// The most positions of one geometry.
@@ -23,18 +24,15 @@ const MAX_PROPERTIES_BYTES: usize = 8 * 1024;
 
 /// Reads zones.
 pub(super) fn zones(text: &str) -> Result<Vec<ZoneDraft>, RegistryError> {
-    let rows = features(text)?.into_iter().enumerate();
-    Ok(rows.map(|(at, feature)| zone(at + 1, feature)).collect())
+    Ok(features(text)?.into_iter().zip(1..).map(|(parts, row)| zone(row, parts)).collect())
 }
 
 /// Reads assets.
 pub(super) fn assets(text: &str) -> Result<Vec<AssetDraft>, RegistryError> {
-    let rows = features(text)?.into_iter().enumerate();
-    Ok(rows.map(|(at, feature)| asset(at + 1, feature)).collect())
+    Ok(features(text)?.into_iter().zip(1..).map(|(parts, row)| asset(row, parts)).collect())
 }
 
-fn zone(row: usize, feature: Result<Feature, String>) -> ZoneDraft {
-    let mut parts = Parts::of(feature);
+fn zone(row: usize, mut parts: Parts) -> ZoneDraft {
     let id = parts.id();
     let name = parts.name(id.as_deref());
     let geometry = match parts.geometry.take() {
@@ -49,8 +47,7 @@ fn zone(row: usize, feature: Result<Feature, String>) -> ZoneDraft {
     ZoneDraft { head: Head::new(row, id.as_deref(), parts.errors), name, geometry }
 }
 
-fn asset(row: usize, feature: Result<Feature, String>) -> AssetDraft {
-    let mut parts = Parts::of(feature);
+fn asset(row: usize, mut parts: Parts) -> AssetDraft {
     let id = parts.id();
     let name = parts.name(id.as_deref());
     let kind = parts.text("kind").unwrap_or_default();
@@ -60,7 +57,8 @@ fn asset(row: usize, feature: Result<Feature, String>) -> AssetDraft {
     let kind = row::kind(&kind, &mut errors);
     let zone = row::parse_optional(&zone, &mut errors);
     let parent = row::parse_optional(&parent, &mut errors);
-    let bytes = Value::Object(parts.properties.clone()).to_string().len();
+    let properties = Value::Object(parts.properties);
+    let bytes = properties.to_string().len();
     if bytes > MAX_PROPERTIES_BYTES {
         errors.push(format!("its properties have {bytes} bytes, at most {MAX_PROPERTIES_BYTES}"));
     }
@@ -71,74 +69,75 @@ fn asset(row: usize, feature: Result<Feature, String>) -> AssetDraft {
         zone,
         parent,
         geometry: parts.geometry,
-        properties: Some(parts.properties),
+        properties: Some(object(properties)),
     }
 }
 
-/// A feature taken apart.
+/// A feature taken apart, and what is wrong with it so far.
+#[derive(Default)]
 struct Parts {
-    member_id: Option<geojson::feature::Id>,
+    member_id: Option<Value>,
     properties: Map<String, Value>,
     geometry: Option<Geometry<f64>>,
     errors: Vec<String>,
 }
 
 impl Parts {
-    fn of(feature: Result<Feature, String>) -> Self {
-        let mut parts =
-            Parts { member_id: None, properties: Map::new(), geometry: None, errors: Vec::new() };
-        match feature {
-            Err(error) => parts.errors.push(error),
-            Ok(feature) => {
-                parts.member_id = feature.id;
-                parts.properties = feature.properties.unwrap_or_default();
-                match feature.geometry.map(|geometry| shape(&geometry.value)) {
-                    Some(Ok(geometry)) => parts.geometry = Some(geometry),
-                    Some(Err(errors)) => parts.errors.extend(errors),
-                    None => parts.errors.push("it has no geometry".to_owned()),
-                }
-            }
+    fn of(feature: Value) -> Self {
+        let mut parts = Parts::default();
+        let mut members = object(feature);
+        if members.get("type").and_then(Value::as_str) != Some("Feature") {
+            parts.errors.push("it is no Feature: its `type` must be `Feature`".to_owned());
+        }
+        parts.member_id = members.remove("id");
+        parts.properties = members.remove("properties").map(object).unwrap_or_default();
+        let geometry = match members.remove("geometry") {
+            None | Some(Value::Null) => Err(vec!["it has no geometry".to_owned()]),
+            Some(geometry) => geojson::Geometry::deserialize(geometry)
+                .map_err(|error| vec![format!("its geometry cannot be read: {}", message(&error))])
+                .and_then(|geometry| shape(&geometry.value)),
+        };
+        match geometry {
+            Ok(geometry) => parts.geometry = Some(geometry),
+            Err(errors) => parts.errors.extend(errors),
         }
         parts
     }
 
     /// The property `id`, else the feature's own `id`.
     fn id(&mut self) -> Option<String> {
-        self.text("id").or_else(|| match self.member_id.take()? {
-            geojson::feature::Id::String(id) => Some(id),
-            geojson::feature::Id::Number(number) => {
-                self.errors.push(format!("its id {number} is a number; write it in quotes"));
-                None
-            }
-        })
+        let member = self.member_id.take();
+        self.text("id").or_else(|| text(member.as_ref(), "id", &mut self.errors))
     }
 
     /// `name` (one text, or `{"zh", "en"}`), or `name_zh` and `name_en`, which go first.
-    fn name(&mut self, id: Option<&str>) -> crate::model::Label {
-        let both = match self.properties.get_mut("name") {
-            Some(Value::Object(object)) => Some(std::mem::take(object)),
-            _ => None,
-        };
-        let (mut zh, mut en) = match both {
-            Some(object) => {
-                self.properties.remove("name");
-                let mut take = |key| text(object.get(key), key, &mut self.errors);
-                (take("zh").unwrap_or_default(), take("en").unwrap_or_default())
+    fn name(&mut self, id: Option<&str>) -> Label {
+        let [mut zh, mut en] = match self.properties.remove("name") {
+            Some(Value::Object(both)) => {
+                ["zh", "en"].map(|key| text(both.get(key), key, &mut self.errors))
             }
-            None => {
-                let one = self.text("name").unwrap_or_default();
-                (one.clone(), one)
+            one => {
+                let one = text(one.as_ref(), "name", &mut self.errors);
+                [one.clone(), one]
             }
         };
-        zh = self.text("name_zh").unwrap_or(zh);
-        en = self.text("name_en").unwrap_or(en);
-        row::name(&zh, &en, id, &mut self.errors)
+        zh = self.text("name_zh").or(zh);
+        en = self.text("name_en").or(en);
+        row::name(&zh.unwrap_or_default(), &en.unwrap_or_default(), id, &mut self.errors)
     }
 
     /// Takes a property that must be a text if it is there; empty and null are as not there.
     fn text(&mut self, key: &str) -> Option<String> {
         let value = self.properties.remove(key);
         text(value.as_ref(), key, &mut self.errors)
+    }
+}
+
+/// The members of an object; none of anything else.
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(members) => members,
+        _ => Map::new(),
     }
 }
 
@@ -239,7 +238,7 @@ fn one_position(position: &PointType) -> Result<geo::Coord<f64>, String> {
 }
 
 /// Reads the features of a FeatureCollection; a feature that is none is an error in its place.
-fn features(text: &str) -> Result<Vec<Result<Feature, String>>, RegistryError> {
+fn features(text: &str) -> Result<Vec<Parts>, RegistryError> {
     let refuse = |why: String| Err(RegistryError::Document(why));
     // A byte order mark is no JSON (RFC 8259, section 8.1), but some editors write one.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -248,7 +247,7 @@ fn features(text: &str) -> Result<Vec<Result<Feature, String>>, RegistryError> {
     }
     let document: Document = match serde_json::from_str(text) {
         Ok(document) => document,
-        Err(error) => return refuse(format!("the document is no GeoJSON: {error}")),
+        Err(error) => return refuse(format!("the document is no GeoJSON: {}", message(&error))),
     };
     match document.r#type.as_deref() {
         Some("FeatureCollection") => {}
@@ -297,7 +296,7 @@ struct Document {
     features: Option<Features>,
 }
 
-struct Features(Vec<Result<Feature, String>>);
+struct Features(Vec<Parts>);
 
 impl<'de> Deserialize<'de> for Features {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -308,7 +307,7 @@ impl<'de> Deserialize<'de> for Features {
 struct FeaturesVisitor;
 
 impl<'de> Visitor<'de> for FeaturesVisitor {
-    type Value = Vec<Result<Feature, String>>;
+    type Value = Vec<Parts>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array of features")
@@ -318,8 +317,7 @@ impl<'de> Visitor<'de> for FeaturesVisitor {
         let mut features = Vec::new();
         while features.len() < MAX_ROWS {
             let Some(value) = seq.next_element::<Value>()? else { return Ok(features) };
-            features
-                .push(Feature::deserialize(value).map_err(|e| format!("it is no Feature: {e}")));
+            features.push(Parts::of(value));
         }
         match seq.next_element::<IgnoredAny>()? {
             None => Ok(features),

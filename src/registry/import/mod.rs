@@ -21,9 +21,9 @@ pub(super) use geojson::shape;
 use super::error::RegistryError;
 use super::secrets::{SecretHash, new_device_secret};
 use super::things::Device;
-use super::{Change, Registry, State};
+use super::{Change, DeviceChange, Registry, State};
 use crate::model::ProfileId;
-use plan::{DevicePlan, Plan};
+use plan::{DevicePlan, Plan, PlannedDevice};
 
 /// The most rows of one import.
 pub const MAX_ROWS: usize = 100_000;
@@ -76,8 +76,7 @@ impl Registry {
     }
 
     /// Imports devices from CSV with the columns id,profile,asset,name_zh,name_en,modbus_endpoint,modbus_unit,secret.
-    /// An empty secret makes one for a new device and keeps a known device's; a device that is polled over Modbus
-    /// gets one only if the file gives it, because it never connects. `profiles` are the ids that exist.
+    /// An empty secret makes one for a new device and keeps a known device's. `profiles` are the ids that exist.
     ///
     /// # Errors
     /// [`RegistryError::Document`] when the header or the document as a whole is wrong; or SQLite fails.
@@ -96,8 +95,7 @@ impl Registry {
     }
 
     /// Adds or replaces one device. Without `secret` a new device gets one, which is returned (shown once, stored
-    /// hashed), a known device keeps its own, and a device that is polled over Modbus has none. The caller has
-    /// checked that the profile exists.
+    /// hashed), and a known device keeps its own. The caller has checked that the profile exists.
     ///
     /// # Errors
     /// [`RegistryError::Invalid`] with everything that is wrong with it; or SQLite fails.
@@ -148,14 +146,14 @@ fn apply_devices(DevicePlan(mut plan): DevicePlan) -> (Option<Change>, ImportRep
         return (None, ImportReport::new(false, plan.rows));
     }
     let mut changes = Vec::with_capacity(plan.changes.len());
-    for planned in plan.changes {
-        let mut change = planned.change;
-        if planned.needs_secret {
-            let secret = new_device_secret();
-            change.secret = Some(SecretHash::new(secret.as_bytes()));
-            plan.rows[planned.at].secret = Some(secret);
-        }
-        changes.push(change);
+    for PlannedDevice { at, device, secret } in plan.changes {
+        let secret = secret.unwrap_or_else(|| {
+            let made = new_device_secret();
+            let hash = SecretHash::new(made.as_bytes());
+            plan.rows[at].secret = Some(made);
+            hash
+        });
+        changes.push(DeviceChange { device, secret });
     }
     let changed = !changes.is_empty();
     (changed.then_some(Change::Devices(changes)), ImportReport::new(true, plan.rows))

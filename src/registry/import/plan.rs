@@ -9,12 +9,12 @@ use geo::Geometry;
 use super::report::{ImportRow, RowStatus};
 use super::row::{AssetDraft, DeviceDraft, Head, ZoneDraft, hint};
 use crate::model::{AssetId, AssetKind, ProfileId};
+use crate::registry::State;
 use crate::registry::db::UNNUMBERED;
 use crate::registry::door::SERVICE_PREFIX;
 use crate::registry::secrets::SecretHash;
 use crate::registry::things::{Asset, Device, Zone};
 use crate::registry::town::Town;
-use crate::registry::{DeviceChange, State};
 
 /// How many parents an asset may have above it.
 const MAX_ANCESTORS: usize = 16;
@@ -37,9 +37,9 @@ pub(super) struct DevicePlan(pub(super) Plan<PlannedDevice>);
 pub(super) struct PlannedDevice {
     /// Where its row is in the plan's rows.
     pub(super) at: usize,
-    pub(super) change: DeviceChange,
-    /// It connects, and neither the row nor the registry has a secret for it.
-    pub(super) needs_secret: bool,
+    pub(super) device: Device,
+    /// The row's, else the known one; `None` when one is to be made.
+    pub(super) secret: Option<SecretHash>,
 }
 
 impl<T> Plan<T> {
@@ -237,14 +237,15 @@ fn plan_device(
     secret: Option<String>,
 ) -> (RowStatus, PlannedDevice) {
     let key = state.keys.of_device(&device.id);
-    let new_secret = secret
-        .filter(|secret| !key.is_some_and(|key| key.matches(secret.as_bytes())))
-        .map(|secret| SecretHash::new(secret.as_bytes()));
-    let needs_secret = new_secret.is_none() && key.is_none() && device.modbus.is_none();
-    let keeps_secret = new_secret.is_none() && !needs_secret;
+    let secret = match secret {
+        Some(given) if !key.is_some_and(|key| key.matches(given.as_bytes())) => {
+            Some(SecretHash::new(given.as_bytes()))
+        }
+        _ => key.cloned(),
+    };
     let known = state.town.devices.get(&device.id);
-    let fate = fate(known.map(|known| **known == device && keeps_secret));
-    (fate, PlannedDevice { at, change: DeviceChange { device, secret: new_secret }, needs_secret })
+    let fate = fate(known.map(|known| **known == device && key == secret.as_ref()));
+    (fate, PlannedDevice { at, device, secret })
 }
 
 fn check_device(town: &Town, profiles: &[ProfileId], draft: &mut DeviceDraft) {

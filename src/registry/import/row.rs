@@ -17,6 +17,12 @@ const MAX_NAME_CHARS: usize = 200;
 /// How many characters of a wrong value an error repeats.
 const SHOWN_CHARS: usize = 40;
 
+/// How many characters of an id a report repeats: every valid id whole.
+const SHOWN_ID_CHARS: usize = 64;
+
+/// How many characters of a parser's message an error repeats; some messages quote the document.
+const SHOWN_MESSAGE_CHARS: usize = 200;
+
 /// The shortest device secret that somebody may choose, in characters: a registry answers anybody who can
 /// reach the MQTT port, so a secret must not be guessable.
 pub(super) const MIN_SECRET_CHARS: usize = 16;
@@ -73,7 +79,7 @@ impl<Id: FromStr<Err: Display>> Head<Id> {
     /// A row with this id; an empty one is an error.
     pub(super) fn new(row: usize, id: Option<&str>, mut errors: Vec<String>) -> Self {
         let parsed = parse(id.unwrap_or_default(), &mut errors);
-        Head { row, text: id.map(clip), id: parsed, errors }
+        Head { row, text: id.map(|id| shorten(id, SHOWN_ID_CHARS)), id: parsed, errors }
     }
 }
 
@@ -129,7 +135,7 @@ pub(super) fn name(zh: &str, en: &str, id: Option<&str>, errors: &mut Vec<String
         check_name(text, errors);
     }
     match (zh, en) {
-        ("", "") => Label::same(&clip(id.unwrap_or_default())),
+        ("", "") => Label::same(id.unwrap_or_default()),
         ("", one) | (one, "") => Label::same(one),
         _ => Label::new(zh, en),
     }
@@ -225,7 +231,16 @@ pub(super) fn check_secret(secret: &str, errors: &mut Vec<String>) -> Option<Str
 
 /// The beginning of a value from the document, safe to repeat in an error.
 pub(super) fn clip(text: &str) -> String {
-    let mut shown: String = text.chars().take(SHOWN_CHARS).collect();
+    shorten(text, SHOWN_CHARS)
+}
+
+/// A parser's message, safe to repeat in an error.
+pub(super) fn message(error: &impl Display) -> String {
+    shorten(&error.to_string(), SHOWN_MESSAGE_CHARS)
+}
+
+fn shorten(text: &str, chars: usize) -> String {
+    let mut shown: String = text.chars().take(chars).collect();
     if shown.len() < text.len() {
         shown.push('…');
     }
