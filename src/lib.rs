@@ -60,7 +60,6 @@ pub mod pipeline;
 pub mod api;
 
 pub mod hub;
-
 pub mod trial;
 
 /// An error with all its causes, for the log: `Display` never repeats its source.

@@ -28,6 +28,9 @@ struct Arguments {
 enum Command {
     /// Run the hub (the default).
     Run,
+    /// Check and test device profiles.
+    #[command(subcommand)]
+    Profile(ProfileCommand),
     /// Tokens for programs that use the API.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -39,6 +42,22 @@ enum Command {
     Service(ServiceCommand),
     /// Print the API's OpenAPI document.
     Openapi,
+}
+
+#[derive(Debug, Subcommand)]
+enum ProfileCommand {
+    /// Report everything that is wrong with these files or folders.
+    Check {
+        /// Profiles, or folders of profiles.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// Check them, then run their fixtures.
+    Test {
+        /// Profiles, or folders of profiles.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -90,6 +109,12 @@ fn main() -> anyhow::Result<ExitCode> {
         .with_writer(std::io::stderr)
         .init();
     match arguments.command.unwrap_or(Command::Run) {
+        Command::Profile(ProfileCommand::Check { paths }) => {
+            Ok(profile(&paths, townhub::trial::check))
+        }
+        Command::Profile(ProfileCommand::Test { paths }) => {
+            Ok(profile(&paths, townhub::trial::test))
+        }
         Command::Openapi => {
             println!("{}", townhub::api::openapi().to_pretty_json()?);
             Ok(ExitCode::SUCCESS)
@@ -157,4 +182,11 @@ fn registry(config: &Config) -> anyhow::Result<Registry> {
     std::fs::create_dir_all(&config.data)
         .with_context(|| format!("cannot make the data folder {}", config.data.display()))?;
     Ok(Registry::open(&config.data.join("town.db"), Clock::system())?)
+}
+
+/// Prints a report on profiles and says by the exit code whether all is well.
+fn profile(paths: &[PathBuf], report: fn(&[PathBuf]) -> townhub::trial::Report) -> ExitCode {
+    let report = report(paths);
+    print!("{}", report.text);
+    if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -74,7 +74,7 @@ pub fn uncovered(profile: &Profile, fixtures: &[Fixture]) -> Vec<String> {
 }
 
 /// Checks the files at or below `paths`: `townhub profile check`.
-pub fn cli_check(paths: &[PathBuf]) -> Report {
+pub fn check(paths: &[PathBuf]) -> Report {
     for_each_file(paths, |file, text| {
         let Profile { id, points, .. } = &file.profile;
         let _ =
@@ -84,7 +84,7 @@ pub fn cli_check(paths: &[PathBuf]) -> Report {
 }
 
 /// Checks the files at or below `paths` and runs their fixtures: `townhub profile test`.
-pub fn cli_test(paths: &[PathBuf]) -> Report {
+pub fn test(paths: &[PathBuf]) -> Report {
     for_each_file(paths, |ProfileFile { profile, fixtures }, text| {
         let results = run(profile, fixtures);
         for result in &results {

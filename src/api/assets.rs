@@ -12,7 +12,7 @@ use super::devices::{DeviceBody, describe, is_named};
 use super::error::Problem;
 use super::extract::{Params, limit, parse};
 use super::geo::{Crs, middle};
-use super::state::{AppState, Hub, Work};
+use super::state::{Hub, Work};
 use super::wire;
 use crate::live::{AssetState, Freshness};
 use crate::model::{
@@ -142,15 +142,8 @@ pub(crate) async fn show(
         geometry: Crs::Wgs84.geojson(&asset.geometry),
         properties: asset.properties.clone(),
         state: StateBody::new(hub.present.state(asset.number)),
-        devices: devices(&hub, &town, asset),
+        devices: town.devices_of(&asset.id).iter().map(|device| describe(&hub, device)).collect(),
     }))
-}
-
-fn devices(hub: &AppState, town: &Town, asset: &Asset) -> Vec<DeviceBody> {
-    let mut devices: Vec<_> =
-        town.devices.values().filter(|device| device.asset.as_ref() == Some(&asset.id)).collect();
-    devices.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-    devices.into_iter().map(|device| describe(hub, device)).collect()
 }
 
 impl ListParams {

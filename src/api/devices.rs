@@ -15,7 +15,7 @@ use crate::live::Freshness;
 use crate::model::{AssetId, AssetKind, DeviceId, Label, ProfileId, Sample, SeriesId, Timestamp};
 use crate::pipeline::{Station, Undecoded};
 use crate::profile::Staleness;
-use crate::registry::{Device, ImportMode, ModbusAddress, RowStatus, Town};
+use crate::registry::{Device, ModbusAddress, Town};
 
 const DEFAULT_LIMIT: usize = 1000;
 
@@ -121,8 +121,9 @@ pub(crate) struct NewModbusAddress {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CreatedDevice {
     device: DeviceSummary,
-    /// Its MQTT password: shown once, stored hashed.
-    secret: String,
+    /// Its MQTT password: shown once, stored hashed. Null for a device that is polled.
+    #[schema(required)]
+    secret: Option<String>,
 }
 
 /// A new secret.
@@ -175,7 +176,8 @@ pub(crate) async fn create(
     State(hub): State<Hub>,
     JsonBody(new): JsonBody<NewDevice>,
 ) -> Result<(StatusCode, Json<CreatedDevice>), Problem> {
-    let created = hub.blocking(Work::Import, move |hub| make(hub, &new)).await?;
+    let created = hub.blocking(Work::Import, move |hub| make(hub, new)).await?;
+    hub.present.caught_up(hub.registry.town().version).await;
     Ok((StatusCode::CREATED, Json(created)))
 }
 
@@ -192,62 +194,32 @@ pub(crate) async fn rotate_secret(
     Ok(Json(Secret { secret: secret.await? }))
 }
 
-/// One device goes the way of all: as an import of one row, so that the same checks and messages hold.
-fn make(hub: &AppState, new: &NewDevice) -> Result<CreatedDevice, Problem> {
-    let exists = || {
-        let detail = format!("there is a device `{}` already", new.id);
-        Problem::new(StatusCode::CONFLICT, Code::AlreadyExists, detail)
-    };
+fn make(hub: &AppState, new: NewDevice) -> Result<CreatedDevice, Problem> {
     if hub.registry.town().devices.contains_key(&new.id) {
-        return Err(exists());
+        let detail = format!("there is a device `{}` already", new.id);
+        return Err(Problem::new(StatusCode::CONFLICT, Code::AlreadyExists, detail));
     }
-    let csv = as_csv(new).map_err(Problem::internal)?;
-    let profiles: Vec<_> = hub.profiles.load().profiles.keys().cloned().collect();
-    let report = hub.registry.import_devices_csv(&csv, &profiles, ImportMode::Apply)?;
-    let Some(row) = report.rows.into_iter().next() else {
-        return Err(Problem::internal("an import of one row reported on none"));
-    };
-    match (row.status, row.secret) {
-        (RowStatus::Rejected, _) => {
-            let detail = row.errors.join("; ");
-            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, Code::BadBody, detail)
-                .with("errors", row.errors))
-        }
-        (_, Some(secret)) => {
-            let town = hub.registry.town();
-            let device = summarize(find(&town, new.id.as_str())?, None, hub.clock.now());
-            Ok(CreatedDevice { device, secret })
-        }
-        // Somebody made it between our look and our write.
-        (_, None) => Err(exists()),
+    let profiles = hub.profiles.load();
+    if !profiles.profiles.contains_key(&new.profile) {
+        let known: Vec<_> = profiles.profiles.keys().map(ProfileId::as_str).collect();
+        let why = format!("there is no profile `{}`; there are {}", new.profile, known.join(", "));
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, Code::BadBody, why));
     }
+    let device = Device::from(new);
+    let secret = hub.registry.put_device(device.clone(), None)?;
+    Ok(CreatedDevice { device: summarize(&device, None, hub.clock.now()), secret })
 }
 
-fn as_csv(new: &NewDevice) -> Result<Vec<u8>, csv::Error> {
-    let name = new.name.clone().unwrap_or_else(|| Label::same(new.id.as_str()));
-    let unit = new.modbus.as_ref().map(|modbus| modbus.unit.to_string()).unwrap_or_default();
-    let mut csv = csv::Writer::from_writer(Vec::new());
-    csv.write_record([
-        "id",
-        "profile",
-        "asset",
-        "name_zh",
-        "name_en",
-        "modbus_endpoint",
-        "modbus_unit",
-        "secret",
-    ])?;
-    csv.write_record([
-        new.id.as_str(),
-        new.profile.as_str(),
-        new.asset.as_ref().map_or("", AssetId::as_str),
-        &name.zh,
-        &name.en,
-        new.modbus.as_ref().map_or("", |modbus| &modbus.endpoint),
-        &unit,
-        "",
-    ])?;
-    csv.into_inner().map_err(|error| error.into_error().into())
+impl From<NewDevice> for Device {
+    fn from(new: NewDevice) -> Self {
+        Device {
+            name: new.name.unwrap_or_else(|| Label::same(new.id.as_str())),
+            id: new.id,
+            profile: new.profile,
+            asset: new.asset,
+            modbus: new.modbus.map(|at| ModbusAddress { endpoint: at.endpoint, unit: at.unit }),
+        }
+    }
 }
 
 fn find<'a>(town: &'a Town, id: &str) -> Result<&'a Device, Problem> {
@@ -373,18 +345,5 @@ mod tests {
         assert_eq!(readable(&"井盖".as_bytes()[..5]), "井");
         assert_eq!(readable(&[0x00, 0xff, 0x10]), "hex:00ff10");
         assert_eq!(readable(b"a\x1bb"), "hex:611b62");
-    }
-
-    #[test]
-    fn a_new_device_is_an_import_of_one_row() {
-        let new: NewDevice = serde_json::from_str(
-            r#"{"id":"g-1","profile":"gate","name":{"zh":"闸,1","en":"Gate 1"},"modbus":{"endpoint":"10.0.0.1:502","unit":3}}"#,
-        )
-        .unwrap();
-        let csv = String::from_utf8(as_csv(&new).unwrap()).unwrap();
-        let expected = "id,profile,asset,name_zh,name_en,modbus_endpoint,modbus_unit,secret\n\
-             g-1,gate,,\"闸,1\",Gate 1,10.0.0.1:502,3,\n";
-        assert_eq!(csv, expected);
-        assert!(serde_json::from_str::<NewDevice>(r#"{"id":"a/b","profile":"gate"}"#).is_err());
     }
 }

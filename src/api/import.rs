@@ -13,9 +13,6 @@ use super::state::{AppState, Hub, Work};
 use super::wire;
 use crate::registry::{ImportMode, ImportReport, RegistryError};
 
-/// The largest file of an import: about 100 000 assets.
-pub(crate) const MAX_IMPORT_BYTES: usize = 32 * 1024 * 1024;
-
 /// How to import.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -109,6 +106,7 @@ async fn import(
     let bytes: Bytes = body(request, hub).await?;
     let state = hub.clone();
     let report = turn.run(move || Ok(work(&state, format, &bytes, mode)?)).await?;
+    hub.present.caught_up(hub.registry.town().version).await;
     let status =
         if report.rejected == 0 { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     Ok((status, Json(report)))

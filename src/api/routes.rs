@@ -4,16 +4,16 @@ use axum::extract::DefaultBodyLimit;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
-use super::import::MAX_IMPORT_BYTES;
 use super::state::Hub;
 use super::{
     alerts, assets, devices, health, import, live, map, openapi, profiles, series, session, status,
     zones,
 };
+use crate::registry::MAX_DOCUMENT_BYTES;
 
 /// Every route but the console's files.
 pub(crate) fn table() -> OpenApiRouter<Hub> {
-    let large = || DefaultBodyLimit::max(MAX_IMPORT_BYTES);
+    let large = || DefaultBodyLimit::max(MAX_DOCUMENT_BYTES);
     OpenApiRouter::with_openapi(openapi::frame())
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))

@@ -39,6 +39,9 @@ const FEED_RING: usize = 4_096;
 /// How often the judge looks at the time: on-delays and silences are seconds and minutes.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How often the registry's file is compared with memory: `townhub service put` and its like run beside the hub.
+const OTHER_PROCESSES: Duration = Duration::from_secs(1);
+
 /// Why the hub cannot start.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
@@ -321,10 +324,18 @@ struct Keeper {
 impl Keeper {
     async fn keep(self, going_down: impl Future<Output = ()> + Send) -> &'static str {
         let mut changes = self.rooms.registry.changes();
+        let mut looks = tokio::time::interval(OTHER_PROCESSES);
         tokio::pin!(going_down);
         loop {
             tokio::select! {
                 () = &mut going_down => return "keeper",
+                _ = looks.tick() => {
+                    let look = || self.rooms.registry.take_up_changes();
+                    if let Err(why) = tokio::task::block_in_place(look) {
+                        warn!(error = %crate::error_chain(&why), "cannot look for others' changes");
+                    }
+                    continue;
+                }
                 changed = changes.changed() => if changed.is_err() { return "keeper" },
             }
             let outcome = tokio::task::block_in_place(|| {

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::error;
 
 use super::committer::Commit;
@@ -90,6 +90,8 @@ struct State {
     parts: Parts,
     table: Arc<StationTable>,
     now: Arc<Now>,
+    /// The version of the town that is judged by.
+    taken_up: watch::Sender<u64>,
     open: BTreeMap<AlertId, Arc<Alert>>,
     open_by_asset: HashMap<AssetNumber, BTreeSet<AlertId>>,
     touched: BTreeSet<AssetNumber>,
@@ -111,12 +113,14 @@ impl Judge {
         let (sender, queue) = mpsc::channel(QUEUE_COMMITS);
         let now = Arc::new(Now::default());
         *now.latest_mut() = latest;
+        let (taken_up, watched) = watch::channel(0);
         let present = Present {
             stations: Arc::clone(&parts.stations),
             now: Arc::clone(&now),
             judge: sender.downgrade(),
+            taken_up: watched,
         };
-        let mut state = State::new(parts, now);
+        let mut state = State::new(parts, now, taken_up);
         state.take_up()?;
         let thread = thread::Builder::new()
             .name("judge".to_owned())
@@ -134,13 +138,14 @@ impl Judge {
 }
 
 impl State {
-    fn new(parts: Parts, now: Arc<Now>) -> Self {
+    fn new(parts: Parts, now: Arc<Now>, taken_up: watch::Sender<u64>) -> Self {
         let table = parts.stations.load_full();
         let start = parts.clock.now();
         State {
             parts,
             table,
             now,
+            taken_up,
             open: BTreeMap::new(),
             open_by_asset: HashMap::new(),
             touched: BTreeSet::new(),
@@ -158,6 +163,7 @@ impl State {
         }
         let store = Arc::clone(&self.parts.store);
         let engine = &mut self.parts.engine;
+        engine.align(store.stats()?.last_commit);
         store.replay(engine.watermark(), &mut |seq, batch| engine.judge(seq, batch))?;
         self.persist()?;
         self.checkpoint();
@@ -306,20 +312,23 @@ impl State {
     }
 
     fn keep(&mut self, alert: Alert) {
-        if let Some(asset) = alert.asset_number {
-            let open = self.open_by_asset.entry(asset).or_default();
-            if alert.is_open() {
-                open.insert(alert.id);
-            } else {
+        // A changed rule may have moved the alert to another asset.
+        if let Some(asset) = self.open.remove(&alert.id).and_then(|former| former.asset_number) {
+            self.touched.insert(asset);
+            if let Some(open) = self.open_by_asset.get_mut(&asset) {
                 open.remove(&alert.id);
             }
+        }
+        if let Some(asset) = alert.asset_number {
             self.touched.insert(asset);
         }
-        if alert.is_open() {
-            self.open.insert(alert.id, Arc::new(alert));
-        } else {
-            self.open.remove(&alert.id);
+        if !alert.is_open() {
+            return;
         }
+        if let Some(asset) = alert.asset_number {
+            self.open_by_asset.entry(asset).or_default().insert(alert.id);
+        }
+        self.open.insert(alert.id, Arc::new(alert));
     }
 
     fn sorted_alerts(&self) -> Vec<Arc<Alert>> {
@@ -343,6 +352,7 @@ impl State {
     fn set_table(&mut self) {
         self.touched.extend(self.table.assets());
         self.now.states_mut().retain(|asset, _| !self.table.of_asset(*asset).is_empty());
+        self.taken_up.send_replace(self.table.town_version);
     }
 
     /// Sends the states of touched assets that are not what the map shows already.

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 use super::judge::JudgeMessage;
 use super::station::{Station, StationTable};
@@ -12,12 +14,16 @@ use crate::alert::{Alert, AlertError, AlertId};
 use crate::live::AssetState;
 use crate::model::{AssetNumber, DeviceId, Measurement, Sample, SeriesId};
 
+/// How long an import's answer waits for the pipeline: building stations for 100 000 devices takes less.
+const CATCH_UP: Duration = Duration::from_secs(10);
+
 /// What the API may ask of the running pipeline. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Present {
     pub(super) stations: Arc<ArcSwap<StationTable>>,
     pub(super) now: Arc<Now>,
     pub(super) judge: mpsc::WeakSender<JudgeMessage>,
+    pub(super) taken_up: watch::Receiver<u64>,
 }
 
 /// The judge writes it, once per commit; everybody reads it.
@@ -63,6 +69,15 @@ impl Present {
     /// The stations now.
     pub fn stations(&self) -> Arc<StationTable> {
         self.stations.load_full()
+    }
+
+    /// Waits until the pipeline works with this version of the town, or a newer one: whoever imported a device may then
+    /// connect it. Gives up after [`CATCH_UP`].
+    pub async fn caught_up(&self, town_version: u64) {
+        let mut taken_up = self.taken_up.clone();
+        let caught_up = taken_up.wait_for(|version| *version >= town_version);
+        // Late is better than an error for a change that is on disk.
+        let _ = timeout(CATCH_UP, caught_up).await;
     }
 
     /// A device's station.

@@ -72,6 +72,8 @@ pub struct LinkStatus {
 pub struct StationTable {
     /// Counts tables: a session that holds a station looks again when this has changed.
     pub version: u64,
+    /// The version of the town that it was built from.
+    pub town_version: u64,
     by_device: HashMap<DeviceId, usize>,
     by_asset: HashMap<AssetNumber, Vec<Arc<Station>>>,
     stations: Vec<Arc<Station>>,
@@ -188,7 +190,11 @@ impl StationTable {
             .collect();
         let numbers = store.series(&keys)?;
         let mut numbers = numbers.as_slice();
-        let mut table = StationTable { version: previous.version + 1, ..StationTable::default() };
+        let mut table = StationTable {
+            version: previous.version + 1,
+            town_version: town.version,
+            ..StationTable::default()
+        };
         for (device, profile) in devices {
             let (series, rest) = numbers.split_at(profile.points.len());
             numbers = rest;

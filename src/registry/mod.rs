@@ -131,6 +131,14 @@ impl Registry {
         self.0.changes.subscribe()
     }
 
+    /// Takes up what another process changed in the file since (`townhub service put`). Blocks for a short transaction.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn take_up_changes(&self) -> Result<(), RegistryError> {
+        self.change(|_| Ok((None, ())))
+    }
+
     fn state(&self) -> arc_swap::Guard<Arc<State>> {
         self.0.state.load()
     }

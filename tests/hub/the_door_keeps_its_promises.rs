@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::support::device::{Device, Level, field, packet, payload, publish_packet};
 use crate::support::process::secret_of;
-use crate::support::{Town, devices, now_us};
+use crate::support::{Town, devices, now_us, series};
 
 #[tokio::test]
 async fn a_second_connection_takes_over() {
@@ -36,9 +36,7 @@ async fn exactly_once_is_once() {
     assert_eq!(device.read_packet().await.expect("PUBREC"), [0x50, 2, 0, 11]);
     device.send(&[0x62, 2, 0, 11]).await;
     assert_eq!(device.read_packet().await.expect("PUBCOMP"), [0x70, 2, 0, 11]);
-    let answer = hub
-        .get("/api/v1/series/probe-0/level?from=2020-01-01T00:00:00Z&to=2100-01-01T00:00:00Z")
-        .await;
+    let answer = hub.get(&series("probe-0")).await;
     assert_eq!(answer["points"].as_array().expect("points").len(), 1);
 }
 
@@ -81,8 +79,8 @@ async fn a_flood_is_slowed_down_and_nothing_is_dropped() {
     let mut device = Device::connect(hub.mqtt, Level::V4, "probe-0").await;
     let topic = device.topic();
     let begin = tokio::time::Instant::now();
-    // Ten seconds' worth come at once; the other forty take two seconds.
-    for round in 0..3_u16 {
+    // Ten seconds' worth come at once and are read a buffer at a time: the third round goes over, the others wait.
+    for round in 0..5_u16 {
         for i in 0..80_u16 {
             let time = now_us() + u64::from(round) * 1_000 + u64::from(i);
             let bytes =
@@ -95,7 +93,7 @@ async fn a_flood_is_slowed_down_and_nothing_is_dropped() {
         }
     }
     let took = begin.elapsed();
-    assert!(took > Duration::from_millis(500), "slowed down: {took:?}");
+    assert!(took > Duration::from_secs(4), "slowed down: {took:?}");
 }
 
 #[tokio::test]

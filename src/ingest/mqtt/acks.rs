@@ -46,6 +46,11 @@ impl Acks {
         self.owed.is_empty()
     }
 
+    /// Whether an answer waits for this batch, which is the newest.
+    pub(super) fn owes_for(&self, batch: u64) -> bool {
+        self.owed.back().is_some_and(|owed| owed.batch == batch)
+    }
+
     /// Whether this message came before and is waiting for its release: then it is acknowledged, not taken again.
     pub(super) fn is_repetition(&self, qos: Qos) -> bool {
         matches!(qos, Qos::ExactlyOnce(id) if self.unreleased.contains(&id))

@@ -356,7 +356,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Hands what was read to the disk. Also before an end: what came before a bad packet was good.
     async fn hand_in(&mut self) -> bool {
-        if self.draft.is_empty() {
+        // A refused or repeated message leaves nothing to store, but its answer has its place in the order too.
+        if self.draft.is_empty() && !self.acks.owes_for(self.batch) {
             return true;
         }
         let receipt = Receipt { progress: Arc::clone(&self.progress), number: self.batch };

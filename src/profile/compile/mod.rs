@@ -15,7 +15,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::error::Problems;
-use super::raw::{Maybe, RawProfile, RawStaleness};
+use super::raw::{Maybe, Named, RawPoint, RawProfile, RawStaleness};
 use super::{Profile, ProfileFile, Staleness, duration};
 use crate::model::{AssetKind, PointIndex, Severity};
 
@@ -44,8 +44,8 @@ pub(super) fn compile(raw: RawProfile, problems: &mut Problems<'_>) -> Option<Pr
     let kind = kind.and_then(|k| problems.choose(&k, "kind", &AssetKind::ALL, AssetKind::as_str));
     let staleness = compile_staleness(raw.staleness, problems);
     let wiring = source::compile(raw.source, problems);
+    let headline = find_headline(raw.headline.as_ref(), &raw.points, problems);
     let points = point::compile_all(raw.points, wiring.as_ref(), problems);
-    let headline = find_headline(raw.headline.as_ref(), &points, problems);
     let source = wiring.and_then(|wiring| source::finish(wiring, &points, problems));
     if !problems.is_empty() {
         return None;
@@ -134,19 +134,26 @@ fn compile_staleness(raw: Maybe<RawStaleness>, problems: &mut Problems<'_>) -> S
     }
 }
 
+/// The headline's place in the order of the file, which is where it will stand when every point is good.
 fn find_headline(
     headline: Option<&Spanned<String>>,
-    points: &[point::Placed],
+    points: &Named<RawPoint>,
     problems: &mut Problems<'_>,
 ) -> PointIndex {
     let Some(headline) = headline else { return PointIndex(0) };
-    let names: Vec<&str> = points.iter().map(|placed| placed.point.name.as_str()).collect();
-    match names.iter().position(|name| name == headline.get_ref()) {
+    let mut names: Vec<_> = points.keys().collect();
+    names.sort_by_key(|name| name.span().start);
+    let found = headline.get_ref();
+    match names.iter().position(|name| name.get_ref() == found) {
         Some(at) => PointIndex(at as u16),
         None => {
-            let message = format!("no point is named `{}`", headline.get_ref());
-            problems.report_choice(&headline.span(), message, headline.get_ref(), &names);
+            let names: Vec<&str> = names.iter().map(|name| name.get_ref().as_str()).collect();
+            let message = format!("no point is named `{found}`");
+            problems.report_choice(&headline.span(), message, found, &names);
             PointIndex(0)
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,3 +66,10 @@ pub fn now_us() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     u64::try_from(now.expect("after 1970").as_micros()).expect("fits")
 }
+
+/// The path of everything that a probe has sent in this test.
+pub fn series(device: &str) -> String {
+    let hour = jiff::SignedDuration::from_hours(1);
+    let (from, to) = (jiff::Timestamp::now() - hour, jiff::Timestamp::now() + hour);
+    format!("/api/v1/series/{device}/level?from={from}&to={to}")
+}
