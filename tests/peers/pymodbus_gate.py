@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A sluice gate controller (profile wz-sg200) served by pymodbus, a Modbus server that we did not write.
 
-    pip install -r requirements.txt
+    pip install 'pymodbus>=3.16,<4'
     python3 pymodbus_gate.py [--port 0] [--unit 1]
 
 Prints `PORT n` once it listens, and serves until SIGTERM or SIGINT. Every register that is not in the map
@@ -21,8 +21,8 @@ import asyncio
 import signal
 import struct
 
-from pymodbus.datastore import ModbusDeviceContext, ModbusServerContext, ModbusSparseDataBlock
 from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
 
 
 def cdab(value: float) -> list[int]:
@@ -31,21 +31,17 @@ def cdab(value: float) -> list[int]:
     return [low, high]
 
 
-def table(registers: dict[int, int]) -> ModbusSparseDataBlock:
-    """A table with these addresses. The pinned pymodbus counts them from one; 3.16 counts from zero."""
-    return ModbusSparseDataBlock({address + 1: value for address, value in registers.items()})
-
-
-def gate(unit: int) -> ModbusServerContext:
-    """The gate's four separate tables behind one unit number."""
-    inputs = [*cdab(3.5), *cdab(1.5), *[0] * 6, 0]
-    device = ModbusDeviceContext(
-        co=table({0: 0}),
-        di=table({3: 1}),
-        hr=table({100: 500, 200: 500}),
-        ir=table({10 + i: word for i, word in enumerate(inputs)}),
-    )
-    return ModbusServerContext(devices={unit: device}, single=False)
+def gate(unit: int) -> SimDevice:
+    """The gate's four separate tables."""
+    registers = DataType.REGISTERS
+    coils = [SimData(0, values=[False], datatype=DataType.BITS)]
+    discrete = [SimData(3, values=[True], datatype=DataType.BITS)]
+    holding = [
+        SimData(100, values=[500], datatype=registers),
+        SimData(200, values=[500], datatype=registers),
+    ]
+    inputs = [SimData(10, values=[*cdab(3.5), *cdab(1.5), *[0] * 6, 0], datatype=registers)]
+    return SimDevice(unit, simdata=(coils, discrete, holding, inputs))
 
 
 async def serve(port: int, unit: int) -> None:
