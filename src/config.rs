@@ -1,1 +1,232 @@
-//! Configuration.
+//! One typed struct per room: read, check, hand out.
+//!
+//! The file is TOML; every key has a default, so an empty file (or none) is a valid configuration. Unknown keys are
+//! refused. Durations are texts such as `5s` or `2h`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::model::{Label, Position};
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where everything that must survive is kept.
+    pub data: PathBuf,
+    /// The folder of device profiles.
+    pub profiles: PathBuf,
+    /// The town.
+    pub town: TownConfig,
+    /// The MQTT door.
+    pub mqtt: MqttConfig,
+    /// The API and the console.
+    pub http: HttpConfig,
+}
+
+/// What the town is called and where the map opens.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TownConfig {
+    /// Its name.
+    pub name: Label,
+    /// Longitude and latitude in degrees, WGS-84.
+    pub center: [f64; 2],
+    /// The map's first zoom.
+    pub zoom: f64,
+}
+
+/// The MQTT door.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MqttConfig {
+    /// Address and port.
+    pub listen: String,
+    /// Connections at once, all clients together.
+    pub max_connections: usize,
+    /// Largest packet in bytes.
+    pub max_packet_bytes: usize,
+    /// How long a client may take to say CONNECT.
+    #[serde(with = "duration")]
+    pub connect_timeout: Duration,
+    /// Messages a second that one device may send in the long run (ten seconds' worth at once); 0 is no limit. Over it
+    /// its socket is read more slowly.
+    pub max_messages_per_second: u32,
+}
+
+/// The API and the console.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// Address and port.
+    pub listen: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            data: PathBuf::from("data"),
+            profiles: PathBuf::from("device-profiles"),
+            town: TownConfig::default(),
+            mqtt: MqttConfig::default(),
+            http: HttpConfig::default(),
+        }
+    }
+}
+
+impl Default for TownConfig {
+    fn default() -> Self {
+        TownConfig {
+            name: Label::new("乌镇", "Wuzhen"), center: [120.4851, 30.745_36], zoom: 14.0
+        }
+    }
+}
+
+impl Default for MqttConfig {
+    fn default() -> Self {
+        MqttConfig {
+            listen: "0.0.0.0:1883".to_owned(),
+            max_connections: 20_000,
+            max_packet_bytes: 65_536,
+            connect_timeout: Duration::from_secs(5),
+            max_messages_per_second: 100,
+        }
+    }
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        HttpConfig { listen: "127.0.0.1:8080".to_owned() }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}", file.display())]
+    Read {
+        /// Which file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or has a key or a value that is none.
+    #[error("the configuration {} is wrong: {message}", file.display())]
+    Parse {
+        /// Which file.
+        file: PathBuf,
+        /// Line, column, what and what would be right.
+        message: String,
+    },
+    /// A value that cannot be.
+    #[error("the configuration's {key} is {found}; {remedy}")]
+    Value {
+        /// Which key.
+        key: &'static str,
+        /// What it is.
+        found: String,
+        /// What would be right.
+        remedy: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads and checks a file. Relative paths in it are relative to the working directory.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no TOML, or says something impossible.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|source| ConfigError::Read { file: file.to_owned(), source })?;
+        let config: Config = toml::from_str(&text).map_err(|why| ConfigError::Parse {
+            file: file.to_owned(),
+            message: why.to_string(),
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks what a type alone cannot.
+    ///
+    /// # Errors
+    /// When a value is impossible.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let [lon, lat] = self.town.center;
+        if let Err(why) = Position::new(lon, lat) {
+            let remedy = "write [longitude, latitude] in degrees";
+            return Err(ConfigError::Value { key: "town.center", found: why.to_string(), remedy });
+        }
+        let bytes = self.mqtt.max_packet_bytes;
+        if !(256..=16 * 1024 * 1024).contains(&bytes) {
+            let remedy = "use 256 to 16777216";
+            return Err(ConfigError::Value {
+                key: "mqtt.max_packet_bytes",
+                found: bytes.to_string(),
+                remedy,
+            });
+        }
+        if self.mqtt.max_connections == 0 {
+            let remedy = "use at least 1";
+            return Err(ConfigError::Value {
+                key: "mqtt.max_connections",
+                found: "0".to_owned(),
+                remedy,
+            });
+        }
+        Ok(())
+    }
+}
+
+mod duration {
+    //! Durations as texts: `800ms`, `5s`, `15min`, `6h`, `3d`.
+
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, de};
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse::<jiff::SignedDuration>()
+            .ok()
+            .and_then(|d| Duration::try_from(d).ok())
+            .ok_or_else(|| {
+                de::Error::custom(format!("`{text}` is no duration; write for example 5s or 2h"))
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Result<(), &str>) {
+        let outcome = toml::from_str::<Config>(text)
+            .map_err(|why| why.to_string())
+            .and_then(|config| config.check().map_err(|why| why.to_string()));
+        match expected {
+            Ok(()) => assert_eq!(outcome, Ok(()), "{text}"),
+            Err(part) => {
+                let message = outcome.expect_err(text);
+                assert!(message.contains(part), "{message} should say {part}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_file_is_a_configuration() {
+        check("", Ok(()));
+        assert_eq!(toml::from_str::<Config>("").expect("valid"), Config::default());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        check("[mqtt]\nlissten = \"x\"", Err("unknown field `lissten`, expected one of `listen`"));
+        check("[mqtt]\nconnect_timeout = \"soon\"", Err("`soon` is no duration"));
+        check("[mqtt]\nconnect_timeout = \"2h\"", Ok(()));
+        check("[mqtt]\nmax_packet_bytes = 10", Err("use 256 to 16777216"));
+        check("[town]\ncenter = [30.7, 120.4]", Err("latitude 120.4"));
+    }
+}

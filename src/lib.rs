@@ -1,14 +1,69 @@
-//! townhub: the city brain of a town.
-pub mod alert;
-pub mod api;
+//! townhub: the city brain of a town. Devices report into it, it keeps every reading, watches limits, and serves a live
+//! map.
+//!
+//! # Code map
+//!
+//! The rooms stand in the order in which the data walks. A room knows [`model`] and what it is handed; it never knows a
+//! room that stands behind it, with the exceptions that are named here.
+//!
+//! - [`model`]: the words that every room shares. *Never here: behaviour of a room, time, I/O.*
+//! - [`clock`]: the one door to time. *Nothing else asks what time it is;* pacing (timeouts, intervals) is tokio's.
+//! - [`config`]: one typed struct per room.
+//! - [`registry`]: assets, devices, zones, accounts: the town's own state, its spatial index, its imports.
+//!   *Never here: a reading.*
+//! - [`ingest`]: bytes in. [`ingest::mqtt`] is the front door, [`ingest::modbus`] the pollers. Both hand uplinks to
+//!   [`pipeline::Intake`]. *Never here: a unit, a limit, a table.*
+//! - [`profile`]: meaning. Device profiles and the decoders compiled from them. *Never here: a scaled value.*
+//! - [`normalize`]: one shape. *Only here does a value change its unit and get its quality.*
+//! - [`store`]: memory. Every measurement, durable. *Never here: a profile, an asset.*
+//! - [`alert`]: judgement. One owner, no locks, no clock. *No I/O but its own tables.*
+//! - [`live`]: the live feed, encoded once, pushed to every map. *Never here: a queue per client.*
+//! - [`pipeline`]: the way joined: `Intake` (decode, normalize) → `Committer` (append, acknowledge) → `Judge` (latest,
+//!   alerts, live). It knows the rooms from `profile` to `live`; adapters know it.
+//! - [`api`]: faces. *Only here is HTTP known.*
+//! - [`hub`]: the building: makes the rooms, joins them, owns every task, stops them in order.
+//! - [`trial`]: a profile's fixtures, run through the real decode, normalize and alert test; for the CLI and the tests.
+//!
+//! Beside `src/`: `device-profiles/` (real profiles), `simulators/` (`townsim`, which shares no code with the hub),
+//! `dashboards/console/` (the operators' console, embedded into the binary), `tests/hub/` (the whole hub as a process),
+//! `benches/` (the load generator and the store's benchmark, with the figures that we quote).
+//!
+//! # Invariants
+//!
+//! - An MQTT acknowledgement means that the readings are on disk.
+//! - Nothing is judged or shown that is not on disk, and nothing is announced before its own record is.
+//! - A reading is known by its series and its time: the same one twice is one.
+//! - Every queue is bounded and named; a full one pushes back to the socket.
+//! - No input crashes the hub; every refusal is counted and says what would be right.
+
+pub mod model;
+
 pub mod clock;
 pub mod config;
-pub mod hub;
-pub mod ingest;
-pub mod live;
-pub mod model;
-pub mod normalize;
-pub mod pipeline;
-pub mod profile;
+
 pub mod registry;
+
+pub mod ingest;
+
+pub mod profile;
+
+pub mod normalize;
+
 pub mod store;
+
+pub mod alert;
+
+pub mod live;
+
+pub mod pipeline;
+
+pub mod api;
+
+pub mod hub;
+pub mod trial;
+
+/// An error with all its causes, for the log: `Display` never repeats its source.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,2 +1,192 @@
-//! townhub
-fn main() {}
+//! The command line: arguments, logging, start, wait for the signal, drain. Nothing else.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use townhub::clock::Clock;
+use townhub::config::Config;
+use townhub::hub::Hub;
+use townhub::registry::{Registry, ServiceAccount};
+
+/// The city brain of a town.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// The configuration file (TOML); without it every default applies.
+    #[arg(long, env = "TOWNHUB_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the hub (the default).
+    Run,
+    /// Check and test device profiles.
+    #[command(subcommand)]
+    Profile(ProfileCommand),
+    /// Tokens for programs that use the API.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// People's accounts.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// MQTT accounts for programs (dashboards, bridges).
+    #[command(subcommand)]
+    Service(ServiceCommand),
+    /// Print the API's OpenAPI document.
+    Openapi,
+}
+
+#[derive(Debug, Subcommand)]
+enum ProfileCommand {
+    /// Report everything that is wrong with these files or folders.
+    Check {
+        /// Profiles, or folders of profiles.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// Check them, then run their fixtures.
+    Test {
+        /// Profiles, or folders of profiles.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a token and print it; it is not shown again.
+    Create {
+        /// What it is for.
+        #[arg(long)]
+        label: String,
+        /// Whose rights it has.
+        #[arg(long, default_value = "admin")]
+        user: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Give a user a new password and print it; it is not shown again.
+    Reset {
+        /// The login name.
+        #[arg(default_value = "admin")]
+        user: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ServiceCommand {
+    /// Make or replace a service account and print its new secret; it is not shown again.
+    Put {
+        /// Its MQTT user name; begins with `svc-`.
+        name: String,
+        /// A topic filter that it may publish to (repeatable).
+        #[arg(long)]
+        publish: Vec<String>,
+        /// A topic filter that it may subscribe to (repeatable).
+        #[arg(long)]
+        subscribe: Vec<String>,
+    },
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::try_from_default_env()
+                // rumqttd tells of every packet; the door has its own log.
+                .unwrap_or_else(|_| EnvFilter::new("info,rumqttd=warn")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    match arguments.command.unwrap_or(Command::Run) {
+        Command::Profile(ProfileCommand::Check { paths }) => {
+            Ok(profile(&paths, townhub::trial::check))
+        }
+        Command::Profile(ProfileCommand::Test { paths }) => {
+            Ok(profile(&paths, townhub::trial::test))
+        }
+        Command::Openapi => {
+            println!("{}", townhub::api::openapi().to_pretty_json()?);
+            Ok(ExitCode::SUCCESS)
+        }
+        command => with_config(command, config(arguments.config.as_deref())?),
+    }
+}
+
+fn with_config(command: Command, config: Config) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Token(TokenCommand::Create { label, user }) => {
+            let registry = registry(&config)?;
+            // A token needs its user; a new hub has none yet, and whoever runs this command may make one.
+            if let Some((name, password)) = registry.first_admin()? {
+                eprintln!("first login: {name} / {password}");
+            }
+            println!("{}", registry.create_token(&user, &label)?);
+        }
+        Command::User(UserCommand::Reset { user }) => {
+            let registry = registry(&config)?;
+            let password = match registry.first_admin()? {
+                Some((name, password)) if name == user => password,
+                _ => registry.reset_password(&user)?,
+            };
+            println!("{password}");
+        }
+        Command::Service(ServiceCommand::Put { name, publish, subscribe }) => {
+            let account = ServiceAccount { name, publish, subscribe };
+            println!("{}", registry(&config)?.put_service(account)?);
+        }
+        _ => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(run(config))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let hub = Hub::start(config, Clock::system()).await?;
+    println!("townhub is ready");
+    println!("  console  http://{}", hub.http_address());
+    println!("  mqtt     {}", hub.mqtt_address());
+    if let Some((user, password)) = hub.first_login() {
+        println!("  login    {user} / {password}   (shown once / 仅显示一次)");
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    hub.stop().await;
+    Ok(())
+}
+
+fn config(file: Option<&Path>) -> anyhow::Result<Config> {
+    match file {
+        Some(file) => Ok(Config::read(file)?),
+        None => Ok(Config::default()),
+    }
+}
+
+fn registry(config: &Config) -> anyhow::Result<Registry> {
+    std::fs::create_dir_all(&config.data)
+        .with_context(|| format!("cannot make the data folder {}", config.data.display()))?;
+    Ok(Registry::open(&config.data.join("town.db"), Clock::system())?)
+}
+
+/// Prints a report on profiles and says by the exit code whether all is well.
+fn profile(paths: &[PathBuf], report: fn(&[PathBuf]) -> townhub::trial::Report) -> ExitCode {
+    let report = report(paths);
+    print!("{}", report.text);
+    if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

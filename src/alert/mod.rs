@@ -2,76 +2,63 @@
 //!
 //! Takes committed measurements, in commit order, and the time; hands on [`Alert`] changes that are already on disk. The
 //! engine does no I/O but its own tables. Never sees an asset's position, a payload or a socket.
+//!
+//! # From a reading to an alert
+//! - Only *news* raises or clears: Good, not late, and observed after the last news of its series. All else changes no
+//!   limit or state; but any reading at all, late or Bad, is proof that its device is alive.
+//! - Delays count in event time. They end with a later reading's `observed_at` or with [`Engine::tick`], whichever comes
+//!   first, to the same effect: a value holds until the next one.
+//! - An alert is *open* while it is active or not acknowledged (ISA-18.2). When a condition comes back while its alert is
+//!   returned but not acknowledged, the same alert becomes active again; once it is closed, there is a new one.
+//! - `since` is event time, where the world stood; `raised_at`, `acknowledged_at` and `cleared_at` are the hub's time
+//!   (the reading's `received_at`, or the tick's), when people could know.
+//!
+//! # Silence
+//! A device is silent `after` has passed since the later of: its last reading by `received_at`, the hub's start, and the
+//! rule's first sight. The hub cannot tell a silent device from its own absence, so a restart gives every device its full
+//! time again instead of raising ten thousand alerts; the price is that a device which died shortly before a restart is
+//! noticed that much later. A no-data alert that stood before the restart stands after it, until the device is heard.
+//!
+//! # kill -9
+//! [`Engine::commit`] writes alerts, events and running delays in one transaction, together with `judged`: the store's
+//! commit that they include. [`Engine::checkpoint`] adds `replay_from`, and for every series the time of its last news:
+//! together they are too much to write with each alert, and without them an old reading could pass for news. After a crash
+//! the store is replayed from `replay_from`, the [`Engine::watermark`]. Up to `judged` the replay only brings the times
+//! back; after it, it judges. So every reading moves each condition exactly once, in the same order as without the crash,
+//! and what was reported is neither lost nor repeated (`alert_event` could not even hold it twice). Changes that no commit
+//! returned were seen by nobody: those from readings come again by replay, those from the clock with the next tick.
+//! An acknowledgement counts when a commit has followed it.
+//!
+//! Nothing is written while nothing happens: a delay that starts or is cut short, and a peak that grows, go along with the
+//! next event or checkpoint. So a listed peak is at most one checkpoint old; [`Engine::open_alerts`] has it to the reading.
+//!
+//! # Layout
+//! `rule` what is tested · `condition` the state machine of one rule · `index` the rules by series, for the hot path ·
+//! `timers` deadlines · `ledger` alerts and their events · `engine` the one owner of all these · `tables` the disk.
 
-use std::time::Duration;
+mod condition;
+mod engine;
+mod index;
+mod ledger;
+mod rule;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod timers;
 
 use serde::Serialize;
 
-use crate::model::{
-    AssetId, AssetNumber, DeviceId, Label, Measurement, MetricName, SeriesId, Severity, Timestamp,
-};
-use crate::store::CommitSeq;
+use crate::model::{AssetId, AssetNumber, DeviceId, Label, Severity, Timestamp};
+
+pub use engine::Engine;
+pub use ledger::{AlertEvent, What};
+pub use rule::{Rule, RuleKey, Test, rules_of};
+pub use tables::{MAX_LISTED, history, list};
 
 /// An alert's number: kept for life, grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct AlertId(pub u64);
-
-/// A rule's name: stable across restarts, so that its condition is found again.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub struct RuleKey {
-    /// The device that it watches.
-    pub device: DeviceId,
-    /// The metric; `None` for the device's silence.
-    pub metric: Option<MetricName>,
-    /// Its name within the point: `surcharge`, `no_data`.
-    pub name: String,
-}
-
-/// A rule in force.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Rule {
-    /// Its name.
-    pub key: RuleKey,
-    /// The series it watches: one for a limit or a state, all of the device's for silence.
-    pub series: Vec<SeriesId>,
-    /// The asset that the device observes.
-    pub asset: Option<(AssetId, AssetNumber)>,
-    /// What is tested.
-    pub test: Test,
-    /// How long it must be true, in event time.
-    pub on_delay: Duration,
-    /// How long it must be over, in event time.
-    pub off_delay: Duration,
-    /// How bad it is.
-    pub severity: Severity,
-    /// What people read.
-    pub text: Label,
-    /// UCUM unit of limit and value.
-    pub unit: String,
-}
-
-/// What a rule tests.
-#[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)]
-pub enum Test {
-    Above {
-        limit: f64,
-        clear: f64,
-    },
-    Below {
-        limit: f64,
-        clear: f64,
-    },
-    Equals {
-        code: f64,
-        state: Label,
-    },
-    /// Nothing heard (received_at) for this long.
-    NoData {
-        after: Duration,
-    },
-}
 
 /// An alert as people see it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -93,21 +80,21 @@ pub struct Alert {
     pub severity: Severity,
     /// What people read.
     pub text: Label,
-    /// The value that raised it.
+    /// The first value beyond the limit, or the state's code; `None` for silence.
     pub value: Option<f64>,
-    /// The furthest value since.
+    /// The furthest value since; `None` for states and silence.
     pub peak: Option<f64>,
-    /// The limit it passed.
+    /// The limit it passed; for silence the seconds that were allowed; `None` for states.
     pub limit: Option<f64>,
-    /// The value at which it clears.
+    /// The value at which it clears; `None` for states and silence.
     pub clear: Option<f64>,
-    /// UCUM unit of the values.
+    /// UCUM unit of the values; `s` for silence.
     pub unit: String,
     /// Still so? False once the sensor says that all is well.
     pub active: bool,
-    /// When the condition began (event time of the first reading beyond the limit).
+    /// When the condition began: event time of the first reading beyond the limit, or the last sign of life.
     pub since: Timestamp,
-    /// When it was raised.
+    /// When it was raised, by the hub's clock.
     pub raised_at: Timestamp,
     /// When it was acknowledged.
     pub acknowledged_at: Option<Timestamp>,
@@ -115,7 +102,7 @@ pub struct Alert {
     pub acknowledged_by: Option<String>,
     /// Their note.
     pub note: Option<String>,
-    /// When the sensor said that all is well.
+    /// When the sensor said that all is well (or the rule was removed), by the hub's clock; `None` while active.
     pub cleared_at: Option<Timestamp>,
 }
 
@@ -145,6 +132,9 @@ pub enum AlertError {
         /// The version that was given.
         given: u32,
     },
+    /// The hub is going down: nobody judges any more.
+    #[error("the hub is shutting down; try again when it is back")]
+    ShuttingDown,
     /// Already acknowledged.
     #[error("alert {} was already acknowledged by {by}", .id.0)]
     AlreadyAcknowledged {
@@ -170,84 +160,4 @@ pub struct AlertQuery {
     pub before: Option<AlertId>,
     /// At most this many.
     pub limit: usize,
-}
-
-/// The judge: every condition of every rule, one owner, no locks, no clock.
-#[derive(Debug)]
-pub struct Engine {}
-
-#[allow(unused_variables)]
-impl Engine {
-    /// Takes up its conditions from the tables in `db` (made by the registry's migrations).
-    pub fn open(
-        db: rusqlite::Connection,
-        rules: Vec<Rule>,
-        now: Timestamp,
-    ) -> Result<Self, AlertError> {
-        todo!()
-    }
-
-    /// The last commit whose judgement is on disk: replay begins after it.
-    pub fn watermark(&self) -> CommitSeq {
-        todo!()
-    }
-
-    /// Replaces the rules. Conditions of rules that are gone are cleared.
-    pub fn set_rules(&mut self, rules: Vec<Rule>, now: Timestamp) {
-        todo!()
-    }
-
-    /// Judges one commit's measurements. In memory only, until [`Engine::commit`].
-    pub fn judge(&mut self, seq: CommitSeq, batch: &[Measurement]) {
-        todo!()
-    }
-
-    /// Lets time pass: on-delays and off-delays that ran out, devices that fell silent.
-    pub fn tick(&mut self, now: Timestamp) {
-        todo!()
-    }
-
-    /// The time at which [`Engine::tick`] next has something to do.
-    pub fn next_deadline(&self) -> Option<Timestamp> {
-        todo!()
-    }
-
-    /// A person has seen it. In memory until [`Engine::commit`].
-    pub fn acknowledge(
-        &mut self,
-        id: AlertId,
-        version: Option<u32>,
-        who: &str,
-        note: Option<&str>,
-        now: Timestamp,
-    ) -> Result<Alert, AlertError> {
-        todo!()
-    }
-
-    /// Whether [`Engine::commit`] has anything to write.
-    pub fn is_dirty(&self) -> bool {
-        todo!()
-    }
-
-    /// Writes every change since the last commit, with its event and the watermark, in one transaction, and returns the
-    /// alerts that changed. Nothing is written when nothing changed.
-    pub fn commit(&mut self) -> Result<Vec<Alert>, AlertError> {
-        todo!()
-    }
-
-    /// Writes the watermark even if nothing else changed, so that the store may release what was judged.
-    pub fn checkpoint(&mut self) -> Result<CommitSeq, AlertError> {
-        todo!()
-    }
-
-    /// The open alerts.
-    pub fn open_alerts(&self) -> Vec<Alert> {
-        todo!()
-    }
-}
-
-/// Lists alerts from the tables, newest first; reads with its own connection.
-#[allow(unused_variables)]
-pub fn list(db: &rusqlite::Connection, query: &AlertQuery) -> Result<Vec<Alert>, AlertError> {
-    todo!()
 }

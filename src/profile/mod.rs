@@ -1,16 +1,37 @@
 //! Meaning: device profiles, one TOML file per device model, and the decoders compiled from them.
 //!
-//! Takes the profile folder and raw payloads; hands on [`Reading`]s with raw values. Never scales a value,
+//! Takes the profile folder and raw payloads; hands on [`Reading`](crate::model::Reading)s with raw values. Never scales a value,
 //! judges a range or reads the time: that is the normalizer's.
 
+mod compile;
+mod decode;
+mod duration;
+mod error;
+mod fixture;
+mod json;
+mod parse;
+mod raw;
+pub mod registers;
+mod set;
+mod topic;
+mod unit;
+
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{
-    AssetKind, DeviceId, Label, MetricName, PointIndex, ProfileId, Reading, Severity, Timestamp,
+use crate::model::{AssetKind, Label, MetricName, PointIndex, ProfileId, Severity};
+
+use json::JsonDecoder;
+
+pub use decode::{DecodeError, Decoded};
+pub use error::ProfileError;
+pub use fixture::{AlertRef, Fixture, Input};
+pub use json::TimeFormat;
+pub use registers::{NumberType, RegisterKind, RegisterRead, Table, WordOrder};
+pub use set::{
+    ProfileFile, ProfileSet, RefusedProfile, check_file, find_files, read_file, read_text,
 };
+pub use topic::{TopicError, TopicTemplate};
 
 /// A device model: how it speaks and what its points mean. Checked and compiled; immutable.
 #[derive(Debug)]
@@ -49,18 +70,7 @@ pub enum Source {
 pub struct MqttSource {
     /// Where it publishes telemetry besides `devices/{device}/telemetry`.
     pub topic: Option<TopicTemplate>,
-    // decoder: compiled JSON pointers; private
-}
-
-/// A topic with `{device}` and free levels such as `{site}`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicTemplate {}
-
-impl TopicTemplate {
-    /// Whether `topic` is this template filled in for `device`.
-    pub fn matches(&self, _topic: &str, _device: &DeviceId) -> bool {
-        todo!()
-    }
+    decoder: JsonDecoder,
 }
 
 /// A polled device's bus settings.
@@ -142,66 +152,6 @@ pub enum Read {
     Register(RegisterRead),
 }
 
-/// Where a point stands in a Modbus unit.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RegisterRead {
-    /// Which table.
-    pub table: Table,
-    /// Zero-based address.
-    pub address: u16,
-    /// How the registers make a number, word order included.
-    pub kind: RegisterKind,
-    /// The name of a poll rate in [`ModbusSource::poll`].
-    pub poll: String,
-}
-
-/// Modbus data tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Table {
-    /// Coils, function 1.
-    Coil,
-    /// Discrete inputs, function 2.
-    Discrete,
-    /// Holding registers, function 3.
-    Holding,
-    /// Input registers, function 4.
-    Input,
-}
-
-/// How registers make a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RegisterKind {
-    /// The number's type.
-    pub number: NumberType,
-    /// The order of its words and bytes.
-    pub order: WordOrder,
-}
-
-/// Number types in registers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum NumberType {
-    Bit,
-    U16,
-    I16,
-    U32,
-    I32,
-    F32,
-    U64,
-    I64,
-    F64,
-}
-
-/// Orders of the bytes A (most significant) to D in a 32-bit value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, clippy::upper_case_acronyms)]
-pub enum WordOrder {
-    ABCD,
-    CDAB,
-    BADC,
-    DCBA,
-}
-
 /// A limit of a point.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlertSpec {
@@ -243,62 +193,22 @@ pub enum AlertTest {
     },
 }
 
-/// What a payload said. Reused between messages: [`Decoded::clear`] keeps the memory.
-#[derive(Debug, Default)]
-pub struct Decoded {
-    /// The device's own time, if the profile names one and the payload had it.
-    pub time: Option<Timestamp>,
-    /// The points that the payload had.
-    pub readings: Vec<Reading>,
-}
-
-impl Decoded {
-    /// Forgets the last message.
-    pub fn clear(&mut self) {
-        self.time = None;
-        self.readings.clear();
-    }
-}
-
-/// Why a payload could not be decoded. An expected outcome: counted by [`DecodeError::reason`], kept for a look.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
-    /// The payload is no JSON.
-    #[error("payload is not JSON: {0}")]
-    NotJson(String),
-    /// A point's place holds something that is no number, state or bool.
-    #[error("{path} is {found}; expected a number{}", .states.as_deref().map(|s| format!(" or one of {s}")).unwrap_or_default())]
-    WrongType {
-        /// The JSON pointer.
-        path: String,
-        /// What stands there.
-        found: String,
-        /// The state names that would do.
-        states: Option<String>,
-    },
-    /// The device's time is not in the profile's format.
-    #[error("time at {path} is {found}; expected {expected}")]
-    BadTime {
-        /// The JSON pointer.
-        path: String,
-        /// What stands there.
-        found: String,
-        /// The profile's format.
-        expected: &'static str,
-    },
-    /// None of the profile's points stands in the payload.
-    #[error("none of the profile's points is in the payload")]
-    NoPoint,
-}
-
-impl DecodeError {
-    /// The reason's spelling in counters and in the API.
-    pub fn reason(&self) -> &'static str {
+impl AlertTest {
+    /// Whether a Good value raises the limit.
+    pub fn is_raised(self, value: f64) -> bool {
         match self {
-            DecodeError::NotJson(_) => "not_json",
-            DecodeError::WrongType { .. } => "wrong_type",
-            DecodeError::BadTime { .. } => "bad_time",
-            DecodeError::NoPoint => "no_point",
+            AlertTest::Above { limit, .. } => value > limit,
+            AlertTest::Below { limit, .. } => value < limit,
+            AlertTest::Equals { code } => value == code,
+        }
+    }
+
+    /// Whether a Good value clears the limit. Between limit and clear value neither this nor [`Self::is_raised`] holds.
+    pub fn is_cleared(self, value: f64) -> bool {
+        match self {
+            AlertTest::Above { clear, .. } => value <= clear,
+            AlertTest::Below { clear, .. } => value >= clear,
+            AlertTest::Equals { code } => value != code,
         }
     }
 }
@@ -308,8 +218,14 @@ impl Profile {
     ///
     /// # Errors
     /// When the payload is not what the profile says; see [`DecodeError`].
-    pub fn decode(&self, _payload: &[u8], _out: &mut Decoded) -> Result<(), DecodeError> {
-        todo!()
+    pub fn decode(&self, payload: &[u8], out: &mut Decoded) -> Result<(), DecodeError> {
+        match &self.source {
+            Source::Mqtt(mqtt) => mqtt.decoder.decode(payload, out),
+            Source::Modbus(_) => {
+                out.clear();
+                Err(DecodeError::NoPoint)
+            }
+        }
     }
 
     /// The point of this name.
@@ -319,33 +235,5 @@ impl Profile {
             .enumerate()
             .find(|(_, point)| point.name.as_str() == name)
             .map(|(i, point)| (PointIndex(i as u16), point))
-    }
-}
-
-/// The profiles of a folder, each in force or refused with its reasons.
-#[derive(Debug)]
-pub struct ProfileSet {
-    /// The profiles in force.
-    pub profiles: BTreeMap<ProfileId, Arc<Profile>>,
-    /// Files that were refused, with every error in them.
-    pub refused: Vec<RefusedProfile>,
-}
-
-/// A file that is no profile.
-#[derive(Debug, Clone)]
-pub struct RefusedProfile {
-    /// The file, relative to the folder.
-    pub file: String,
-    /// All that is wrong with it, each with line, column and caret.
-    pub errors: Vec<String>,
-}
-
-impl ProfileSet {
-    /// Loads every `*.toml` below `folder`.
-    ///
-    /// # Errors
-    /// Only when the folder itself cannot be read; a broken file is in `refused`.
-    pub fn load(_folder: &Path) -> std::io::Result<Self> {
-        todo!()
     }
 }

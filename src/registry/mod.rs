@@ -1,322 +1,202 @@
 //! The town's own state: assets, devices, zones, accounts; its spatial index; imports.
 //!
 //! Takes GeoJSON, CSV and single edits; hands on an immutable [`Town`] that the other rooms read without a
-//! lock, and checks who somebody is. Never touches a reading.
+//! lock, and says who somebody is. Never touches a reading.
+//!
+//! A change is planned against the town in memory, written in one SQLite transaction, and then published as a
+//! new [`Town`]; what is in memory is always what is on disk. [`Registry::town`], [`Registry::changes`] and
+//! [`Registry::authenticate`] never touch SQLite; [`Registry::who`] nearly never; everything else blocks and
+//! belongs on a blocking thread.
+//!
+//! Architecture invariant: nothing here deletes an asset or gives its number away. A number on the map, in an
+//! alert or in a client's memory means one asset for ever.
 
-use std::collections::HashMap;
-use std::path::Path;
-use std::sync::Arc;
+mod accounts;
+mod db;
+mod door;
+mod error;
+mod import;
+mod index;
+mod lockout;
+mod migrations;
+mod secrets;
+mod things;
+mod town;
 
-use serde::Serialize;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::watch;
 
+use accounts::Accounts;
+use door::Keys;
+use secrets::{Passwords, SecretHash, new_device_secret};
+
+pub use accounts::{TokenInfo, User};
+pub use door::{Denied, Principal, SERVICE_PREFIX, ServiceAccount};
+pub use error::RegistryError;
+pub use import::{ImportMode, ImportReport, ImportRow, MAX_DOCUMENT_BYTES, MAX_ROWS, RowStatus};
+pub use things::{Asset, Device, ModbusAddress, Zone};
+pub use town::Town;
+
 use crate::clock::Clock;
-use crate::model::{
-    AssetId, AssetKind, AssetNumber, Bbox, DeviceId, Label, Position, ProfileId, ZoneId,
-};
-
-/// A device as the registry knows it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Device {
-    /// Its id, MQTT user name and topic level.
-    pub id: DeviceId,
-    /// What it is called.
-    pub name: Label,
-    /// The device model.
-    pub profile: ProfileId,
-    /// The asset that it observes.
-    pub asset: Option<AssetId>,
-    /// Where a Modbus device is reached; `None` for devices that publish.
-    pub modbus: Option<ModbusAddress>,
-}
-
-/// A unit behind a Modbus TCP endpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
-pub struct ModbusAddress {
-    /// `host:port`.
-    pub endpoint: String,
-    /// The unit (slave) number.
-    pub unit: u8,
-}
-
-/// A thing that stands somewhere in the town.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Asset {
-    /// Its id.
-    pub id: AssetId,
-    /// Its number on the map, kept for life.
-    pub number: AssetNumber,
-    /// What it is.
-    pub kind: AssetKind,
-    /// What it is called.
-    pub name: Label,
-    /// The zone it is listed under.
-    pub zone: Option<ZoneId>,
-    /// Its parent: the lot of a bay.
-    pub parent: Option<AssetId>,
-    /// Where it is: a point, or a line for a pipe. WGS-84.
-    #[serde(skip)]
-    pub geometry: geo::Geometry<f64>,
-    /// The rest of what its import said.
-    pub properties: serde_json::Map<String, serde_json::Value>,
-}
-
-/// An area of the town.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Zone {
-    /// Its id.
-    pub id: ZoneId,
-    /// What it is called.
-    pub name: Label,
-    /// Its outline. WGS-84.
-    #[serde(skip)]
-    pub geometry: geo::MultiPolygon<f64>,
-}
-
-/// The whole town at one moment: immutable, shared, replaced as one by every change.
-#[derive(Debug)]
-pub struct Town {
-    /// Counts changes from 1; a reader that saw a version need not look again.
-    pub version: u64,
-    /// Every device by its id.
-    pub devices: HashMap<DeviceId, Arc<Device>>,
-    /// Every asset by its id.
-    pub assets: HashMap<AssetId, Arc<Asset>>,
-    /// Every zone by its id.
-    pub zones: HashMap<ZoneId, Arc<Zone>>,
-}
-
-impl Town {
-    /// The assets whose bounding boxes meet `bbox`.
-    pub fn assets_in(&self, _bbox: Bbox) -> Vec<&Arc<Asset>> {
-        todo!()
-    }
-
-    /// The `n` assets nearest to `position`, nearest first, with their distance in metres.
-    pub fn nearest(&self, _position: Position, _n: usize) -> Vec<(&Arc<Asset>, f64)> {
-        todo!()
-    }
-}
-
-/// Why somebody is not let in. One word for the wire: the caller must not learn which half was wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
-    /// Nobody by this name, or the wrong secret.
-    #[error("unknown name or wrong secret")]
-    BadCredentials,
-    /// Too many wrong tries; try later.
-    #[error("too many wrong tries")]
-    LockedOut,
-}
-
-/// Who connected to the MQTT door.
-#[derive(Debug, Clone)]
-pub enum Principal {
-    /// A device: publishes under its own topics, hears its own commands.
-    Device(Arc<Device>),
-    /// A program: a dashboard, a bridge; limited to listed filters.
-    Service(Arc<ServiceAccount>),
-}
-
-/// A program's account at the MQTT door.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ServiceAccount {
-    /// Its MQTT user name; starts with `svc-`.
-    pub name: String,
-    /// Topic filters it may publish to.
-    pub publish: Vec<String>,
-    /// Topic filters it may subscribe to (a requested filter must be covered by one of these).
-    pub subscribe: Vec<String>,
-}
-
-/// The account of a person or of a token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct User {
-    /// Login name.
-    pub name: String,
-    /// What the account may do; `admin` only, for now.
-    pub role: String,
-}
-
-/// What happened to one row of an import. Rows count from 1 at the first data row (CSV) or feature (GeoJSON).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ImportRow {
-    /// The row's number.
-    pub row: usize,
-    /// The id in the row, if it had one.
-    pub id: Option<String>,
-    /// created, updated, unchanged or rejected.
-    pub status: RowStatus,
-    /// What is wrong with it and what would be right.
-    pub errors: Vec<String>,
-    /// The device's secret, when this import made one: shown once, stored hashed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub secret: Option<String>,
-}
-
-/// The fate of an import's row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RowStatus {
-    /// New.
-    Created,
-    /// Known, changed.
-    Updated,
-    /// Known, the same.
-    Unchanged,
-    /// Wrong.
-    Rejected,
-}
-
-/// What an import did: all of it, or (when any row is wrong) none of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ImportReport {
-    /// Whether the rows are in force now. False when a row was rejected, and for a dry run.
-    pub applied: bool,
-    /// How many rows are right.
-    pub accepted: usize,
-    /// How many rows are wrong.
-    pub rejected: usize,
-    /// Every row.
-    pub rows: Vec<ImportRow>,
-}
-
-/// Why the registry cannot do its work.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    /// SQLite said no.
-    #[error("the town's state database failed")]
-    Database(#[from] rusqlite::Error),
-    /// A document is not what it claims to be (whole-document faults; row faults are in the report).
-    #[error("{0}")]
-    Document(String),
-    /// A thing that is named does not exist.
-    #[error("there is no {what} `{id}`")]
-    NotFound {
-        /// device, asset, user, ...
-        what: &'static str,
-        /// The id that was given.
-        id: String,
-    },
-}
 
 /// The registry's handle: cheap to clone, safe to share.
 #[derive(Debug, Clone)]
-pub struct Registry {}
+pub struct Registry(Arc<Inner>);
 
-/// Whether an import is to be applied or only checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ImportMode {
-    /// Apply when every row is right.
-    Apply,
-    /// Only report.
-    DryRun,
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    clock: Clock,
+    /// The one connection that writes. Held from planning a change until its publication, so that changes
+    /// come one after the other and memory follows the disk in order.
+    writer: Mutex<Connection>,
+    state: ArcSwap<State>,
+    changes: watch::Sender<u64>,
+    /// What an unknown device's secret is checked against, so that it takes as long as a known one's.
+    nobody: SecretHash,
+    accounts: Accounts,
 }
 
-#[allow(unused_variables, clippy::unused_async)]
+/// What is published as one: the town and the secrets of those who are in it.
+#[derive(Debug)]
+struct State {
+    town: Arc<Town>,
+    keys: Keys,
+}
+
+/// A change of the town: things to add or to replace.
+#[derive(Debug)]
+enum Change {
+    Zones(Vec<Zone>),
+    /// Their zone is the one that was given; the number of a new one is not set before it is written.
+    Assets(Vec<Asset>),
+    Devices(Vec<DeviceChange>),
+    Service(ServiceAccount, SecretHash),
+}
+
+/// A device to add or to replace.
+#[derive(Debug)]
+struct DeviceChange {
+    device: Device,
+    secret: SecretHash,
+}
+
 impl Registry {
     /// Opens (or makes) the town's state in the SQLite file at `path`, running migrations.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, is not a town's state or a newer program's, or holds a damaged row.
     pub fn open(path: &Path, clock: Clock) -> Result<Self, RegistryError> {
-        todo!()
+        Self::open_with(path, clock, Passwords::new().map_err(RegistryError::Hashing)?)
+    }
+
+    fn open_with(path: &Path, clock: Clock, passwords: Passwords) -> Result<Self, RegistryError> {
+        let mut writer = db::open(path)?;
+        migrations::migrate(&mut writer)?;
+        let state = db::load(&writer.transaction()?)?;
+        let accounts = Accounts::open(db::open(path)?, passwords, clock.now())?;
+        Ok(Registry(Arc::new(Inner {
+            path: path.to_owned(),
+            clock,
+            writer: Mutex::new(writer),
+            changes: watch::Sender::new(state.town.version),
+            state: ArcSwap::from_pointee(state),
+            nobody: SecretHash::new(new_device_secret().as_bytes()),
+            accounts,
+        })))
     }
 
     /// A further connection to the state database, for the room that owns other tables in it (alerts).
-    pub fn connect(&self) -> Result<rusqlite::Connection, RegistryError> {
-        todo!()
+    ///
+    /// # Errors
+    /// When SQLite cannot open it.
+    pub fn connect(&self) -> Result<Connection, RegistryError> {
+        db::open(&self.0.path)
     }
 
     /// The town now.
     pub fn town(&self) -> Arc<Town> {
-        todo!()
+        Arc::clone(&self.0.state.load().town)
     }
 
     /// Tells of every new version of the town.
     pub fn changes(&self) -> watch::Receiver<u64> {
-        todo!()
+        self.0.changes.subscribe()
     }
 
-    /// Imports zones from a GeoJSON FeatureCollection of (Multi)Polygons; properties `id`, `name` or `name_zh`+`name_en`.
-    pub fn import_zones(
+    /// Takes up what another process changed in the file since (`townhub service put`). Blocks for a short transaction.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn take_up_changes(&self) -> Result<(), RegistryError> {
+        self.change(|_| Ok((None, ())))
+    }
+
+    fn state(&self) -> arc_swap::Guard<Arc<State>> {
+        self.0.state.load()
+    }
+
+    fn nobody(&self) -> &SecretHash {
+        &self.0.nobody
+    }
+
+    /// Runs `plan` on the present state and puts the change that it returns, if any, into force: on disk, then in
+    /// memory, then told. When `plan` or SQLite fails, nothing has happened.
+    fn change<R>(
         &self,
-        geojson: &str,
-        mode: ImportMode,
-    ) -> Result<ImportReport, RegistryError> {
-        todo!()
+        plan: impl FnOnce(&State) -> Result<(Option<Change>, R), RegistryError>,
+    ) -> Result<R, RegistryError> {
+        let mut db = lock(&self.0.writer);
+        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if db::town_version(&tx)? != self.state().town.version {
+            // Another process changed the file since. No other can now: the transaction holds the write lock.
+            self.publish(db::load(&tx)?);
+        }
+        let state = self.0.state.load_full();
+        let (change, answer) = plan(&state)?;
+        if let Some(mut change) = change {
+            db::write(&tx, &mut change)?;
+            let version = db::next_town_version(&tx)?;
+            tx.commit()?;
+            self.publish(state.next(version, change));
+        }
+        Ok(answer)
     }
 
-    /// Imports assets from a GeoJSON FeatureCollection; properties `id`, `kind`, `name`, `zone`, `parent`, others are kept.
-    pub fn import_assets(
-        &self,
-        geojson: &str,
-        mode: ImportMode,
-    ) -> Result<ImportReport, RegistryError> {
-        todo!()
+    fn publish(&self, state: State) {
+        let version = state.town.version;
+        self.0.state.store(Arc::new(state));
+        self.0.changes.send_replace(version);
     }
+}
 
-    /// Imports point assets from CSV with the columns id,kind,name_zh,name_en,zone,parent,lon,lat.
-    pub fn import_assets_csv(
-        &self,
-        csv: &[u8],
-        mode: ImportMode,
-    ) -> Result<ImportReport, RegistryError> {
-        todo!()
+impl State {
+    /// This state with `change` in force.
+    fn next(&self, version: u64, change: Change) -> Self {
+        let mut town = self.town.next(version);
+        let mut keys = self.keys.clone();
+        match change {
+            Change::Zones(zones) => town.put_zones(zones),
+            Change::Assets(assets) => town.put_assets(assets),
+            Change::Devices(changes) => town.put_devices(changes.into_iter().map(|change| {
+                keys.put_device(&change.device.id, change.secret);
+                change.device
+            })),
+            Change::Service(account, secret) => keys.put_service(account, secret),
+        }
+        State { town: Arc::new(town), keys }
     }
+}
 
-    /// Imports devices from CSV with the columns id,profile,asset,name_zh,name_en,modbus_endpoint,modbus_unit,secret.
-    /// An empty secret makes one for a new device and keeps a known device's. `profiles` are the ids that exist.
-    pub fn import_devices_csv(
-        &self,
-        csv: &[u8],
-        profiles: &[ProfileId],
-        mode: ImportMode,
-    ) -> Result<ImportReport, RegistryError> {
-        todo!()
-    }
-
-    /// Gives a device a new secret and returns it: it is stored hashed and never shown again.
-    pub fn rotate_secret(&self, device: &DeviceId) -> Result<String, RegistryError> {
-        todo!()
-    }
-
-    /// Who connects to the MQTT door with this name and secret. Fast (salted SHA-256 of a high-entropy secret): 10 000
-    /// devices come back at once after an outage.
-    pub fn authenticate(&self, name: &str, secret: &[u8]) -> Result<Principal, Denied> {
-        todo!()
-    }
-
-    /// Makes or replaces a service account and returns its new secret.
-    pub fn put_service(&self, account: ServiceAccount) -> Result<String, RegistryError> {
-        todo!()
-    }
-
-    /// Makes the first administrator if there is no user yet, and returns its one-time shown password.
-    pub fn first_admin(&self) -> Result<Option<(String, String)>, RegistryError> {
-        todo!()
-    }
-
-    /// Gives a user a new generated password, ends its sessions, and returns the password.
-    pub fn reset_password(&self, user: &str) -> Result<String, RegistryError> {
-        todo!()
-    }
-
-    /// Checks a person's password (argon2id; blocks for tens of milliseconds: call it off the async threads) and opens
-    /// a session; returns the session's cookie value.
-    pub fn log_in(&self, user: &str, password: &str) -> Result<String, Denied> {
-        todo!()
-    }
-
-    /// Ends a session.
-    pub fn log_out(&self, session: &str) -> Result<(), RegistryError> {
-        todo!()
-    }
-
-    /// Makes a bearer token for programs and returns it: stored hashed, never shown again.
-    pub fn create_token(&self, user: &str, label: &str) -> Result<String, RegistryError> {
-        todo!()
-    }
-
-    /// Who holds this session cookie or bearer token. In memory: it is asked on every request.
-    pub fn who(&self, session_or_token: &str) -> Option<User> {
-        todo!()
-    }
+/// Locks a mutex. A thread that panicked while it held one left no half-made state: SQLite's transaction was
+/// rolled back, and what is in memory is replaced as one.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,0 +1,28 @@
+/**
+ * The bundle's budget: what a console without its map weighs, compressed as the hub sends it.
+ * The first view is the page with its styles; the chart comes with the first alert, the map by itself.
+ */
+
+import { readdirSync, readFileSync } from "node:fs";
+import { gzipSync } from "node:zlib";
+
+const BUDGETS_KB = { page: 60, chart: 25, map: 480 };
+const folder = new URL("../dist/assets/", import.meta.url);
+const sums = { page: 0, chart: 0, map: 0 };
+
+for (const name of readdirSync(folder)) {
+  if (!/\.(js|css)$/.test(name)) continue;
+  const part = /^(view|maplibre)/.test(name) ? "map" : name.startsWith("trend-plot") ? "chart" : "page";
+  sums[part] += gzipSync(readFileSync(new URL(name, folder)), { level: 9 }).length;
+}
+
+let over = false;
+for (const [part, bytes] of Object.entries(sums)) {
+  const kb = bytes / 1000;
+  over ||= kb > BUDGETS_KB[part] || bytes === 0;
+  console.log(`${part.padEnd(6)} ${kb.toFixed(1).padStart(6)} kB of ${BUDGETS_KB[part]} kB gzip`);
+}
+if (over) {
+  console.error("The bundle is over its budget, or a part of it was not found.");
+  process.exit(1);
+}

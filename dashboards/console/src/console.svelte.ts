@@ -1,0 +1,340 @@
+/** The page's one owner of state: joins the feed, holds the town, and does what the operator asks. */
+
+import { api, ApiError, whenSessionIsLost } from "./api/client";
+import type { Alert, AssetDetail, Family, Rank, Status } from "./api/types";
+import { monotonicMs, wallMs } from "./clock";
+import { words, type Language } from "./i18n";
+import type { Action } from "./keys";
+import { connect, type FeedLine } from "./live/connect";
+import { readEvent, writePosition, type LiveEvent } from "./live/events";
+import type { FeedMessage } from "./live/fanout";
+import { liveness, silentMs, type Link } from "./live/link";
+import { load, save, type Theme } from "./preferences";
+import { nextCall, Voice, type Heard } from "./sound";
+import {
+  alertsOf,
+  assetOf,
+  countAlerts,
+  listAlerts,
+  listAssets,
+  nextUnacknowledged,
+  NO_FILTER,
+  step,
+  type Filter,
+  type Held,
+} from "./town/select";
+import { EMPTY_TOWN, fromSnapshot, reduce, withAlert, type Town } from "./town/town";
+
+/** Displayed states are gathered for this long before the page is drawn; alerts never wait. */
+const GATHER_MS = 250;
+const TICK_MS = 500;
+const STATUS_MS = 15_000;
+/** Waits between attempts to read the snapshot grow to this, milliseconds. */
+const MAX_RELOAD_MS = 30_000;
+
+export type Detail =
+  | { is: "loading" }
+  | { is: "ready"; asset: AssetDetail }
+  | { is: "failed"; code: string };
+
+export class Console {
+  town = $state.raw<Town>(EMPTY_TOWN);
+  link = $state.raw<Link>({ openedAtMs: monotonicMs(), heardAtMs: null });
+  status = $state.raw<Status | null>(null);
+  /** Nothing while the first snapshot is on its way; the code of the error when it cannot be read. */
+  loaded = $state(false);
+  loadError = $state<string | null>(null);
+
+  filter = $state.raw<Filter>(NO_FILTER);
+  tab = $state<"alerts" | "assets">("alerts");
+  /** Which half a narrow screen shows. */
+  pane = $state<"list" | "map">("list");
+  held = $state.raw<Held | null>(null);
+  chosenAsset = $state<number | null>(null);
+  detail = $state.raw<Detail | null>(null);
+  acknowledging = $state(false);
+  actionError = $state<string | null>(null);
+  note = $state("");
+  helpOpen = $state(false);
+  /** Grows with every request to bring the chosen asset into the map's view. */
+  locate = $state(0);
+
+  language = $state<Language>(load.language());
+  theme = $state<Theme>(load.theme());
+  systemDark = $state(matchMedia("(prefers-color-scheme: dark)").matches);
+  sound = $state(false);
+
+  private tickMono = $state(monotonicMs());
+  private tickWall = $state(wallMs());
+
+  t = $derived(words(this.language));
+  liveness = $derived(liveness(this.link, this.tickMono));
+  silentMs = $derived(silentMs(this.link, this.tickMono));
+  /** How long the page has been open, for a hub that never answered. */
+  waitedMs = $derived(this.tickMono - this.link.openedAtMs);
+  stale = $derived(this.liveness === "stale");
+  /** The hub's present, milliseconds since 1970; ages are counted from it. */
+  nowMs = $derived(this.tickWall + this.town.clockOffsetMs);
+  alerts = $derived(listAlerts(this.town, this.filter, this.held));
+  assets = $derived(listAssets(this.town, this.filter));
+  counts = $derived(countAlerts(this.town));
+  dark = $derived(this.theme === "dark" || (this.theme === "auto" && this.systemDark));
+  /** The chosen alert as it is now, or as it was when it closed. */
+  chosenAlert = $derived(this.held && (this.town.alerts.get(this.held.alert.id) ?? this.held.latest));
+
+  private line: FeedLine | null = null;
+  private queue: LiveEvent[] = [];
+  private gatherTimer: ReturnType<typeof setTimeout> | undefined;
+  private loading = false;
+  private reloadWaitMs = 0;
+  private lastLoadMs = Number.NEGATIVE_INFINITY;
+  private readonly voice = new Voice();
+  private heardCalls: Heard = { major: new Set(), criticalAtMs: Number.NEGATIVE_INFINITY };
+
+  /** Joins the feed and reads the town; the answer ends it. */
+  start(): () => void {
+    whenSessionIsLost(() => location.assign("/login"));
+    this.line = connect((message) => this.hear(message));
+    void this.readSnapshot();
+    void this.readStatus();
+    const timers = [
+      setInterval(() => this.tick(), TICK_MS),
+      setInterval(() => void this.readStatus(), STATUS_MS),
+    ];
+    const media = matchMedia("(prefers-color-scheme: dark)");
+    const follow = (): void => void (this.systemDark = media.matches);
+    media.addEventListener("change", follow);
+    return () => {
+      timers.forEach(clearInterval);
+      media.removeEventListener("change", follow);
+      this.line?.close();
+    };
+  }
+
+  // --- the feed ---
+
+  private hear(message: FeedMessage): void {
+    if (message.tell === "down") {
+      // A stream that is refused may be a lost session; any answer tells (401 leads to the login).
+      void api.session().catch(() => undefined);
+      return;
+    }
+    this.link = { ...this.link, heardAtMs: monotonicMs() };
+    for (const raw of message.events) {
+      const event = readEvent(raw.name, raw.id, raw.data);
+      if (event !== null) this.queue.push(event);
+    }
+    const urgent = this.queue.some(({ type }) => type === "alert" || type === "reload");
+    if (urgent) this.flush();
+    else this.gatherTimer ??= setTimeout(() => this.flush(), GATHER_MS);
+  }
+
+  private flush(): void {
+    clearTimeout(this.gatherTimer);
+    this.gatherTimer = undefined;
+    // While a snapshot is read, what happens meanwhile waits for it.
+    if (this.loading || this.town.position === null) return;
+    const events = this.queue;
+    this.queue = [];
+    this.town = reduce(this.town, events, wallMs());
+    for (const event of events) if (event.type === "alert") this.keepLatest(event.alert);
+    if (this.town.reload !== null) this.reloadSoon();
+  }
+
+  /** A reload that follows on another waits, so that a confused feed cannot hammer the hub. */
+  private reloadSoon(): void {
+    const quiet = monotonicMs() - this.lastLoadMs > 2 * MAX_RELOAD_MS;
+    this.reloadWaitMs = quiet ? 0 : Math.min(MAX_RELOAD_MS, Math.max(1_000, 2 * this.reloadWaitMs));
+    setTimeout(() => void this.readSnapshot(), this.reloadWaitMs);
+  }
+
+  private async readSnapshot(): Promise<void> {
+    if (this.loading) return;
+    this.loading = true;
+    this.lastLoadMs = monotonicMs();
+    try {
+      const map = await api.map();
+      const alerts = await api.openAlerts();
+      this.town = fromSnapshot(map, alerts, this.town, wallMs());
+      this.loaded = true;
+      this.loadError = null;
+      this.loading = false;
+      if (this.town.position !== null) this.line?.ask({ ask: "follow", since: writePosition(this.town.position) });
+      this.flush();
+    } catch (error) {
+      this.loading = false;
+      this.loadError = codeOf(error);
+      this.reloadSoon();
+    }
+  }
+
+  private async readStatus(): Promise<void> {
+    try {
+      this.status = await api.status();
+    } catch {
+      // The banner tells of a hub that is away; the last status stays, greyed.
+    }
+  }
+
+  private tick(): void {
+    this.tickMono = monotonicMs();
+    this.tickWall = wallMs();
+    const { call, heard } = nextCall(this.town, this.heardCalls, this.tickMono);
+    this.heardCalls = heard;
+    if (call !== null && this.sound) this.voice.play(call);
+  }
+
+  // --- choosing ---
+
+  chooseAlert(alert: Alert): void {
+    if (this.held?.alert.id !== alert.id) this.note = "";
+    this.held = { alert, latest: alert };
+    this.actionError = null;
+    this.chooseNumber(assetOf(this.town, alert)?.number ?? null);
+    this.locate += 1;
+  }
+
+  /** Chooses an asset, and with it its worst alert. */
+  chooseAsset(number: number, show = true): void {
+    const worst = alertsOf(this.town, number)[0];
+    this.held = worst === undefined ? null : { alert: worst, latest: worst };
+    this.note = "";
+    this.actionError = null;
+    this.chooseNumber(number);
+    if (show) this.locate += 1;
+  }
+
+  unchoose(): void {
+    this.held = null;
+    this.actionError = null;
+    this.chooseNumber(null);
+  }
+
+  private chooseNumber(number: number | null): void {
+    const changed = number !== this.chosenAsset;
+    this.chosenAsset = number;
+    if (!changed) return;
+    this.line?.ask({ ask: "values", assets: number === null ? [] : [number] });
+    if (number === null) this.detail = null;
+    else void this.readDetail();
+  }
+
+  async readDetail(): Promise<void> {
+    const number = this.chosenAsset;
+    if (number === null) return;
+    this.detail = { is: "loading" };
+    let detail: Detail;
+    try {
+      detail = { is: "ready", asset: await api.asset(number) };
+    } catch (error) {
+      detail = { is: "failed", code: codeOf(error) };
+    }
+    // The operator may have moved on meanwhile.
+    if (this.chosenAsset === number) this.detail = detail;
+  }
+
+  // --- doing ---
+
+  async acknowledge(): Promise<void> {
+    const alert = this.chosenAlert;
+    if (alert === null || alert.acknowledged_at !== null || this.acknowledging) return;
+    this.acknowledging = true;
+    this.actionError = null;
+    try {
+      const answer = await api.acknowledge(alert, this.note.trim());
+      this.town = withAlert(this.town, answer);
+      this.note = "";
+      this.keepLatest(answer);
+    } catch (error) {
+      this.actionError = codeOf(error);
+      if (this.actionError === "version_conflict" || this.actionError === "already_acknowledged") {
+        void this.readSnapshot();
+      }
+    } finally {
+      this.acknowledging = false;
+    }
+  }
+
+  /** The chosen row keeps its place, but shows what is last known of it, even when the alert has closed. */
+  private keepLatest(alert: Alert): void {
+    if (this.held?.alert.id === alert.id) this.held = { alert: this.held.alert, latest: alert };
+  }
+
+  act(action: Action): void {
+    switch (action.do) {
+      case "next":
+        return this.moveTo(nextUnacknowledged(this.alerts, this.held?.alert.id ?? null));
+      case "step":
+        return this.moveTo(step(this.alerts, this.held?.alert.id ?? null, action.by));
+      case "acknowledge":
+        return void this.acknowledge();
+      case "filter":
+        return this.toggleRank(action.rank);
+      case "sound":
+        return this.toggleSound();
+      case "language":
+        return this.toggleLanguage();
+      case "help":
+        this.helpOpen = true;
+        return;
+      case "search":
+        this.pane = "list";
+        return;
+      case "escape":
+        return this.escape();
+    }
+  }
+
+  private moveTo(alert: Alert | undefined): void {
+    this.tab = "alerts";
+    if (alert !== undefined) this.chooseAlert(alert);
+  }
+
+  /** Escape takes back one thing at a time, the nearest first. */
+  private escape(): void {
+    if (this.helpOpen) this.helpOpen = false;
+    else if (this.chosenAsset !== null || this.held !== null) this.unchoose();
+    else this.filter = NO_FILTER;
+  }
+
+  toggleRank(rank: Rank): void {
+    this.filter = { ...this.filter, ranks: toggled(this.filter.ranks, rank) };
+  }
+
+  toggleFamily(family: Family): void {
+    this.filter = { ...this.filter, families: toggled(this.filter.families, family) };
+  }
+
+  toggleUnacknowledged(): void {
+    this.filter = { ...this.filter, unacknowledgedOnly: !this.filter.unacknowledgedOnly };
+  }
+
+  search(text: string): void {
+    this.filter = { ...this.filter, text };
+  }
+
+  toggleSound(): void {
+    this.sound = !this.sound;
+    if (this.sound) this.voice.wake();
+  }
+
+  toggleLanguage(): void {
+    this.language = this.language === "zh" ? "en" : "zh";
+    save.language(this.language);
+  }
+
+  nextTheme(): void {
+    this.theme = this.theme === "auto" ? "light" : this.theme === "light" ? "dark" : "auto";
+    save.theme(this.theme);
+  }
+}
+
+function toggled<T>(set: ReadonlySet<T>, item: T): ReadonlySet<T> {
+  const next = new Set(set);
+  if (!next.delete(item)) next.add(item);
+  return next;
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof ApiError ? error.code : "internal";
+}

@@ -1,0 +1,83 @@
+/** Takes the pictures that people look at: `PICTURES=<folder> npx playwright test pictures`. */
+
+import { quietTown } from "../mock/town";
+import { open, test } from "./hub";
+
+const folder = process.env.PICTURES ?? "";
+
+test.skip(folder === "", "pictures are taken on demand");
+
+const SIZES = { wide: [1920, 1080], laptop: [1366, 768], phone: [390, 844] } as const;
+const SHOTS: [string, keyof typeof SIZES, string][] = [
+  ["wide-storm-zh-light", "wide", "?lang=zh&theme=light"],
+  ["wide-storm-en-dark", "wide", "?lang=en&theme=dark"],
+  ["laptop-storm-en-light", "laptop", "?lang=en&theme=light"],
+  ["laptop-storm-zh-dark", "laptop", "?lang=zh&theme=dark"],
+];
+
+for (const [name, size, query] of SHOTS) {
+  test(name, async ({ page, hub }) => {
+    const [width, height] = SIZES[size];
+    await page.setViewportSize({ width, height });
+    await open(page, hub, query);
+    await page.keyboard.press("n");
+    await page.waitForTimeout(2_500);
+    await page.screenshot({ path: `${folder}/${name}.png` });
+  });
+}
+
+test("phone", async ({ page, hub }) => {
+  await page.setViewportSize({ width: 390, height: 844 });
+  await open(page, hub);
+  await page.waitForTimeout(1_500);
+  await page.screenshot({ path: `${folder}/phone-list.png` });
+  await page.getByRole("button", { name: "地图", exact: true }).click();
+  await page.waitForTimeout(2_000);
+  await page.screenshot({ path: `${folder}/phone-map.png` });
+  await page.keyboard.press("n");
+  await page.waitForTimeout(1_500);
+  await page.screenshot({ path: `${folder}/phone-map-detail.png` });
+  await page.keyboard.press("Escape");
+  await page.getByRole("button", { name: "列表", exact: true }).click();
+  await page.locator("[data-alert]").first().click();
+  await page.waitForTimeout(1_500);
+  await page.screenshot({ path: `${folder}/phone-detail.png` });
+});
+
+test("calm", async ({ page, hub }) => {
+  hub.town = quietTown();
+  await page.setViewportSize({ width: 1920, height: 1080 });
+  await open(page, hub);
+  await page.waitForTimeout(2_000);
+  await page.screenshot({ path: `${folder}/wide-calm-zh-light.png` });
+});
+
+test("close", async ({ page, hub }) => {
+  await page.setViewportSize({ width: 1366, height: 768 });
+  await open(page, hub, "?lang=zh&theme=light");
+  await page.getByRole("button", { name: /^设施/ }).click();
+  await page.getByRole("searchbox").fill("西栅一号停车场 40");
+  await page.locator(".row").first().click();
+  await page.waitForTimeout(3_000);
+  await page.screenshot({ path: `${folder}/laptop-bays.png` });
+});
+
+test("stale", async ({ page, hub }) => {
+  await page.clock.install();
+  await page.setViewportSize({ width: 1366, height: 768 });
+  await open(page, hub, "?lang=zh&theme=light");
+  hub.beating = false;
+  await page.keyboard.press("n");
+  await page.waitForTimeout(2_000);
+  await page.clock.fastForward(95_000);
+  await page.waitForTimeout(1_000);
+  await page.screenshot({ path: `${folder}/laptop-stale.png` });
+});
+
+test("empty", async ({ page, hub }) => {
+  await page.setViewportSize({ width: 1366, height: 768 });
+  hub.town = { features: [], alerts: [] };
+  await open(page, hub, "?lang=en&theme=light");
+  await page.waitForTimeout(2_000);
+  await page.screenshot({ path: `${folder}/laptop-empty.png` });
+});

@@ -1,0 +1,280 @@
+/** A hub for tests: follows the HTTP contract, serves the built console under its policy, and does what a test tells it. */
+
+import { createReadStream, existsSync } from "node:fs";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { extname, join, normalize } from "node:path";
+import type { AddressInfo } from "node:net";
+import type { Alert, AssetProperties, Rank } from "../../src/api/types";
+import { RANK } from "../../src/town/select";
+import { detailOf, seriesOf, type MockTown } from "./town";
+
+export const POLICY =
+  "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; connect-src 'self'";
+
+const DIST = join(import.meta.dirname, "../../dist");
+const TYPES: Record<string, string> = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript",
+  ".mjs": "text/javascript",
+  ".css": "text/css",
+  ".json": "application/json",
+  ".svg": "image/svg+xml",
+};
+const FRESHNESS = ["fresh", "stale", "dead", "never"];
+const GRADES = ["good", "uncertain", "bad"];
+
+interface Stream {
+  response: ServerResponse;
+  assets: Set<number>;
+}
+
+export class MockHub {
+  readonly requests: string[] = [];
+  readonly acknowledged: { id: number; note?: string }[] = [];
+  epoch = 7;
+  beating = true;
+  signedIn = true;
+  private port = 0;
+  private seq = 100;
+  private readonly streams = new Set<Stream>();
+  private readonly log: { seq: number; text: string }[] = [];
+  private readonly beatTimer: NodeJS.Timeout;
+
+  private constructor(
+    private readonly server: Server,
+    public town: MockTown,
+    private readonly nowMs: () => number,
+  ) {
+    this.beatTimer = setInterval(() => this.beat(), 1_000);
+  }
+
+  /** Starts a hub on a free port. Beats come every second, so that no test waits for one. */
+  static async start(town: MockTown, nowMs: () => number = Date.now): Promise<MockHub> {
+    const server = createServer();
+    const hub = new MockHub(server, town, nowMs);
+    server.on("request", (request, response) => void hub.answer(request, response));
+    await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+    hub.port = (server.address() as AddressInfo).port;
+    return hub;
+  }
+
+  /** Its address, known from the start to after its end. */
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  get streamCount(): number {
+    return this.streams.size;
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.beatTimer);
+    this.cutStreams();
+    this.server.closeAllConnections();
+    await new Promise((done) => this.server.close(done));
+  }
+
+  // --- what a test can make happen ---
+
+  /** Ends every stream, as a proxy does. */
+  cutStreams(): void {
+    for (const { response } of this.streams) response.destroy();
+    this.streams.clear();
+  }
+
+  /** Starts a new life of the hub with another town, as after a restart. */
+  restart(town: MockTown): void {
+    this.epoch += 1;
+    this.seq = 1;
+    this.log.length = 0;
+    this.town = town;
+    this.cutStreams();
+  }
+
+  /** Raises or changes an alert and what the map shows of its asset. */
+  push(alert: Alert): void {
+    const at = this.town.alerts.findIndex(({ id }) => id === alert.id);
+    if (at < 0) this.town.alerts.push(alert);
+    else this.town.alerts[at] = alert;
+    this.send("alert", alert);
+    const properties = this.town.features.find(({ id }) => id === alert.asset_number)?.properties;
+    if (properties === undefined) return;
+    this.judge(alert.asset_number, properties);
+    this.sendState(alert.asset_number ?? 0, properties);
+  }
+
+  /** Changes the displayed state of an asset. */
+  change(asset: number, change: Partial<AssetProperties>): void {
+    const properties = this.town.features.find(({ id }) => id === asset)?.properties;
+    if (properties === undefined) return;
+    Object.assign(properties, change);
+    this.sendState(asset, properties);
+  }
+
+  /** Sends a value to the pages that follow the asset. */
+  value(asset: number, metric: string, value: number): void {
+    const row = [asset, `dev-${asset}`, metric, value, 0, null, this.nowMs()];
+    const text = this.event("value", [row]);
+    for (const stream of this.streams) if (stream.assets.has(asset)) stream.response.write(text);
+  }
+
+  private judge(number: number | null, properties: AssetProperties): void {
+    const open = this.town.alerts.filter(
+      (alert) => alert.asset_number === number && (alert.active || alert.acknowledged_at === null),
+    );
+    properties.severity = Math.min(5, ...open.map(({ severity }) => RANK[severity])) as Rank;
+    if (open.length === 0) properties.severity = 0;
+    properties.acknowledged = open.every(({ acknowledged_at }) => acknowledged_at !== null);
+  }
+
+  private sendState(asset: number, properties: AssetProperties): void {
+    const { severity, acknowledged, freshness, state, grade } = properties;
+    this.send("state", [
+      [asset, severity, acknowledged ? 1 : 0, FRESHNESS.indexOf(freshness), state, GRADES.indexOf(grade)],
+    ]);
+  }
+
+  private event(name: string, body: unknown): string {
+    return `event: ${name}\nid: ${this.epoch}-${this.seq}\ndata: ${JSON.stringify(body)}\n\n`;
+  }
+
+  private send(name: string, body: unknown): void {
+    this.seq += 1;
+    const text = this.event(name, body);
+    this.log.push({ seq: this.seq, text });
+    for (const { response } of this.streams) response.write(text);
+  }
+
+  private beat(): void {
+    if (!this.beating) return;
+    const text = this.event("beat", { at: this.now() });
+    for (const { response } of this.streams) response.write(text);
+  }
+
+  private now(): string {
+    return new Date(this.nowMs()).toISOString();
+  }
+
+  // --- the contract ---
+
+  private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const url = new URL(request.url ?? "/", this.url);
+    this.requests.push(`${request.method} ${url.pathname}`);
+    response.setHeader("content-security-policy", POLICY);
+    if (url.pathname === "/login") {
+      response.setHeader("content-type", TYPES[".html"] ?? "");
+      response.end("<!doctype html><title>login</title><h1>登录 / Sign in</h1>");
+    } else if (!this.signedIn) {
+      if (url.pathname.startsWith("/api/")) problem(response, 401, "not_authenticated");
+      else response.writeHead(303, { location: "/login" }).end();
+    } else if (url.pathname.startsWith("/api/v1/")) {
+      await this.api(request, response, url);
+    } else {
+      file(response, url.pathname);
+    }
+  }
+
+  private async api(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
+    const path = url.pathname.slice("/api/v1".length);
+    const acknowledge = /^\/alerts\/(\d+)\/acknowledge$/.exec(path);
+    const asset = /^\/assets\/(\d+)$/.exec(path);
+    const series = /^\/series\/([^/]+)\/([^/]+)$/.exec(path);
+    if (path === "/live") return this.live(request, response, url);
+    if (path === "/session") return json(response, { user: { name: "admin", role: "admin" } });
+    if (path === "/status") return json(response, this.status());
+    if (path === "/map") return json(response, this.map());
+    if (path === "/alerts") {
+      const open = this.town.alerts.filter((alert) => alert.active || alert.acknowledged_at === null);
+      return json(response, { alerts: open, next_before: null });
+    }
+    if (acknowledge) return this.acknowledge(Number(acknowledge[1]), request, response);
+    if (asset) {
+      const detail = detailOf(this.town, Number(asset[1]), this.nowMs());
+      return detail === null ? problem(response, 404, "not_found") : json(response, detail);
+    }
+    if (series) {
+      const [device, metric] = [decodeURIComponent(series[1] ?? ""), decodeURIComponent(series[2] ?? "")];
+      const [from, to] = [Date.parse(url.searchParams.get("from") ?? ""), Date.parse(url.searchParams.get("to") ?? "")];
+      const stepS = Number.parseInt(url.searchParams.get("step") ?? "60", 10);
+      const points = seriesOf(this.town, device, metric, from, to, stepS * 1000);
+      return json(response, { device, metric, unit: "m", from, to, step_s: stepS, points });
+    }
+    problem(response, 404, "not_found");
+  }
+
+  private status(): unknown {
+    const total = this.town.features.length;
+    const old = this.town.features.filter(({ properties }) => properties.freshness !== "fresh").length;
+    return {
+      version: "0.1.0",
+      epoch: this.epoch,
+      at: this.now(),
+      town: { name: { zh: "乌镇", en: "Wuzhen" }, center: [120.4851, 30.74536], zoom: 14 },
+      basemap: "schematic",
+      devices: { total, online: total - old, stale: old, dead: 0, never: 0 },
+    };
+  }
+
+  private map(): unknown {
+    return {
+      type: "FeatureCollection",
+      features: this.town.features,
+      townhub: { epoch: this.epoch, seq: this.seq, at: this.now() },
+    };
+  }
+
+  private live(request: IncomingMessage, response: ServerResponse, url: URL): void {
+    const since = String(request.headers["last-event-id"] ?? url.searchParams.get("since") ?? "");
+    const [epoch, seq] = since.split("-").map(Number);
+    const assets = new Set((url.searchParams.get("assets") ?? "").split(",").filter(Boolean).map(Number));
+    response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
+    response.write("retry: 200\n\n");
+    response.write(this.event("hello", { epoch: this.epoch, seq: this.seq, at: this.now() }));
+    if (epoch !== this.epoch) response.write(this.event("reload", { reason: "epoch" }));
+    else for (const entry of this.log) if (entry.seq > (seq ?? 0)) response.write(entry.text);
+    const stream = { response, assets };
+    this.streams.add(stream);
+    response.on("close", () => this.streams.delete(stream));
+  }
+
+  private async acknowledge(id: number, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    let body = "";
+    for await (const chunk of request) body += String(chunk);
+    const asked = JSON.parse(body) as { version?: number; note?: string };
+    const alert = this.town.alerts.find((candidate) => candidate.id === id);
+    if (alert === undefined) return problem(response, 404, "not_found");
+    if (request.headers["x-townhub"] !== "1") return problem(response, 403, "bad_body");
+    if (alert.acknowledged_at !== null) return problem(response, 409, "already_acknowledged");
+    if (asked.version !== alert.version) return problem(response, 409, "version_conflict");
+    this.acknowledged.push({ id, ...(asked.note === undefined ? {} : { note: asked.note }) });
+    const answer: Alert = {
+      ...alert,
+      version: alert.version + 1,
+      acknowledged_at: this.now(),
+      acknowledged_by: "admin",
+      note: asked.note ?? null,
+    };
+    json(response, answer);
+    this.push(answer);
+  }
+}
+
+function json(response: ServerResponse, body: unknown): void {
+  response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(body));
+}
+
+function problem(response: ServerResponse, status: number, code: string): void {
+  response
+    .writeHead(status, { "content-type": "application/problem+json" })
+    .end(JSON.stringify({ type: "about:blank", title: code, status, code }));
+}
+
+function file(response: ServerResponse, path: string): void {
+  const name = join(DIST, normalize(path === "/" ? "/index.html" : path));
+  if (!name.startsWith(DIST) || !existsSync(name)) {
+    response.writeHead(404).end();
+    return;
+  }
+  response.setHeader("content-type", TYPES[extname(name)] ?? "application/octet-stream");
+  createReadStream(name).pipe(response);
+}

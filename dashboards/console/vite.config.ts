@@ -1,0 +1,23 @@
+import { svelte } from "@sveltejs/vite-plugin-svelte";
+import { defineConfig } from "vitest/config";
+
+/** Where `npm run dev` finds a running hub. */
+const hub = process.env.HUB_URL ?? "http://127.0.0.1:8080";
+
+export default defineConfig({
+  plugins: [svelte()],
+  // Both workers are modules: MapLibre loads its own as one, and browsers with WebGL 2 know them.
+  worker: { format: "es" },
+  build: {
+    target: "es2022",
+    // The hub serves `/` and `/assets/*` and nothing else, so everything but the page lies there.
+    assetsDir: "assets",
+    // The policy is `img-src 'self' data: blob:`, but fonts and scripts must be files.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    chunkSizeWarningLimit: 1500,
+    rolldownOptions: { output: { codeSplitting: true } },
+  },
+  server: { proxy: { "/api": hub, "/login": hub, "/logout": hub } },
+  test: { include: ["tests/unit/**/*.test.ts"], environment: "node" },
+});

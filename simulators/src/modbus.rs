@@ -1,0 +1,282 @@
+//! The controllers of the gates: real Modbus TCP servers, wz-sg200.
+//!
+//! Registers of unit 1 (addresses as on the wire): holding 100 opening and 200 setpoint, both u16 in 0.1 %; input
+//! 10-11 and 12-13 the levels up and down as f32, low word first; input 20 the motor; discrete 3 the remote key.
+//! Registers around them read as 0, so that a master may read in blocks; only the setpoint can be written.
+
+use std::future::{Ready, ready};
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_modbus::prelude::{ExceptionCode, Request, Response, SlaveRequest};
+use tokio_modbus::server::Service;
+use tokio_modbus::server::tcp::Server;
+
+use crate::gate::Gate;
+use crate::world::GateView;
+
+/// The unit that answers.
+const UNIT: u8 = 1;
+/// The controller refuses longer reads.
+const MAX_READ: u16 = 60;
+/// Masters that one controller serves at once, as small controllers do.
+const MAX_MASTERS: usize = 4;
+/// Holding registers that exist.
+const HOLDING: [Range<u16>; 2] = [100..116, 200..216];
+const OPENING: u16 = 100;
+const SETPOINT: u16 = 200;
+/// Input registers that exist.
+const INPUT: Range<u16> = 0..32;
+const LEVEL_UP: u16 = 10;
+const LEVEL_DOWN: u16 = 12;
+const MOTOR: u16 = 20;
+/// Discrete inputs that exist.
+const DISCRETE: Range<u16> = 0..16;
+const REMOTE: u16 = 3;
+
+/// What a controller and the simulated gate share.
+#[derive(Debug, Clone)]
+pub struct Controller(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    view: GateView,
+    /// A setpoint that a master wrote and the gate has not heard of.
+    written: Option<u16>,
+}
+
+impl Controller {
+    /// A controller that shows `view`.
+    pub fn new(view: GateView) -> Self {
+        Controller(Arc::new(Mutex::new(State { view, written: None })))
+    }
+
+    /// Changes what the controller shows. A setpoint that was written in the meantime stays.
+    pub fn show(&self, view: GateView) {
+        self.with(|state| {
+            state.view = view;
+            if let Some(written) = state.written {
+                state.view.setpoint = written;
+            }
+        });
+    }
+
+    /// The setpoint in 0.1 % that a master wrote since the last call.
+    pub fn take_setpoint(&self) -> Option<u16> {
+        self.with(|state| state.written.take())
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        // The state is plain numbers: a panic elsewhere leaves it whole.
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn answer(&self, request: &Request) -> Result<Response, ExceptionCode> {
+        match *request {
+            Request::ReadHoldingRegisters(address, count) => {
+                let range = block(address, count, &HOLDING)?;
+                let view = self.with(|state| state.view);
+                Ok(Response::ReadHoldingRegisters(range.map(|at| holding(&view, at)).collect()))
+            }
+            Request::ReadInputRegisters(address, count) => {
+                let range = block(address, count, &[INPUT])?;
+                let view = self.with(|state| state.view);
+                Ok(Response::ReadInputRegisters(range.map(|at| input(&view, at)).collect()))
+            }
+            Request::ReadDiscreteInputs(address, count) => {
+                let range = block(address, count, &[DISCRETE])?;
+                let remote = self.with(|state| state.view.remote);
+                Ok(Response::ReadDiscreteInputs(range.map(|at| at == REMOTE && remote).collect()))
+            }
+            Request::WriteSingleRegister(address, word) => {
+                self.write(address, &[word])?;
+                Ok(Response::WriteSingleRegister(address, word))
+            }
+            Request::WriteMultipleRegisters(address, ref words) => {
+                self.write(address, words)?;
+                Ok(Response::WriteMultipleRegisters(address, words.len() as u16))
+            }
+            _ => Err(ExceptionCode::IllegalFunction),
+        }
+    }
+
+    fn write(&self, address: u16, words: &[u16]) -> Result<(), ExceptionCode> {
+        let (SETPOINT, [word]) = (address, words) else {
+            return Err(ExceptionCode::IllegalDataAddress);
+        };
+        if *word > Gate::FULL {
+            return Err(ExceptionCode::IllegalDataValue);
+        }
+        self.with(|state| {
+            state.view.setpoint = *word;
+            state.written = Some(*word);
+        });
+        Ok(())
+    }
+}
+
+/// The addresses of a read, when they all exist.
+fn block(address: u16, count: u16, tables: &[Range<u16>]) -> Result<Range<u16>, ExceptionCode> {
+    if count == 0 || count > MAX_READ {
+        return Err(ExceptionCode::IllegalDataValue);
+    }
+    let end = address.checked_add(count).ok_or(ExceptionCode::IllegalDataAddress)?;
+    let exists = tables.iter().any(|table| table.start <= address && end <= table.end);
+    if exists { Ok(address..end) } else { Err(ExceptionCode::IllegalDataAddress) }
+}
+
+fn holding(view: &GateView, address: u16) -> u16 {
+    match address {
+        OPENING => view.opening,
+        SETPOINT => view.setpoint,
+        _ => 0,
+    }
+}
+
+fn input(view: &GateView, address: u16) -> u16 {
+    // Low word first ("CDAB").
+    let words = |value: f32| [value.to_bits() as u16, (value.to_bits() >> 16) as u16];
+    match address {
+        LEVEL_UP => words(view.level_up_m)[0],
+        11 => words(view.level_up_m)[1],
+        LEVEL_DOWN => words(view.level_down_m)[0],
+        13 => words(view.level_down_m)[1],
+        MOTOR => view.motor as u16,
+        _ => 0,
+    }
+}
+
+/// One master's connection.
+struct Connection {
+    controller: Controller,
+    /// Its place among the masters that are served at once.
+    _place: OwnedSemaphorePermit,
+}
+
+impl Service for Connection {
+    type Request = SlaveRequest<'static>;
+    type Response = Response;
+    type Exception = ExceptionCode;
+    type Future = Ready<Result<Response, ExceptionCode>>;
+
+    fn call(&self, request: Self::Request) -> Self::Future {
+        if request.slave != UNIT {
+            return ready(Err(ExceptionCode::GatewayTargetDevice));
+        }
+        ready(self.controller.answer(&request.request))
+    }
+}
+
+/// Serves one controller on a bound listener until `stop` turns true (or its sender is gone).
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    controller: Controller,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let places = Arc::new(Semaphore::new(MAX_MASTERS));
+    let on_connected = |stream: TcpStream, master: SocketAddr| {
+        let place = Arc::clone(&places).try_acquire_owned();
+        let controller = controller.clone();
+        async move {
+            let Ok(place) = place else {
+                tracing::warn!(%master, "refused a master: {MAX_MASTERS} are served already");
+                return Ok(None);
+            };
+            stream.set_nodelay(true)?;
+            Ok(Some((Connection { controller, _place: place }, stream)))
+        }
+    };
+    let on_error = |error: io::Error| tracing::debug!(%error, "a master's connection ended");
+    let stopped = async move {
+        // An error means that the sender is gone, which stops us too.
+        let _ = stop.wait_for(|&stop| stop).await;
+    };
+    Server::new(listener).serve_until(&on_connected, on_error, stopped).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_modbus::prelude::{Reader, Slave, Writer, tcp};
+
+    use super::*;
+    use crate::gate::Motor;
+
+    const VIEW: GateView = GateView {
+        opening: 250,
+        setpoint: 300,
+        level_up_m: 3.5,
+        level_down_m: 1.5,
+        motor: Motor::Opening,
+        remote: true,
+    };
+
+    async fn start()
+    -> (SocketAddr, Controller, watch::Sender<bool>, tokio::task::JoinHandle<io::Result<()>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let controller = Controller::new(VIEW);
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(serve(listener, controller.clone(), stopped));
+        (address, controller, stop, task)
+    }
+
+    #[tokio::test]
+    async fn a_master_reads_the_registers_and_writes_the_setpoint() {
+        let (address, controller, stop, task) = start().await;
+        let mut master = tcp::connect_slave(address, Slave(UNIT)).await.unwrap();
+        assert_eq!(master.read_holding_registers(100, 1).await.unwrap().unwrap(), [250]);
+        let levels = master.read_input_registers(10, 11).await.unwrap().unwrap();
+        assert_eq!(levels[..4], [0x0000, 0x4060, 0x0000, 0x3FC0], "3.5 and 1.5, low word first");
+        assert_eq!(levels[10], 1, "the motor opens");
+        assert_eq!(master.read_discrete_inputs(3, 1).await.unwrap().unwrap(), [true]);
+
+        master.write_single_register(200, 420).await.unwrap().unwrap();
+        assert_eq!(master.read_holding_registers(200, 1).await.unwrap().unwrap(), [420]);
+        controller.show(VIEW);
+        assert_eq!(
+            master.read_holding_registers(200, 1).await.unwrap().unwrap(),
+            [420],
+            "not heard yet"
+        );
+        assert_eq!(controller.take_setpoint(), Some(420));
+        assert_eq!(controller.take_setpoint(), None);
+
+        stop.send(true).unwrap();
+        task.await.unwrap().unwrap();
+        assert!(tcp::connect_slave(address, Slave(UNIT)).await.is_err(), "nobody listens");
+    }
+
+    #[tokio::test]
+    async fn wrong_requests_get_the_right_exception() {
+        let (address, controller, _stop, _task) = start().await;
+        let mut master = tcp::connect_slave(address, Slave(UNIT)).await.unwrap();
+        let value = master.write_single_register(200, 1001).await.unwrap();
+        assert_eq!(value, Err(ExceptionCode::IllegalDataValue));
+        let address_error = Err(ExceptionCode::IllegalDataAddress);
+        assert_eq!(master.write_single_register(100, 1).await.unwrap(), address_error);
+        assert_eq!(
+            master.read_holding_registers(110, 20).await.unwrap().unwrap_err(),
+            ExceptionCode::IllegalDataAddress
+        );
+        assert_eq!(
+            master.read_input_registers(0, 61).await.unwrap().unwrap_err(),
+            ExceptionCode::IllegalDataValue
+        );
+        assert_eq!(
+            master.read_coils(0, 1).await.unwrap().unwrap_err(),
+            ExceptionCode::IllegalFunction
+        );
+        assert_eq!(controller.take_setpoint(), None);
+        let mut other = tcp::connect_slave(address, Slave(9)).await.unwrap();
+        let answer = other.read_holding_registers(100, 1).await.unwrap();
+        assert_eq!(answer.unwrap_err(), ExceptionCode::GatewayTargetDevice);
+    }
+}

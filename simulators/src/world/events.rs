@@ -1,0 +1,202 @@
+//! What a script's events do to the world, and how they are undone.
+
+use super::{Effect, World};
+use crate::script::{Action, Cue, Script};
+use crate::supply::Burst;
+use crate::town::{Observes, Town};
+
+/// Who plays what: for each event the devices that it can fall on, and the one that it fell on.
+#[derive(Debug)]
+pub(super) struct Casting {
+    roles: Vec<Role>,
+}
+
+#[derive(Debug)]
+struct Role {
+    /// Devices of the kind that the script names, in the town's order; empty for a storm.
+    candidates: Vec<usize>,
+    /// Where the named one stands among them.
+    named: usize,
+    /// Whether the event is on, and on whom.
+    on: Option<Option<usize>>,
+}
+
+impl Casting {
+    pub(super) fn new(script: &Script, town: &Town) -> Self {
+        let roles = script.events.iter().map(|event| {
+            let named = event.action.device().and_then(|id| town.device_index(id));
+            let Some(named) = named else {
+                return Role { candidates: Vec::new(), named: 0, on: None };
+            };
+            let kind = |device: usize| std::mem::discriminant(&town.devices[device].observes);
+            let candidates: Vec<usize> =
+                (0..town.devices.len()).filter(|&device| kind(device) == kind(named)).collect();
+            let named = candidates.iter().position(|&device| device == named).unwrap_or(0);
+            Role { candidates, named, on: None }
+        });
+        Casting { roles: roles.collect() }
+    }
+
+    /// Casts an event: the named device in the first round, another one of its kind in later rounds.
+    fn begin(&mut self, event: usize, moved_on: usize) -> Option<usize> {
+        let role = &mut self.roles[event];
+        let place = (role.named + moved_on) % role.candidates.len().max(1);
+        let device = role.candidates.get(place).copied();
+        role.on = Some(device);
+        device
+    }
+
+    /// Ends an event; says whom it was on, if it was on.
+    fn end(&mut self, event: usize) -> Option<Option<usize>> {
+        self.roles[event].on.take()
+    }
+}
+
+impl World {
+    pub(super) fn play_cue(&mut self, cue: Cue, effects: &mut Vec<Effect>) {
+        match cue {
+            Cue::Begin(event) => {
+                // A storm has no device and lasts as long as its event.
+                let moved_on = self.play.round() * self.script.round.shift;
+                let device = self.casting.begin(event, moved_on);
+                let action = self.script.events[event].action.clone();
+                tracing::info!(
+                    at_s = self.script_s,
+                    device = self.name(device),
+                    ?action,
+                    "an event begins"
+                );
+                self.begin(event, &action, device, effects);
+            }
+            Cue::End(event) => self.end_event(event, effects),
+            Cue::NewRound => {
+                for event in 0..self.script.events.len() {
+                    self.end_event(event, effects);
+                }
+                self.weather.clear();
+            }
+        }
+    }
+
+    fn name(&self, device: Option<usize>) -> &str {
+        device.map_or("town", |device| &self.town.devices[device].id)
+    }
+
+    fn end_event(&mut self, event: usize, effects: &mut Vec<Effect>) {
+        let Some(device) = self.casting.end(event) else { return };
+        let action = self.script.events[event].action.clone();
+        tracing::info!(
+            at_s = self.script_s.round(),
+            device = self.name(device),
+            ?action,
+            "an event ends"
+        );
+        if let Some(device) = device {
+            self.end(&action, device, effects);
+        }
+    }
+
+    fn begin(
+        &mut self,
+        event: usize,
+        action: &Action,
+        device: Option<usize>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(device) = device else {
+            if let Action::Storm(storm) = action {
+                let for_s = self.script.events[event].for_s.unwrap_or(self.script.round.length_s);
+                let life_s = for_s * self.play.stretch() * self.script.pace.water;
+                self.weather.start_storm(self.town.centre, storm.peak_mm_h, life_s);
+            }
+            return;
+        };
+        match action {
+            Action::Storm(_) => {}
+            Action::Gas(gas) => {
+                let over_s = gas.over_s * self.play.stretch();
+                self.sensors[device].send_gas(gas.ch4, gas.h2s, over_s);
+            }
+            Action::OpenCover(_) => self.sensors[device].set_cover_open(true),
+            Action::Battery(battery) => self.sensors[device].set_weak(Some(battery.volts)),
+            Action::Stuck(_) => self.sensors[device].set_stuck(true),
+            Action::MotorFault(_) => self.jam(device, true),
+            Action::MoveGate(gate) => self.send_gate(device, Some(gate.opening)),
+            Action::Blockage(blockage) => self.block(device, blockage.open),
+            Action::Burst(burst) => {
+                let burst = Burst { leak_m3h: burst.leak_m3h, drop_kpa: burst.drop_kpa };
+                self.burst(device, Some(burst));
+            }
+            Action::Silent(_) => self.links[device].silent = true,
+            Action::Unplugged(_) => {
+                self.links[device].silent = true;
+                effects.push(Effect::Unplug { device });
+            }
+            Action::ClockOff(clock) => {
+                self.links[device].clock_off_ms = (clock.by_s * 1000.0) as i64
+            }
+            Action::Duplicates(_) => self.links[device].twice = true,
+            Action::Backfill(_) => self.links[device].keep(),
+            Action::Truncated(_) => self.links[device].truncated = true,
+        }
+    }
+
+    fn end(&mut self, action: &Action, device: usize, effects: &mut Vec<Effect>) {
+        match action {
+            Action::Storm(_) => {}
+            Action::Gas(gas) => {
+                let over_s = gas.over_s * self.play.stretch();
+                self.sensors[device].send_gas(0.0, 0.0, over_s);
+            }
+            Action::OpenCover(_) => self.sensors[device].set_cover_open(false),
+            Action::Battery(_) => self.sensors[device].set_weak(None),
+            Action::Stuck(_) => self.sensors[device].set_stuck(false),
+            Action::MotorFault(_) => self.jam(device, false),
+            Action::MoveGate(_) => self.send_gate(device, None),
+            Action::Blockage(_) => self.block(device, 1.0),
+            Action::Burst(_) => self.burst(device, None),
+            Action::Silent(_) => self.links[device].silent = false,
+            Action::Unplugged(_) => {
+                self.links[device].silent = false;
+                effects.push(Effect::Plug { device });
+            }
+            Action::ClockOff(_) => self.links[device].clock_off_ms = 0,
+            Action::Duplicates(_) => self.links[device].twice = false,
+            Action::Backfill(_) => {
+                for payload in self.links[device].backfill(&mut self.fault_rng) {
+                    effects.push(Effect::Publish { device, payload });
+                }
+            }
+            Action::Truncated(_) => self.links[device].truncated = false,
+        }
+    }
+
+    fn jam(&mut self, device: usize, jammed: bool) {
+        if let Observes::Gate(gate) = self.town.devices[device].observes {
+            self.gates[gate].set_jammed(jammed);
+        }
+    }
+
+    /// Sends a gate to an opening in %, or back to where the town's plan has it.
+    fn send_gate(&mut self, device: usize, percent: Option<f64>) {
+        if let Observes::Gate(gate) = self.town.devices[device].observes {
+            let usual = self.town.gates[gate].opening;
+            self.gates[gate]
+                .set_setpoint(percent.map_or(usual, |percent| (percent * 10.0).round() as u16));
+        }
+    }
+
+    fn block(&mut self, device: usize, open: f64) {
+        if let Observes::Manhole(index) = self.town.devices[device].observes
+            && let Some(manhole) = self.sewer.manhole_mut(index)
+        {
+            manhole.set_open(open);
+        }
+    }
+
+    fn burst(&mut self, device: usize, burst: Option<Burst>) {
+        if let Observes::Main(main) = self.town.devices[device].observes {
+            self.mains[main].set_burst(burst);
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The alerts that people see, made from the edges of conditions, and the event of every change.
+//!
+//! Holds open alerts only (and closed ones until they were reported): at most one per rule, besides those of rules that
+//! are gone and that nobody has acknowledged.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::Serialize;
+
+use super::rule::{Rule, RuleKey};
+use super::{Alert, AlertError, AlertId};
+use crate::model::Timestamp;
+
+/// One change of one alert, for ever.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AlertEvent {
+    /// Which alert.
+    pub alert: AlertId,
+    /// The alert's version that this change made.
+    pub version: u32,
+    /// What happened.
+    pub what: What,
+    /// When, by the hub's clock.
+    pub at: Timestamp,
+    /// Who did it; `None` for the hub itself.
+    pub actor: Option<String>,
+    /// What they said.
+    pub note: Option<String>,
+}
+
+/// What can happen to an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// The condition became active.
+    Raised,
+    /// The condition came back before anybody had acknowledged the alert: it is the same alert.
+    RaisedAgain,
+    /// A person has seen it.
+    Acknowledged,
+    /// The sensor says that all is well.
+    Returned,
+    /// Its rule is gone, so nothing will ever clear it: it was cleared.
+    RuleRemoved,
+    /// The rule's severity, text, limits or asset were changed; the condition stays.
+    RuleChanged,
+}
+
+/// The values with which a condition became active.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Onset {
+    pub(super) since: Timestamp,
+    pub(super) value: Option<f64>,
+    pub(super) peak: Option<f64>,
+}
+
+/// All open alerts, and what is not yet on disk of them.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    alerts: BTreeMap<AlertId, Alert>,
+    next: AlertId,
+    /// Not yet written.
+    events: Vec<AlertEvent>,
+    /// Not yet reported by a commit.
+    changed: BTreeSet<AlertId>,
+}
+
+impl What {
+    /// Everything that can happen.
+    pub const ALL: [What; 6] = [
+        What::Raised,
+        What::RaisedAgain,
+        What::Acknowledged,
+        What::Returned,
+        What::RuleRemoved,
+        What::RuleChanged,
+    ];
+
+    /// Its spelling in the table and in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            What::Raised => "raised",
+            What::RaisedAgain => "raised_again",
+            What::Acknowledged => "acknowledged",
+            What::Returned => "returned",
+            What::RuleRemoved => "rule_removed",
+            What::RuleChanged => "rule_changed",
+        }
+    }
+}
+
+impl Ledger {
+    /// Takes up the open alerts; `next` is the number of the next new one.
+    pub(super) fn new(open: Vec<Alert>, next: AlertId) -> Self {
+        Ledger {
+            alerts: open.into_iter().map(|alert| (alert.id, alert)).collect(),
+            next,
+            events: Vec::new(),
+            changed: BTreeSet::new(),
+        }
+    }
+
+    /// The number of the next new alert.
+    pub(super) fn next(&self) -> AlertId {
+        self.next
+    }
+
+    /// An alert that is open, or was closed since the last report.
+    pub(super) fn get(&self, id: AlertId) -> Option<&Alert> {
+        self.alerts.get(&id)
+    }
+
+    /// The open alerts, oldest first.
+    pub(super) fn open(&self) -> impl Iterator<Item = &Alert> {
+        self.alerts.values().filter(|alert| alert.is_open())
+    }
+
+    /// The open alert of every rule that has one.
+    pub(super) fn by_rule(&self) -> HashMap<RuleKey, AlertId> {
+        self.open().map(|alert| (alert.rule.clone(), alert.id)).collect()
+    }
+
+    /// A condition became active. If the rule's `former` alert is still open (returned, not acknowledged), it goes on
+    /// with the rule's present limits; else there is a new one.
+    pub(super) fn raise(
+        &mut self,
+        rule: &Rule,
+        former: Option<AlertId>,
+        onset: Onset,
+        at: Timestamp,
+    ) -> &Alert {
+        let former = former.filter(|id| self.alerts.get(id).is_some_and(Alert::is_open));
+        let (id, what) = match former {
+            Some(id) => (id, What::RaisedAgain),
+            None => (self.next, What::Raised),
+        };
+        self.next = self.next.max(AlertId(id.0 + 1));
+        let alert = self.alerts.entry(id).or_insert_with(|| new_alert(id, rule, onset, at));
+        copy_rule(alert, rule);
+        alert.active = true;
+        alert.cleared_at = None;
+        let further = onset.peak.and_then(|peak| rule.test.further(alert.peak, peak));
+        alert.peak = further.or(alert.peak);
+        record(alert, what, at, &mut self.events);
+        self.changed.insert(id);
+        alert
+    }
+
+    /// A condition is over.
+    pub(super) fn clear(&mut self, id: AlertId, what: What, at: Timestamp) {
+        if let Some(alert) = self.alerts.get_mut(&id)
+            && alert.active
+        {
+            alert.active = false;
+            alert.cleared_at = Some(at);
+            record(alert, what, at, &mut self.events);
+            self.changed.insert(id);
+        }
+    }
+
+    /// A new furthest value: no event and no new version.
+    pub(super) fn set_peak(&mut self, id: AlertId, peak: f64) {
+        if let Some(alert) = self.alerts.get_mut(&id) {
+            alert.peak = Some(peak);
+        }
+    }
+
+    /// The rule may say other things than when the alert was raised.
+    pub(super) fn follow(&mut self, id: AlertId, rule: &Rule, at: Timestamp) {
+        let Some(alert) = self.alerts.get_mut(&id) else { return };
+        let before = alert.clone();
+        copy_rule(alert, rule);
+        if *alert != before {
+            record(alert, What::RuleChanged, at, &mut self.events);
+            self.changed.insert(id);
+        }
+    }
+
+    /// A person has seen an alert that the ledger holds.
+    pub(super) fn acknowledge(
+        &mut self,
+        id: AlertId,
+        version: Option<u32>,
+        who: &str,
+        note: Option<&str>,
+        at: Timestamp,
+    ) -> Result<Alert, AlertError> {
+        let alert = self.alerts.get_mut(&id).ok_or(AlertError::NotFound(id))?;
+        if let Some(by) = alert.acknowledged_by.clone() {
+            return Err(AlertError::AlreadyAcknowledged { id, by });
+        }
+        if let Some(given) = version
+            && given != alert.version
+        {
+            return Err(AlertError::VersionConflict { id, current: alert.version, given });
+        }
+        alert.acknowledged_at = Some(at);
+        alert.acknowledged_by = Some(who.to_owned());
+        alert.note = note.map(str::to_owned);
+        record(alert, What::Acknowledged, at, &mut self.events);
+        self.changed.insert(id);
+        Ok(alert.clone())
+    }
+
+    /// What is not yet on disk.
+    pub(super) fn events(&self) -> &[AlertEvent] {
+        &self.events
+    }
+
+    /// The numbers of the alerts that changed and were not reported.
+    pub(super) fn changed(&self) -> &BTreeSet<AlertId> {
+        &self.changed
+    }
+
+    /// The events are on disk.
+    pub(super) fn events_written(&mut self) {
+        self.events.clear();
+    }
+
+    /// The alerts that changed since the last report, each once, as it is now. Closed ones are forgotten.
+    pub(super) fn report(&mut self) -> Vec<Alert> {
+        let changed = std::mem::take(&mut self.changed);
+        let report = changed.iter().filter_map(|id| self.alerts.get(id).cloned()).collect();
+        for id in changed {
+            if self.alerts.get(&id).is_some_and(|alert| !alert.is_open()) {
+                self.alerts.remove(&id);
+            }
+        }
+        report
+    }
+}
+
+/// Counts the version up and writes down why.
+fn record(alert: &mut Alert, what: What, at: Timestamp, events: &mut Vec<AlertEvent>) {
+    alert.version += 1;
+    let by_person = what == What::Acknowledged;
+    events.push(AlertEvent {
+        alert: alert.id,
+        version: alert.version,
+        what,
+        at,
+        actor: alert.acknowledged_by.clone().filter(|_| by_person),
+        note: alert.note.clone().filter(|_| by_person),
+    });
+}
+
+/// An alert that has had no event yet: version 0.
+fn new_alert(id: AlertId, rule: &Rule, onset: Onset, at: Timestamp) -> Alert {
+    let (asset, asset_number) = rule.asset.clone().unzip();
+    Alert {
+        id,
+        version: 0,
+        rule: rule.key.clone(),
+        kind: rule.test.kind(),
+        asset,
+        asset_number,
+        severity: rule.severity,
+        text: rule.text.clone(),
+        value: onset.value,
+        peak: onset.peak,
+        limit: rule.test.limit(),
+        clear: rule.test.clear(),
+        unit: rule.unit.clone(),
+        active: true,
+        since: onset.since,
+        raised_at: at,
+        acknowledged_at: None,
+        acknowledged_by: None,
+        note: None,
+        cleared_at: None,
+    }
+}
+
+fn copy_rule(alert: &mut Alert, rule: &Rule) {
+    (alert.asset, alert.asset_number) = rule.asset.clone().unzip();
+    alert.severity = rule.severity;
+    alert.text = rule.text.clone();
+    alert.limit = rule.test.limit();
+    alert.clear = rule.test.clear();
+    alert.unit.clone_from(&rule.unit);
+}

@@ -1,0 +1,165 @@
+//! The room as a whole: scripts with their expected events, crashes, properties, and the time that a reading takes.
+
+#![allow(clippy::unwrap_used)]
+
+mod crash;
+mod properties;
+mod scenarios;
+mod speed;
+mod tables;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::{Alert, AlertEvent, AlertQuery, Engine, Rule, RuleKey, Test, history, list};
+use crate::model::{AssetNumber, Label, Measurement, Quality, SeriesId, Severity, Timestamp};
+use crate::store::CommitSeq;
+
+const SCHEMA: &str = include_str!("../schema.sql");
+
+/// Seconds since the test's midnight.
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_secs(secs)
+}
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// A database file with the alert tables, and the commits of a store.
+struct Town {
+    _dir: TempDir,
+    path: PathBuf,
+    commits: Vec<Vec<Measurement>>,
+}
+
+impl Town {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("town.db");
+        connect(&path).execute_batch(SCHEMA).unwrap();
+        Town { _dir: dir, path, commits: Vec::new() }
+    }
+
+    fn connect(&self) -> Connection {
+        connect(&self.path)
+    }
+
+    fn open(&self, rules: &[Rule], now: Timestamp) -> Engine {
+        Engine::open(self.connect(), rules.to_vec(), now).unwrap()
+    }
+
+    /// Appends to the store and gives it to the judge.
+    fn commit(&mut self, engine: &mut Engine, batch: Vec<Measurement>) {
+        self.commits.push(batch.clone());
+        engine.judge(CommitSeq(self.commits.len() as u64), &batch);
+    }
+
+    /// What a restarted hub does first. Every commit is cut in two, which must not matter.
+    fn replay(&self, engine: &mut Engine) {
+        let from = engine.watermark().0 as usize;
+        for (i, batch) in self.commits.iter().enumerate().skip(from) {
+            let (head, tail) = batch.split_at(batch.len() / 2);
+            engine.judge(CommitSeq(i as u64 + 1), head);
+            engine.judge(CommitSeq(i as u64 + 1), tail);
+        }
+    }
+
+    /// Every alert on disk, oldest first, each with its history.
+    fn alerts(&self) -> Vec<(Alert, Vec<AlertEvent>)> {
+        let db = self.connect();
+        let query = AlertQuery { limit: usize::MAX, ..AlertQuery::default() };
+        let mut alerts = list(&db, &query).unwrap();
+        alerts.reverse();
+        alerts
+            .into_iter()
+            .map(|alert| {
+                let events = history(&db, alert.id).unwrap();
+                (alert, events)
+            })
+            .collect()
+    }
+
+    /// The running delays on disk, as text.
+    fn delays(&self) -> Vec<String> {
+        let db = self.connect();
+        let mut rows = db
+            .prepare("SELECT device, name, state, since / 1000000, peak FROM alert_condition")
+            .unwrap();
+        let texts = rows.query_map([], |row| {
+            let (device, name, state): (String, String, String) =
+                (row.get(0)?, row.get(1)?, row.get(2)?);
+            let (since, peak): (i64, Option<f64>) = (row.get(3)?, row.get(4)?);
+            Ok(format!("{device} {name} {state} since {since} peak {peak:?}"))
+        });
+        texts.unwrap().map(Result::unwrap).collect()
+    }
+
+    /// How many times the file was written to since it was made.
+    fn writes(db: &Connection) -> i64 {
+        db.query_row("PRAGMA data_version", [], |row| row.get(0)).unwrap()
+    }
+}
+
+fn connect(path: &Path) -> Connection {
+    let db = Connection::open(path).unwrap();
+    // A crash here is a process that ends, not a machine: no need to wait for the disk.
+    db.execute_batch("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF;").unwrap();
+    db
+}
+
+fn rule(series: u32, name: &str, test: Test) -> Rule {
+    let device = format!("dev-{series}");
+    Rule {
+        key: RuleKey {
+            device: device.parse().unwrap(),
+            metric: match test {
+                Test::NoData { .. } => None,
+                _ => Some("level".parse().unwrap()),
+            },
+            name: name.to_owned(),
+        },
+        series: vec![SeriesId(series)],
+        asset: Some((format!("asset-{series}").parse().unwrap(), AssetNumber(series))),
+        test,
+        on_delay: Duration::ZERO,
+        off_delay: Duration::ZERO,
+        severity: Severity::Major,
+        text: Label::new("水位高", "Level high"),
+        unit: "m".to_owned(),
+    }
+}
+
+fn above(series: u32, limit: f64, clear: f64) -> Rule {
+    rule(series, "high", Test::Above { limit, clear })
+}
+
+fn below(series: u32, limit: f64, clear: f64) -> Rule {
+    rule(series, "low", Test::Below { limit, clear })
+}
+
+fn equals(series: u32, code: f64) -> Rule {
+    rule(series, "open", Test::Equals { code, state: Label::same("open") })
+}
+
+fn no_data(series: u32, after: u64) -> Rule {
+    rule(series, "no_data", Test::NoData { after: secs(after) })
+}
+
+fn delays(rule: Rule, on: u64, off: u64) -> Rule {
+    Rule { on_delay: secs(on), off_delay: secs(off), ..rule }
+}
+
+/// A Good reading that is heard at once.
+fn reading(series: u32, at_secs: i64, value: f64) -> Measurement {
+    Measurement {
+        series: SeriesId(series),
+        quality: Quality::GOOD,
+        observed_at: at(at_secs),
+        received_at: at(at_secs),
+        value,
+    }
+}

@@ -1,0 +1,271 @@
+//! The map: every asset with what it shows now, as one GeoJSON document to start the live feed from.
+
+mod cluster;
+mod feature;
+
+use std::collections::HashSet;
+
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use utoipa::IntoParams;
+
+use super::error::Problem;
+use super::extract::{Params, parse, parse_list};
+use super::geo::Crs;
+use super::state::{AppState, Hub, Work};
+use crate::live::Cursor;
+use crate::model::{AssetKind, Bbox};
+use crate::pipeline::Station;
+use crate::registry::Asset;
+use feature::{Feature, FeatureCollection, Headline, Shown, Snapshot};
+
+/// Below this zoom, assets with nothing to report are drawn as clusters.
+const CLUSTER_BELOW_ZOOM: f64 = 12.0;
+/// The map's zooms.
+const ZOOMS: std::ops::RangeInclusive<f64> = 0.0..=24.0;
+
+/// Which part of the map.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct MapParams {
+    /// `west,south,east,north` in degrees; absent: the whole town.
+    bbox: Option<String>,
+    /// Only these kinds, separated by commas: `manhole,pipe`.
+    kinds: Option<String>,
+    /// The map's zoom, 0 to 24: below 12, assets with nothing to report are clustered.
+    zoom: Option<f64>,
+    /// The coordinates to draw in: `wgs84` (else) or `gcj02`.
+    crs: Option<String>,
+}
+
+/// What is asked for, checked.
+#[derive(Debug, Clone, PartialEq)]
+struct MapQuery {
+    bbox: Option<Bbox>,
+    kinds: HashSet<AssetKind>,
+    cluster_zoom: Option<f64>,
+    crs: Crs,
+}
+
+/// Every asset with what it shows now. `townhub` carries the event id from which the live feed goes on.
+#[utoipa::path(
+    get, path = "/api/v1/map", tag = "map", params(MapParams),
+    responses(
+        (status = 200, content_type = "application/geo+json", body = FeatureCollection<'_>),
+        (status = 304, description = "Nothing changed since the ETag in If-None-Match"),
+    )
+)]
+pub(crate) async fn show(
+    State(hub): State<Hub>,
+    Params(params): Params<MapParams>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let query = params.check()?;
+    let document = hub.blocking(Work::Query, move |hub| build(hub, &query)).await?;
+    Ok(document.respond(&headers))
+}
+
+impl MapParams {
+    fn check(&self) -> Result<MapQuery, Problem> {
+        let crs = parse::<Crs>("crs", self.crs.as_deref())?.unwrap_or_default();
+        let seen: Option<Bbox> = parse("bbox", self.bbox.as_deref())?;
+        if let Some(zoom) = self.zoom.filter(|zoom| !ZOOMS.contains(zoom)) {
+            return Err(Problem::bad_query("zoom", format!("{zoom} is not between 0 and 24")));
+        }
+        Ok(MapQuery {
+            bbox: seen.map(|seen| crs.search_box(seen)),
+            kinds: parse_list("kinds", self.kinds.as_deref())?.into_iter().collect(),
+            cluster_zoom: self.zoom.filter(|&zoom| zoom < CLUSTER_BELOW_ZOOM),
+            crs,
+        })
+    }
+}
+
+/// A finished map.
+struct Document {
+    json: Vec<u8>,
+    etag: String,
+}
+
+fn build(hub: &AppState, query: &MapQuery) -> Result<Document, Problem> {
+    // First the cursor, then the present: what changes in between is in both, and nothing is in neither.
+    let cursor = hub.feed.cursor();
+    let (town, stations) = (hub.registry.town(), hub.present.stations());
+    let mut assets: Vec<&Asset> = match query.bbox {
+        Some(bbox) => town.assets_in(bbox).into_iter().map(AsRef::as_ref).collect(),
+        None => town.assets.values().map(AsRef::as_ref).collect(),
+    };
+    assets.retain(|asset| query.kinds.is_empty() || query.kinds.contains(&asset.kind));
+    assets.sort_unstable_by_key(|asset| asset.number);
+    let shown: Vec<Shown<'_>> = assets
+        .into_iter()
+        .map(|asset| Shown {
+            asset,
+            state: hub.present.state(asset.number),
+            headline: stations.of_asset(asset.number).first().and_then(|s| headline(hub, s)),
+        })
+        .collect();
+    let features = features(&shown, query);
+    let at = hub.clock.now();
+    let snapshot = Snapshot { epoch: cursor.epoch, seq: cursor.seq, at };
+    Document::new(features, snapshot, cursor)
+}
+
+/// The headline point of the station that speaks for an asset: its first, as in its state.
+fn headline<'a>(hub: &AppState, station: &'a Station) -> Option<Headline<'a>> {
+    let index = usize::from(station.profile.headline.0);
+    let sample = hub.present.latest(*station.series.get(index)?)?;
+    let point = station.profile.points.get(index)?;
+    Some(Headline::new(station.device.id.as_str(), point, sample))
+}
+
+/// Assets as features; those with nothing to report as clusters, when the map is far out.
+fn features<'a>(shown: &[Shown<'a>], query: &MapQuery) -> Vec<Feature<'a>> {
+    let Some(zoom) = query.cluster_zoom else {
+        return shown.iter().map(|one| Feature::asset(one, query.crs)).collect();
+    };
+    let (quiet, loud): (Vec<_>, Vec<_>) = shown.iter().partition(|one| one.severity() == 0);
+    let mut features: Vec<_> = loud.iter().map(|one| Feature::asset(one, query.crs)).collect();
+    for cell in cluster::grid(&quiet, zoom, |one| super::geo::middle(&one.asset.geometry)) {
+        features.push(match &cell.members[..] {
+            [alone] => Feature::asset(alone, query.crs),
+            many => Feature::cluster(query.crs.show(cell.lon, cell.lat), many.len()),
+        });
+    }
+    features
+}
+
+impl Document {
+    fn new(
+        features: Vec<Feature<'_>>,
+        snapshot: Snapshot,
+        cursor: Cursor,
+    ) -> Result<Self, Problem> {
+        let json = serde_json::to_vec(&FeatureCollection::new(features, snapshot));
+        let json = json.map_err(Problem::internal)?;
+        // The snapshot is the last member, and its time alone makes no other map: the tag covers what stands before it, and
+        // the cursor, so that a page that must read the map again does not get an old cursor from its cache. Weak, because
+        // the body may go out compressed.
+        let tail = serde_json::to_vec(&snapshot).map_err(Problem::internal)?.len() + 1;
+        let digest = Sha256::digest(&json[..json.len().saturating_sub(tail)]);
+        let hash = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>();
+        let etag = format!("W/\"{cursor}-{hash}\"");
+        Ok(Document { json, etag })
+    }
+
+    fn respond(self, headers: &HeaderMap) -> Response {
+        let known = headers
+            .get_all(IF_NONE_MATCH)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|tag| matches!(tag.trim(), tag if tag == self.etag || tag == "*"));
+        let common = [(ETAG, self.etag), (CACHE_CONTROL, "private, no-cache".to_owned())];
+        if known {
+            return (StatusCode::NOT_MODIFIED, common).into_response();
+        }
+        (common, [(CONTENT_TYPE, "application/geo+json")], self.json).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::{AssetState, Freshness};
+    use crate::model::{AssetNumber, Grade, Label, Timestamp};
+
+    fn asset(number: u32, lon: f64, lat: f64) -> Asset {
+        Asset {
+            id: format!("mh-{number}").parse().unwrap(),
+            number: AssetNumber(number),
+            kind: AssetKind::Manhole,
+            name: Label::new("井", "Manhole"),
+            zone: None,
+            parent: None,
+            geometry: geo::Point::new(lon, lat).into(),
+            properties: serde_json::Map::new(),
+        }
+    }
+
+    fn shown(asset: &Asset, severity: u8) -> Shown<'_> {
+        let state = AssetState {
+            asset: asset.number,
+            severity,
+            acknowledged: false,
+            freshness: Freshness::Fresh,
+            state: Some(1.0),
+            grade: Grade::Good,
+        };
+        Shown { asset, state: Some(state), headline: None }
+    }
+
+    fn query(params: &[(&str, &str)]) -> Result<MapQuery, Problem> {
+        let of = |name: &str| params.iter().find(|p| p.0 == name).map(|p| p.1.to_owned());
+        let zoom = of("zoom").map(|zoom| zoom.parse().unwrap());
+        MapParams { bbox: of("bbox"), kinds: of("kinds"), zoom, crs: of("crs") }.check()
+    }
+
+    #[test]
+    fn a_query_is_checked_whole() {
+        let good = query(&[("bbox", "120,30,121,31"), ("kinds", "manhole,pipe"), ("zoom", "11.9")]);
+        let good = good.unwrap();
+        assert_eq!(good.kinds.len(), 2);
+        assert_eq!(good.cluster_zoom, Some(11.9));
+        assert_eq!(query(&[("zoom", "12")]).unwrap().cluster_zoom, None);
+        for wrong in [("bbox", "1,2,3"), ("kinds", "tree"), ("zoom", "NaN"), ("crs", "epsg:4326")] {
+            assert!(query(&[wrong]).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn far_out_the_quiet_ones_are_clustered_and_the_loud_ones_are_not() {
+        let assets: Vec<_> =
+            (0..5).map(|n| asset(n, 120.48 + f64::from(n) * 1e-4, 30.74)).collect();
+        let far = asset(9, 121.48, 30.74);
+        let mut all: Vec<_> = assets.iter().map(|asset| shown(asset, 0)).collect();
+        all[2] = shown(&assets[2], 1);
+        all.push(shown(&far, 0));
+        let of = |zoom: &str| {
+            let features = features(&all, &query(&[("zoom", zoom)]).unwrap());
+            serde_json::to_value(features).unwrap()
+        };
+        let far_out = of("11");
+        assert_eq!(far_out.as_array().unwrap().len(), 3, "{far_out:#}");
+        assert_eq!(far_out[0]["id"], 2);
+        assert_eq!(far_out[0]["properties"]["severity"], 1);
+        let clusters: Vec<_> = far_out
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|f| f["properties"]["cluster"] == true)
+            .collect();
+        assert_eq!(clusters.len(), 1);
+        assert_eq!(clusters[0]["properties"]["count"], 4);
+        assert!(clusters[0]["properties"].get("severity").is_none());
+        assert_eq!(of("14").as_array().unwrap().len(), 6);
+    }
+
+    #[test]
+    fn the_tag_follows_what_is_shown_and_the_cursor_but_not_the_time() {
+        let one = asset(1, 120.48, 30.74);
+        let tag = |severity, seq, at| {
+            let features = features(&[shown(&one, severity)], &query(&[]).unwrap());
+            let snapshot = Snapshot { epoch: 7, seq, at: Timestamp::from_secs(at) };
+            Document::new(features, snapshot, Cursor { epoch: 7, seq }).unwrap().etag
+        };
+        let first = tag(0, 1, 0);
+        assert_eq!(first, tag(0, 1, 60));
+        assert_ne!(first, tag(1, 1, 0));
+        assert_ne!(first, tag(0, 2, 0));
+        let document = || Document { json: vec![], etag: first.clone() };
+        let mut headers = HeaderMap::new();
+        assert_eq!(document().respond(&headers).status(), StatusCode::OK);
+        headers.insert(IF_NONE_MATCH, format!("\"x\", {first}").parse().unwrap());
+        assert_eq!(document().respond(&headers).status(), StatusCode::NOT_MODIFIED);
+    }
+}

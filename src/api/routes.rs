@@ -1,0 +1,43 @@
+//! The table of routes. One entry makes the route, its place in the OpenAPI document and, by default, its closed door.
+
+use axum::extract::DefaultBodyLimit;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
+
+use super::state::Hub;
+use super::{
+    alerts, assets, devices, health, import, live, map, openapi, profiles, series, session, status,
+    zones,
+};
+use crate::registry::MAX_DOCUMENT_BYTES;
+
+/// Every route but the console's files.
+pub(crate) fn table() -> OpenApiRouter<Hub> {
+    let large = || DefaultBodyLimit::max(MAX_DOCUMENT_BYTES);
+    OpenApiRouter::with_openapi(openapi::frame())
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+        .routes(routes!(session::page, session::log_in_by_page))
+        .routes(routes!(session::style))
+        .routes(routes!(session::log_out_by_page))
+        .routes(routes!(session::show, session::create, session::delete))
+        .routes(routes!(session::create_token))
+        .routes(routes!(status::show))
+        .routes(routes!(map::show))
+        .routes(routes!(live::stream))
+        .routes(routes!(assets::list))
+        .routes(routes!(assets::show))
+        .routes(routes!(import::assets).layer(large()))
+        .routes(routes!(zones::list))
+        .routes(routes!(import::zones).layer(large()))
+        .routes(routes!(devices::list, devices::create))
+        .routes(routes!(devices::show))
+        .routes(routes!(devices::rotate_secret))
+        .routes(routes!(import::devices).layer(large()))
+        .routes(routes!(profiles::list))
+        .routes(routes!(series::show))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::acknowledge))
+        .routes(routes!(openapi::show))
+}

@@ -1,0 +1,274 @@
+//! Who is there: the login page, sessions and tokens.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::auth::{COOKIE_NAME, Caller, Credential};
+use super::error::{Problem, status_of};
+use super::extract::JsonBody;
+use super::state::{Hub, TownInfo, Work};
+use super::wire;
+use crate::model::Label;
+use crate::registry::{Denied, User};
+
+const PAGE: &str = include_str!("login.html");
+const STYLE: &str = include_str!("login.css");
+
+/// The longest user name and password in bytes: no more goes into a hash or a log line.
+const MAX_NAME: usize = 128;
+const MAX_PASSWORD: usize = 1024;
+/// The longest name of a token in bytes.
+const MAX_TOKEN_LABEL: usize = 128;
+
+/// Who logs in.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct Login {
+    user: String,
+    password: String,
+}
+
+/// Who is logged in.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Session {
+    #[schema(value_type = wire::User)]
+    user: User,
+}
+
+/// What a new token is for.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewToken {
+    /// A name by which to know it again.
+    label: String,
+}
+
+/// A new token.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Token {
+    /// Shown once, stored hashed.
+    token: String,
+}
+
+/// The login page.
+#[utoipa::path(get, path = "/login", tag = "pages", responses((status = 200, content_type = "text/html", body = String)))]
+pub(crate) async fn page(State(hub): State<Hub>) -> Html<String> {
+    Html(render(&hub.town, "", None))
+}
+
+/// The login page's style sheet.
+#[utoipa::path(get, path = "/login.css", tag = "pages", responses((status = 200, content_type = "text/css", body = String)))]
+pub(crate) async fn style() -> Response {
+    let headers =
+        [(CONTENT_TYPE, "text/css; charset=utf-8"), (CACHE_CONTROL, "public, max-age=3600")];
+    (headers, STYLE).into_response()
+}
+
+/// Logs in from the page: on to the console, or the page again with what is wrong.
+#[utoipa::path(
+    post, path = "/login", tag = "pages",
+    request_body(content = Login, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 303, description = "Logged in: the cookie is set, the console is at /"),
+        (status = 401, content_type = "text/html", body = String),
+        (status = 429, content_type = "text/html", body = String),
+    )
+)]
+pub(crate) async fn log_in_by_page(
+    State(hub): State<Hub>,
+    form: Result<Form<Login>, FormRejection>,
+) -> Result<Response, Problem> {
+    let Form(login) = form.map_err(|rejection| Problem::bad_body(rejection.body_text()))?;
+    let user = login.user.clone();
+    Ok(match log_in(&hub, login).await? {
+        Ok(session) => ([set_cookie(&hub, &session)?], Redirect::to("/")).into_response(),
+        Err(denied) => {
+            let (status, _) = status_of(denied);
+            (status, Html(render(&hub.town, &user, Some(denied)))).into_response()
+        }
+    })
+}
+
+/// Logs out from a page.
+#[utoipa::path(
+    post, path = "/logout", tag = "pages",
+    responses((status = 303, description = "Logged out: on to the login page"))
+)]
+pub(crate) async fn log_out_by_page(
+    State(hub): State<Hub>,
+    credential: Credential,
+) -> Result<Response, Problem> {
+    log_out(&hub, credential).await?;
+    Ok(([forget_cookie(&hub)], Redirect::to("/login")).into_response())
+}
+
+/// Who is logged in.
+#[utoipa::path(get, path = "/api/v1/session", tag = "session", responses((status = 200, body = Session)))]
+pub(crate) async fn show(Caller(user): Caller) -> Json<Session> {
+    Json(Session { user })
+}
+
+/// Logs in; the answer sets the session's cookie.
+#[utoipa::path(post, path = "/api/v1/session", tag = "session", request_body = Login, responses((status = 200, body = Session)))]
+pub(crate) async fn create(
+    State(hub): State<Hub>,
+    JsonBody(login): JsonBody<Login>,
+) -> Result<Response, Problem> {
+    let session = log_in(&hub, login).await??;
+    let user = hub.registry.who(&session).ok_or_else(Problem::not_authenticated)?;
+    Ok(([set_cookie(&hub, &session)?], Json(Session { user })).into_response())
+}
+
+/// Logs out.
+#[utoipa::path(delete, path = "/api/v1/session", tag = "session", responses((status = 204, description = "Logged out")))]
+pub(crate) async fn delete(
+    State(hub): State<Hub>,
+    credential: Credential,
+) -> Result<Response, Problem> {
+    log_out(&hub, credential).await?;
+    Ok((StatusCode::NO_CONTENT, [forget_cookie(&hub)]).into_response())
+}
+
+/// Makes a bearer token for a program.
+#[utoipa::path(post, path = "/api/v1/tokens", tag = "session", request_body = NewToken, responses((status = 200, body = Token)))]
+pub(crate) async fn create_token(
+    State(hub): State<Hub>,
+    Caller(user): Caller,
+    JsonBody(new): JsonBody<NewToken>,
+) -> Result<Json<Token>, Problem> {
+    let label = new.label.trim().to_owned();
+    if label.is_empty() || label.len() > MAX_TOKEN_LABEL {
+        let why = format!("label must have 1 to {MAX_TOKEN_LABEL} bytes");
+        return Err(Problem::bad_body(why));
+    }
+    let token = hub
+        .blocking(Work::Query, move |hub| Ok(hub.registry.create_token(&user.name, &label)?))
+        .await?;
+    Ok(Json(Token { token }))
+}
+
+/// The new session, or why there is none; a problem when it could not even be tried.
+async fn log_in(hub: &Hub, login: Login) -> Result<Result<String, Denied>, Problem> {
+    if login.user.len() > MAX_NAME || login.password.len() > MAX_PASSWORD {
+        return Ok(Err(Denied::BadCredentials));
+    }
+    hub.blocking(Work::Login, move |hub| {
+        let outcome = hub.registry.log_in(&login.user, &login.password);
+        match outcome {
+            Ok(_) => tracing::info!(user = ?login.user, "logged in"),
+            Err(denied) => tracing::warn!(user = ?login.user, %denied, "login refused"),
+        }
+        Ok(outcome)
+    })
+    .await
+}
+
+async fn log_out(hub: &Hub, credential: Credential) -> Result<(), Problem> {
+    let hub = Arc::clone(hub);
+    hub.blocking(Work::Query, move |hub| Ok(hub.registry.log_out(&credential.secret)?)).await
+}
+
+type Header = (axum::http::HeaderName, HeaderValue);
+
+fn set_cookie(hub: &Hub, session: &str) -> Result<Header, Problem> {
+    let value = HeaderValue::from_str(&cookie(session, hub.https_only));
+    Ok((SET_COOKIE, value.map_err(Problem::internal)?))
+}
+
+fn forget_cookie(hub: &Hub) -> Header {
+    let forget = if hub.https_only {
+        "townhub_session=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0; Secure"
+    } else {
+        "townhub_session=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0"
+    };
+    (SET_COOKIE, HeaderValue::from_static(forget))
+}
+
+/// Without an age: it ends with the browser, or before that when the registry ends the session.
+fn cookie(session: &str, https_only: bool) -> String {
+    let secure = if https_only { "; Secure" } else { "" };
+    format!("{COOKIE_NAME}={session}; HttpOnly; SameSite=Strict; Path=/{secure}")
+}
+
+/// The page with what was typed so far; the cursor waits in the first field that needs a hand.
+fn render(town: &TownInfo, user: &str, denied: Option<Denied>) -> String {
+    let words = denied.map(|denied| match denied {
+        Denied::BadCredentials => {
+            Label::new("用户名或密码不正确。", "The user name or the password is wrong.")
+        }
+        Denied::LockedOut => Label::new(
+            "错误次数过多,请稍后再试。",
+            "Too many wrong tries. Please wait and try again.",
+        ),
+        Denied::Unavailable => Label::new(
+            "暂时无法验证登录,请稍后再试。",
+            "The log-in cannot be checked now. Please try again.",
+        ),
+    });
+    let error = words.map_or_else(String::new, |words| {
+        format!("<p role=\"alert\">{}<span lang=\"en\">{}</span></p>", words.zh, words.en)
+    });
+    let focus = |here: bool| if here { " autofocus" } else { "" };
+    let parts = [
+        ("{{town_zh}}", escape(&town.name.zh)),
+        ("{{town_en}}", escape(&town.name.en)),
+        ("{{error}}", error),
+        ("{{focus_user}}", focus(user.is_empty()).to_owned()),
+        ("{{focus_password}}", focus(!user.is_empty()).to_owned()),
+        // Last: what a stranger typed must not be taken for one of ours.
+        ("{{user}}", escape(user)),
+    ];
+    parts.iter().fold(PAGE.to_owned(), |page, (mark, text)| page.replace(mark, text))
+}
+
+/// Text as it may stand in HTML, in attributes too.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Position;
+
+    fn town() -> TownInfo {
+        TownInfo {
+            name: Label::new("乌镇", "Wuzhen"),
+            center: Position::new(120.4851, 30.745_36).unwrap(),
+            zoom: 14.0,
+        }
+    }
+
+    #[test]
+    fn the_page_says_what_is_wrong_and_keeps_what_was_typed() {
+        let fresh = render(&town(), "", None);
+        assert!(!fresh.contains("{{") && !fresh.contains("role=\"alert\""), "{fresh}");
+        assert!(fresh.contains("乌镇") && !fresh.contains("<script"));
+        let again = render(&town(), "ann", Some(Denied::BadCredentials));
+        assert!(again.contains("role=\"alert\"") && again.contains("value=\"ann\""));
+        assert!(again.contains("current-password\" autofocus"), "{again}");
+    }
+
+    #[test]
+    fn what_a_stranger_typed_stays_text() {
+        let page = render(&town(), "\"><script>{{error}}", Some(Denied::LockedOut));
+        assert!(page.contains("value=\"&quot;&gt;&lt;script&gt;{{error}}\""), "{page}");
+    }
+
+    #[test]
+    fn no_script_and_no_foreign_page_gets_the_cookie() {
+        assert_eq!(cookie("s", false), "townhub_session=s; HttpOnly; SameSite=Strict; Path=/");
+        assert!(cookie("s", true).ends_with("; Secure"));
+    }
+}

@@ -1,0 +1,174 @@
+//! The hub in numbers, for the console's header and the health page.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::devices::freshness_of;
+use super::error::Problem;
+use super::state::{Hub, Work};
+use super::wire;
+use crate::alert::Alert;
+use crate::live::Freshness;
+use crate::model::{Label, Severity, Timestamp};
+use crate::pipeline::ReadingCounts;
+use crate::store::StoreStats;
+
+/// The hub in numbers.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Status {
+    /// The hub's version.
+    version: &'static str,
+    /// The run of the hub: the first half of every event id.
+    epoch: u32,
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    town: Town,
+    /// Which base map the console draws.
+    basemap: &'static str,
+    devices: DeviceCounts,
+    alerts: AlertCounts,
+    readings: ReadingTotals,
+    #[schema(value_type = wire::StoreStats)]
+    store: StoreStats,
+}
+
+/// Which town this is and where its map opens.
+#[derive(Serialize, ToSchema)]
+struct Town {
+    #[schema(value_type = wire::Label)]
+    name: Label,
+    /// Longitude and latitude in degrees, WGS-84.
+    center: [f64; 2],
+    zoom: f64,
+}
+
+/// Devices by the age of what they last said.
+#[derive(Debug, Default, PartialEq, Serialize, ToSchema)]
+struct DeviceCounts {
+    total: usize,
+    /// Heard of lately.
+    online: usize,
+    stale: usize,
+    dead: usize,
+    /// Never heard of.
+    never: usize,
+}
+
+/// Open alerts by severity.
+#[derive(Debug, Default, PartialEq, Serialize, ToSchema)]
+struct AlertCounts {
+    critical: OpenAlerts,
+    major: OpenAlerts,
+    minor: OpenAlerts,
+    info: OpenAlerts,
+}
+
+/// Open alerts of one severity.
+#[derive(Debug, Default, PartialEq, Serialize, ToSchema)]
+struct OpenAlerts {
+    /// Still so.
+    active: usize,
+    /// Seen by nobody yet, whether still so or not.
+    unacknowledged: usize,
+}
+
+/// Readings since the hub started.
+#[derive(Debug, Serialize, ToSchema)]
+struct ReadingTotals {
+    /// Readings that came in, duplicates included.
+    received: u64,
+    /// Readings that are on disk.
+    stored: u64,
+    /// Readings that were there already.
+    duplicates: u64,
+    /// Readings that came too late to be news.
+    late: u64,
+    /// Payloads that no profile could decode.
+    undecoded: u64,
+}
+
+impl From<ReadingCounts> for ReadingTotals {
+    fn from(counts: ReadingCounts) -> Self {
+        ReadingTotals {
+            received: counts.received,
+            stored: counts.stored,
+            duplicates: counts.duplicates,
+            late: counts.late,
+            undecoded: counts.undecoded,
+        }
+    }
+}
+
+/// The hub in numbers.
+#[utoipa::path(get, path = "/api/v1/status", tag = "status", responses((status = 200, body = Status)))]
+pub(crate) async fn show(State(hub): State<Hub>) -> Result<Json<Status>, Problem> {
+    let status = hub.blocking(Work::Query, |hub| {
+        let now = hub.clock.now();
+        let stations = hub.present.stations();
+        let town = hub.registry.town();
+        let ages = town.devices.keys().map(|id| match stations.get(id.as_str()) {
+            Some(station) => freshness_of(station.last_heard(), &station.profile.staleness, now),
+            None => Freshness::Never,
+        });
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION"),
+            epoch: hub.feed.cursor().epoch,
+            at: now,
+            town: Town {
+                name: hub.town.name.clone(),
+                center: [hub.town.center.lon(), hub.town.center.lat()],
+                zoom: hub.town.zoom,
+            },
+            basemap: "schematic",
+            devices: count_devices(ages),
+            alerts: count_alerts(hub.present.open_alerts().iter().map(AsRef::as_ref)),
+            readings: hub.counters.read().into(),
+            store: hub.store.stats()?,
+        })
+    });
+    Ok(Json(status.await?))
+}
+
+fn count_devices(ages: impl Iterator<Item = Freshness>) -> DeviceCounts {
+    let mut counts = DeviceCounts::default();
+    for age in ages {
+        counts.total += 1;
+        match age {
+            Freshness::Fresh => counts.online += 1,
+            Freshness::Stale => counts.stale += 1,
+            Freshness::Dead => counts.dead += 1,
+            Freshness::Never => counts.never += 1,
+        }
+    }
+    counts
+}
+
+fn count_alerts<'a>(open: impl IntoIterator<Item = &'a Alert>) -> AlertCounts {
+    let mut counts = AlertCounts::default();
+    for alert in open {
+        let of_severity = match alert.severity {
+            Severity::Critical => &mut counts.critical,
+            Severity::Major => &mut counts.major,
+            Severity::Minor => &mut counts.minor,
+            Severity::Info => &mut counts.info,
+        };
+        of_severity.active += usize::from(alert.active);
+        of_severity.unacknowledged += usize::from(alert.acknowledged_at.is_none());
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_device_counts_once() {
+        use Freshness::{Dead, Fresh, Never, Stale};
+        let counts = count_devices([Fresh, Fresh, Stale, Dead, Never].into_iter());
+        let expected = DeviceCounts { total: 5, online: 2, stale: 1, dead: 1, never: 1 };
+        assert_eq!(counts, expected);
+    }
+}

@@ -1,0 +1,257 @@
+//! The HTTP face over real rooms: registry, store, judge and feed in a folder of their own, no socket.
+
+mod doors;
+mod resources;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tower::ServiceExt;
+
+use super::{AlertReader, AppState, Limits, Readiness, TownInfo, router};
+use crate::alert::Engine;
+use crate::clock::Clock;
+use crate::live::Feed;
+use crate::model::{
+    AssetKind, Label, Measurement, PointIndex, Position, Quality, Reason, SeriesId, Severity,
+    Timestamp,
+};
+use crate::pipeline::{Counters, Judge, JudgeMessage, JudgeParts, StationTable, rules_of};
+use crate::profile::{
+    AlertSpec, AlertTest, ModbusSource, NumberType, Point, Profile, ProfileSet, Read, RegisterKind,
+    RegisterRead, Source, Staleness, State, Table, WordOrder,
+};
+use crate::registry::{ImportMode, Registry};
+use crate::store::{EmbeddedStore, Store};
+
+/// 2026-09-21T14:13:20Z.
+const NOW: Timestamp = Timestamp::from_secs(1_790_000_000);
+const EPOCH: u32 = 7;
+
+const ASSETS: &str = "id,kind,name_zh,name_en,zone,parent,lon,lat\n\
+    mh-1,manhole,一号井,Manhole 1,,,120.4851,30.7454\n\
+    mh-2,manhole,二号井,Manhole 2,,,120.4861,30.7454\n\
+    gate-1,sluice-gate,望津桥闸,Wangjin gate,,,120.4651,30.7484\n";
+const DEVICES: &str = "id,profile,asset,name_zh,name_en,modbus_endpoint,modbus_unit,secret\n\
+    d-1,probe,mh-1,探头一,Probe 1,127.0.0.1:1502,1,\n\
+    d-2,probe,mh-2,探头二,Probe 2,127.0.0.1:1502,2,\n";
+
+/// A whole hub but for its adapters: `mh-1` is full (an alert stands), `mh-2` was never heard of.
+struct Rig {
+    router: Router,
+    feed: Feed,
+    readiness: Arc<Readiness>,
+    user: String,
+    password: String,
+    /// A bearer token.
+    token: String,
+    /// The judge ends when this goes.
+    _judge: mpsc::Sender<JudgeMessage>,
+    _folder: tempfile::TempDir,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+impl Rig {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (clock, _) = Clock::manual(NOW);
+        let registry = Registry::open(&folder.path().join("town.db"), clock.clone()).unwrap();
+        let (user, password) = registry.first_admin().unwrap().unwrap();
+        let token = registry.create_token(&user, "test").unwrap();
+        let profile = Arc::new(profile());
+        let ids = [profile.id.clone()];
+        registry.import_assets_csv(ASSETS.as_bytes(), ImportMode::Apply).unwrap();
+        let report =
+            registry.import_devices_csv(DEVICES.as_bytes(), &ids, ImportMode::Apply).unwrap();
+        assert!(report.applied, "{report:?}");
+        let profiles = ProfileSet {
+            profiles: BTreeMap::from([(profile.id.clone(), profile)]),
+            refused: vec![],
+        };
+
+        let store: Arc<dyn Store> =
+            Arc::new(EmbeddedStore::open(&folder.path().join("readings.db")).unwrap());
+        let table = StationTable::build(
+            &registry.town(),
+            &profiles,
+            &*store,
+            &|_| None,
+            &StationTable::default(),
+        );
+        let table = Arc::new(table.unwrap());
+        store.append(&[&history(&table.get("d-1").unwrap().series)]).unwrap();
+        let mut latest = vec![None; store.all_series().len()];
+        for (series, sample) in store.latest().unwrap() {
+            latest[series.index()] = Some(sample);
+        }
+        let feed = Feed::new(EPOCH, 64);
+        let parts = JudgeParts {
+            engine: Engine::open(registry.connect().unwrap(), rules_of(&table), NOW).unwrap(),
+            store: Arc::clone(&store),
+            stations: Arc::new(ArcSwap::new(table)),
+            feed: feed.clone(),
+            clock: clock.clone(),
+        };
+        let (_, judge, present) = Judge::start(parts, latest).unwrap();
+        let readiness = Arc::new(Readiness::new(&["mqtt"]));
+        let alerts_of = registry.clone();
+        let router = router(AppState {
+            registry,
+            present,
+            store,
+            feed: feed.clone(),
+            profiles: Arc::new(ArcSwap::from_pointee(profiles)),
+            clock,
+            town: TownInfo {
+                name: Label::new("乌镇", "Wuzhen"),
+                center: Position::new(120.4851, 30.745_36).unwrap(),
+                zoom: 14.0,
+            },
+            readiness: Arc::clone(&readiness),
+            metrics: prometheus::Registry::new(),
+            counters: Arc::new(Counters::default()),
+            alerts: AlertReader::new(move || alerts_of.connect()),
+            https_only: false,
+            limits: Limits::default(),
+        });
+        Rig { router, feed, readiness, user, password, token, _judge: judge, _folder: folder }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// A request with the bearer token.
+    fn request(
+        &self,
+        line: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Request<Body> {
+        let bearer = format!("Bearer {}", self.token);
+        let mut headers = headers.to_vec();
+        headers.push(("authorization", &bearer));
+        request(line, &headers, body)
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(&format!("GET {path}"), &[], "")).await
+    }
+
+    async fn post(&self, path: &str, kind: &str, body: &str) -> Answer {
+        let headers = [("content-type", kind)];
+        self.send(self.request(&format!("POST {path}"), &headers, body.to_owned())).await
+    }
+}
+
+/// A request from its first line, `GET /path`.
+fn request(line: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Request<Body> {
+    let (method, uri) = line.split_once(' ').unwrap();
+    let mut builder = Request::builder().method(method).uri(uri);
+    for (name, value) in headers {
+        builder = builder.header(*name, *value);
+    }
+    builder.body(body.into()).unwrap()
+}
+
+/// Three readings of the level in the last minutes, the last beyond its limit, and a cover without a number.
+fn history(series: &[SeriesId]) -> Vec<Measurement> {
+    let measured = |series, ago_s, value, quality| {
+        let at = NOW.minus(Duration::from_secs(ago_s));
+        Measurement { series, quality, observed_at: at, received_at: at, value }
+    };
+    vec![
+        measured(series[0], 180, 0.5, Quality::GOOD),
+        measured(series[0], 120, 0.75, Quality::uncertain(Reason::Rate)),
+        measured(series[0], 60, 2.5, Quality::GOOD),
+        measured(series[1], 60, f64::NAN, Quality::bad(Reason::Sentinel)),
+    ]
+}
+
+fn profile() -> Profile {
+    let point = |name: &str, address| Point {
+        name: name.parse().unwrap(),
+        label: Label::new("点", name),
+        unit: "m".into(),
+        read: Read::Register(RegisterRead {
+            table: Table::Holding,
+            address,
+            kind: RegisterKind { number: NumberType::U16, order: WordOrder::ABCD },
+            poll: "fast".into(),
+        }),
+        scale: 1.0,
+        offset: 0.0,
+        range: Some((0.0, 10.0)),
+        deadband: None,
+        max_rate: None,
+        flatline: None,
+        sentinels: vec![],
+        states: None,
+        alerts: vec![],
+    };
+    let surcharge = AlertSpec {
+        name: "surcharge".into(),
+        test: AlertTest::Above { limit: 2.0, clear: 1.8 },
+        on_delay: Duration::ZERO,
+        off_delay: Duration::ZERO,
+        severity: Severity::Critical,
+        text: Label::new("满管", "Surcharge"),
+    };
+    let open = State { code: 1.0, name: "open".into(), label: Label::new("开", "Open") };
+    Profile {
+        id: "probe".parse().unwrap(),
+        name: Label::new("探头", "Probe"),
+        manufacturer: "Acme".into(),
+        model: "P1".into(),
+        kind: AssetKind::Manhole,
+        source: Source::Modbus(ModbusSource {
+            max_registers: 120,
+            max_gap: 8,
+            timeout: Duration::from_secs(1),
+            min_request_gap: Duration::ZERO,
+            poll: BTreeMap::from([("fast".to_owned(), Duration::from_secs(10))]),
+        }),
+        staleness: Staleness {
+            expect_every: None,
+            stale_after: Duration::from_secs(300),
+            dead_after: Duration::from_secs(900),
+            severity: Severity::Minor,
+        },
+        points: vec![
+            Point { alerts: vec![surcharge], ..point("level", 0) },
+            Point { states: Some(vec![open]), unit: "1".into(), ..point("cover", 1) },
+        ],
+        headline: PointIndex(0),
+    }
+}

@@ -1,0 +1,324 @@
+//! How the other rooms' words look in JSON, for the OpenAPI document.
+//!
+//! The rooms know no HTTP, so they derive serde and nothing else; these types only describe what serde writes for them and
+//! are never built. A test at the foot holds the larger ones against the real thing.
+#![allow(dead_code)]
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Text for people in both languages.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct Label {
+    /// Chinese (zh-CN).
+    zh: String,
+    /// English.
+    en: String,
+}
+
+/// How bad an alert is.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Severity {
+    Critical,
+    Major,
+    Minor,
+    Info,
+}
+
+/// How far a value can be trusted. As a number in flat arrays: 0 good, 1 uncertain, 2 bad.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Grade {
+    Good,
+    Uncertain,
+    Bad,
+}
+
+/// Why a value is not plainly good.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reason {
+    Range,
+    Rate,
+    Frozen,
+    Sentinel,
+    Clock,
+    Stale,
+    Late,
+    Duplicate,
+    Comm,
+    State,
+}
+
+/// The age of an asset's values. As a number in flat arrays: 0 fresh to 3 never.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Freshness {
+    Fresh,
+    Stale,
+    Dead,
+    Never,
+}
+
+/// What an asset is.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum AssetKind {
+    Manhole,
+    Pipe,
+    RainGauge,
+    CanalGauge,
+    SluiceGate,
+    ParkingBay,
+    ParkingLot,
+}
+
+/// The map's main filter.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Family {
+    Pipes,
+    Gates,
+    Parking,
+}
+
+/// A GeoJSON geometry.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct Geometry {
+    #[serde(rename = "type")]
+    kind: GeometryKind,
+    /// Nested as the type says; longitude before latitude, in degrees.
+    #[schema(value_type = Vec<Object>)]
+    coordinates: serde_json::Value,
+}
+
+/// The kinds of GeoJSON geometries that the hub sends.
+#[derive(ToSchema, Serialize)]
+pub(crate) enum GeometryKind {
+    Point,
+    MultiPoint,
+    LineString,
+    MultiLineString,
+    Polygon,
+    MultiPolygon,
+}
+
+/// What kind of rule raised an alert.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AlertKind {
+    Limit,
+    State,
+    NoData,
+}
+
+/// An alert. Open while it is active or not acknowledged.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct Alert {
+    id: u64,
+    /// Grows with every change of this alert.
+    version: u32,
+    /// The device that the rule watches.
+    device: String,
+    /// The metric; null for the device's silence.
+    #[schema(required)]
+    metric: Option<String>,
+    /// The rule's name within the point.
+    name: String,
+    kind: AlertKind,
+    #[schema(required)]
+    asset: Option<String>,
+    #[schema(required)]
+    asset_number: Option<u32>,
+    severity: Severity,
+    text: Label,
+    /// The value that raised it.
+    #[schema(required)]
+    value: Option<f64>,
+    /// The furthest value since.
+    #[schema(required)]
+    peak: Option<f64>,
+    /// The limit it passed.
+    #[schema(required)]
+    limit: Option<f64>,
+    /// The value at which it clears.
+    #[schema(required)]
+    clear: Option<f64>,
+    /// UCUM unit of the values.
+    unit: String,
+    /// Still so?
+    active: bool,
+    /// When the condition began.
+    #[schema(format = DateTime)]
+    since: String,
+    #[schema(format = DateTime)]
+    raised_at: String,
+    #[schema(required, format = DateTime)]
+    acknowledged_at: Option<String>,
+    #[schema(required)]
+    acknowledged_by: Option<String>,
+    #[schema(required)]
+    note: Option<String>,
+    /// When the sensor said that all is well.
+    #[schema(required, format = DateTime)]
+    cleared_at: Option<String>,
+}
+
+/// What an import did: all of it or, when any row is wrong, none of it.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct ImportReport {
+    /// Whether the rows are in force now.
+    applied: bool,
+    /// How many rows are right.
+    accepted: usize,
+    /// How many rows are wrong.
+    rejected: usize,
+    rows: Vec<ImportRow>,
+}
+
+/// The fate of one row.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct ImportRow {
+    /// From 1 at the first data row or feature.
+    row: usize,
+    /// The id in the row, if it had one.
+    #[schema(required)]
+    id: Option<String>,
+    status: RowStatus,
+    /// What is wrong with it and what would be right.
+    errors: Vec<String>,
+    /// The device's secret, when this import made one: shown once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+}
+
+/// What became of a row.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RowStatus {
+    Created,
+    Updated,
+    Unchanged,
+    Rejected,
+}
+
+/// What the store holds.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct StoreStats {
+    series: u64,
+    /// Readings not yet sealed.
+    hot_readings: u64,
+    /// Readings in sealed chunks.
+    sealed_readings: u64,
+    /// Bytes of sealed chunks.
+    sealed_bytes: u64,
+    /// Bytes on disk, all files.
+    disk_bytes: u64,
+    /// The number of the last commit.
+    last_commit: u64,
+}
+
+/// Where a Modbus device is reached.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct ModbusAddress {
+    /// `host:port`.
+    endpoint: String,
+    /// The unit (slave) number.
+    unit: u8,
+}
+
+/// An account.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct User {
+    name: String,
+    role: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde::Serialize;
+    use utoipa::PartialSchema;
+
+    use crate::alert::{AlertId, RuleKey};
+    use crate::model::{Label, Timestamp};
+    use crate::{model, registry, store};
+
+    /// The members that the schema names are the members that serde writes.
+    fn check<Schema: PartialSchema>(real: &impl Serialize) {
+        let schema = serde_json::to_value(Schema::schema()).unwrap();
+        let keys = |value: &serde_json::Value| -> BTreeSet<String> {
+            value.as_object().unwrap().keys().cloned().collect()
+        };
+        let described = keys(&schema["properties"]);
+        let written = keys(&serde_json::to_value(real).unwrap());
+        assert_eq!(described, written);
+    }
+
+    #[test]
+    fn the_document_describes_what_is_written() {
+        check::<super::Label>(&Label::same("x"));
+        check::<super::StoreStats>(&store::StoreStats::default());
+        check::<super::User>(&registry::User { name: "a".into(), role: "admin".into() });
+        check::<super::ModbusAddress>(&registry::ModbusAddress { endpoint: "h:1".into(), unit: 1 });
+        let row = registry::ImportRow {
+            row: 1,
+            id: None,
+            status: registry::RowStatus::Created,
+            errors: vec![],
+            secret: Some("s".into()),
+        };
+        check::<super::ImportRow>(&row);
+        check::<super::ImportReport>(&registry::ImportReport {
+            applied: true,
+            accepted: 1,
+            rejected: 0,
+            rows: vec![row],
+        });
+        check::<super::Alert>(&crate::alert::Alert {
+            id: AlertId(1),
+            version: 1,
+            rule: RuleKey { device: "d".parse().unwrap(), metric: None, name: "no_data".into() },
+            kind: "no_data",
+            asset: None,
+            asset_number: None,
+            severity: model::Severity::Minor,
+            text: Label::same("x"),
+            value: None,
+            peak: None,
+            limit: None,
+            clear: None,
+            unit: "1".into(),
+            active: true,
+            since: Timestamp::EPOCH,
+            raised_at: Timestamp::EPOCH,
+            acknowledged_at: None,
+            acknowledged_by: None,
+            note: None,
+            cleared_at: None,
+        });
+    }
+
+    /// The words of an enum are those that serde writes for the real one.
+    fn check_words<Schema: PartialSchema>(real: &[impl Serialize]) {
+        let schema = serde_json::to_value(Schema::schema()).unwrap();
+        let words = |value: &serde_json::Value| -> BTreeSet<String> {
+            value.as_array().unwrap().iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(words(&schema["enum"]), words(&serde_json::to_value(real).unwrap()));
+    }
+
+    #[test]
+    fn the_document_knows_every_word() {
+        use crate::live::Freshness::{Dead, Fresh, Never, Stale};
+        use model::{Family, Grade};
+        check_words::<super::Severity>(&model::Severity::ALL);
+        check_words::<super::Reason>(&model::Reason::ALL);
+        check_words::<super::AssetKind>(&model::AssetKind::ALL);
+        check_words::<super::Grade>(&[Grade::Good, Grade::Uncertain, Grade::Bad]);
+        check_words::<super::Family>(&[Family::Pipes, Family::Gates, Family::Parking]);
+        check_words::<super::Freshness>(&[Fresh, Stale, Dead, Never]);
+    }
+}

@@ -1,0 +1,191 @@
+//! The hub's own figures for Prometheus: read from the rooms' counters when somebody asks, never on the hot path.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+
+use crate::ingest::modbus::Poller;
+use crate::ingest::mqtt::{Door, SecurityLog, Services};
+use crate::pipeline::{Counters, Present};
+use crate::store::Store;
+
+/// What is looked at.
+pub(super) struct Watched {
+    pub(super) counters: Arc<Counters>,
+    pub(super) log: Arc<SecurityLog>,
+    pub(super) services: Services,
+    pub(super) door: Weak<Door>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) poller: Arc<Poller>,
+    pub(super) present: Present,
+}
+
+/// A labelled value.
+type Row = (&'static str, u64);
+
+/// Registers every figure.
+///
+/// # Errors
+/// When a name is no metric name, or stands twice: a defect of this file.
+pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> {
+    let registry = Registry::new_custom(Some("townhub".to_owned()), None)?;
+    let Watched { counters, log, services, door, store, poller, present } = watched;
+    let add = |name, help, label, is_counter, read: Read| {
+        registry.register(Box::new(Pulled::new(name, help, label, is_counter, read)?))
+    };
+    add(
+        "readings_total",
+        "Readings by what became of them.",
+        "outcome",
+        true,
+        Box::new(move || {
+            let n = counters.read();
+            vec![
+                ("received", n.received),
+                ("stored", n.stored),
+                ("duplicate", n.duplicates),
+                ("late", n.late),
+                ("wrong_clock", n.clock),
+                ("bad", n.bad),
+                ("uncertain", n.uncertain),
+                ("undecoded_payload", n.undecoded),
+                ("uplinks", n.uplinks),
+                ("commits", n.commits),
+            ]
+        }),
+    )?;
+    add(
+        "mqtt_refusals_total",
+        "What the MQTT door refused.",
+        "reason",
+        true,
+        Box::new(move || log.counts().collect()),
+    )?;
+    add(
+        "mqtt_connections",
+        "Clients at the MQTT door.",
+        "kind",
+        false,
+        Box::new(move || vec![("all", door.upgrade().map_or(0, |door| door.connections() as u64))]),
+    )?;
+    add(
+        "services_dropped_total",
+        "Messages that MQTT services missed.",
+        "queue",
+        true,
+        Box::new(move || vec![("feed", services.dropped())]),
+    )?;
+    add(
+        "store",
+        "What the embedded store holds.",
+        "what",
+        false,
+        Box::new(move || {
+            let stats = store.stats().unwrap_or_default();
+            vec![
+                ("series", stats.series),
+                ("hot_readings", stats.hot_readings),
+                ("sealed_readings", stats.sealed_readings),
+                ("sealed_bytes", stats.sealed_bytes),
+                ("disk_bytes", stats.disk_bytes),
+            ]
+        }),
+    )?;
+    add(
+        "modbus_total",
+        "Requests of the Modbus pollers.",
+        "outcome",
+        true,
+        Box::new(move || {
+            let mut sums: HashMap<&'static str, u64> = HashMap::new();
+            for endpoint in poller.stats() {
+                *sums.entry("reconnect").or_default() += endpoint.reconnects;
+                for unit in &endpoint.units {
+                    *sums.entry("request").or_default() += unit.requests;
+                    *sums.entry("timeout").or_default() += unit.timeouts;
+                    *sums.entry("exception").or_default() += unit.exceptions;
+                    *sums.entry("overrun").or_default() += unit.overruns;
+                }
+            }
+            sums.into_iter().collect()
+        }),
+    )?;
+    add(
+        "open_alerts",
+        "Open alerts by severity.",
+        "severity",
+        false,
+        Box::new(move || {
+            let open = present.open_alerts();
+            crate::model::Severity::ALL
+                .map(|s| {
+                    (s.as_str(), open.iter().filter(|alert| alert.severity == s).count() as u64)
+                })
+                .to_vec()
+        }),
+    )?;
+    Ok(registry)
+}
+
+type Read = Box<dyn Fn() -> Vec<Row> + Send + Sync>;
+
+/// A metric whose values are fetched when it is collected.
+struct Pulled {
+    metric: Metric,
+    read: Read,
+}
+
+enum Metric {
+    Counter(IntCounterVec),
+    Gauge(IntGaugeVec),
+}
+
+impl Pulled {
+    fn new(
+        name: &str,
+        help: &str,
+        label: &str,
+        is_counter: bool,
+        read: Read,
+    ) -> Result<Self, prometheus::Error> {
+        let opts = Opts::new(name, help);
+        let metric = if is_counter {
+            Metric::Counter(IntCounterVec::new(opts, &[label])?)
+        } else {
+            Metric::Gauge(IntGaugeVec::new(opts, &[label])?)
+        };
+        Ok(Pulled { metric, read })
+    }
+}
+
+impl Collector for Pulled {
+    fn desc(&self) -> Vec<&Desc> {
+        match &self.metric {
+            Metric::Counter(metric) => metric.desc(),
+            Metric::Gauge(metric) => metric.desc(),
+        }
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        for (label, value) in (self.read)() {
+            match &self.metric {
+                Metric::Counter(metric) => {
+                    let counter = metric.with_label_values(&[label]);
+                    counter.reset();
+                    counter.inc_by(value);
+                }
+                Metric::Gauge(metric) => {
+                    let value = i64::try_from(value).unwrap_or(i64::MAX);
+                    metric.with_label_values(&[label]).set(value);
+                }
+            }
+        }
+        match &self.metric {
+            Metric::Counter(metric) => metric.collect(),
+            Metric::Gauge(metric) => metric.collect(),
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! The building: makes the rooms, joins them, starts them in the data's order and stops them in the same order, so that
+//! what was heard is stored, and what was stored is judged.
+//!
+//! Owns every task and thread. Never looks at data.
+
+mod metrics;
+mod poll;
+
+use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use crate::alert::{AlertError, Engine};
+use crate::api::{self, AlertReader, AppState, Limits, Readiness, TownInfo};
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError};
+use crate::ingest::modbus::{Poller, Target};
+use crate::ingest::mqtt::{Door, SecurityLog, Services, ServicesError};
+use crate::live::Feed;
+use crate::model::{Position, Sample, SeriesId};
+use crate::pipeline::{
+    Committer, Counters, Judge, JudgeError, JudgeMessage, Present, StationTable, StoreHealth,
+};
+use crate::profile::{ProfileSet, Source};
+use crate::registry::{Registry, RegistryError};
+use crate::store::{EmbeddedStore, Store, StoreError};
+
+/// Events that a page which lost its connection can still catch up with: some minutes of a storm.
+const FEED_RING: usize = 4_096;
+
+/// How often the judge looks at the time: on-delays and silences are seconds and minutes.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How often the registry's file is compared with memory: `townhub service put` and its like run beside the hub.
+const OTHER_PROCESSES: Duration = Duration::from_secs(1);
+
+/// Why the hub cannot start.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum HubError {
+    #[error("the configuration cannot be used")]
+    Config(#[from] ConfigError),
+    #[error("cannot use the data folder {}", folder.display())]
+    Folder { folder: PathBuf, source: std::io::Error },
+    #[error("another hub works on the data folder {}; stop it first", folder.display())]
+    InUse { folder: PathBuf },
+    #[error("cannot read the profile folder {}", folder.display())]
+    Profiles { folder: PathBuf, source: std::io::Error },
+    #[error("cannot open the town's state")]
+    Registry(#[from] RegistryError),
+    #[error("cannot open the readings")]
+    Store(#[from] StoreError),
+    #[error("cannot open the alerts")]
+    Alert(#[from] AlertError),
+    #[error("cannot start the judge")]
+    Judge(#[from] JudgeError),
+    #[error("cannot start the services' broker")]
+    Services(#[from] ServicesError),
+    #[error("cannot listen on {what} = {address}")]
+    Listen { what: &'static str, address: String, source: std::io::Error },
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+    #[error("cannot name the metrics")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// A running hub.
+#[derive(Debug)]
+pub struct Hub {
+    mqtt: SocketAddr,
+    http: SocketAddr,
+    first_login: Option<(String, String)>,
+    shutdown: watch::Sender<bool>,
+    servers: JoinSet<&'static str>,
+    /// Ends with the judge's last sender, so it is stopped before the judge is waited for.
+    ticker: JoinSet<()>,
+    poller: Arc<Poller>,
+    feed: Feed,
+    committer: Committer,
+    judge: Judge,
+    /// Held until the end: two hubs on one folder would lose readings.
+    _lock: File,
+}
+
+/// What the rooms share while the hub is being built.
+struct Rooms {
+    registry: Registry,
+    store: Arc<dyn Store>,
+    profiles: Arc<ArcSwap<ProfileSet>>,
+    stations: Arc<ArcSwap<StationTable>>,
+    feed: Feed,
+    clock: Clock,
+}
+
+impl Hub {
+    /// Builds every room, takes up what the last run left, and opens the doors.
+    ///
+    /// # Errors
+    /// When a room cannot be made; what was started is stopped again.
+    pub async fn start(config: Config, clock: Clock) -> Result<Self, HubError> {
+        config.check()?;
+        let lock = lock(&config.data)?;
+        let mqtt = listen("mqtt.listen", &config.mqtt.listen).await?;
+        let http = listen("http.listen", &config.http.listen).await?;
+        let rooms = Rooms::open(&config, clock.clone())?;
+        let first_login = rooms.registry.first_admin()?;
+        let latest = rooms.latest()?;
+        rooms.rebuild(&|series| latest.get(series.index()).copied().flatten())?;
+        let (judge, judge_queue, present) = Judge::start(rooms.judge_parts()?, latest)?;
+        let counters = Arc::new(Counters::default());
+        let health = Arc::new(StoreHealth::default());
+        let (committer, intake) = Committer::start(
+            Arc::clone(&rooms.store),
+            Arc::clone(&rooms.stations),
+            judge_queue.clone(),
+            Arc::clone(&counters),
+            Arc::clone(&health),
+        )
+        .map_err(HubError::Thread)?;
+        let log = Arc::new(SecurityLog::new(clock.clone()));
+        let services = Services::start(Arc::clone(&log))?;
+        let poller =
+            Arc::new(Poller::new(clock.clone(), Arc::new(poll::Sink::new(intake.clone()))));
+        poll(&poller, &rooms.stations.load());
+        let (shutdown, down) = watch::channel(false);
+        let mut servers = JoinSet::new();
+        let addresses = (address(&mqtt, "mqtt.listen")?, address(&http, "http.listen")?);
+        let door = Arc::new(Door::new(
+            rooms.registry.clone(),
+            intake.clone(),
+            services.clone(),
+            Arc::clone(&log),
+            clock.clone(),
+            config.mqtt.clone(),
+        ));
+        let metrics = metrics::registry(metrics::Watched {
+            counters: Arc::clone(&counters),
+            log,
+            services,
+            door: Arc::downgrade(&door),
+            store: Arc::clone(&rooms.store),
+            poller: Arc::clone(&poller),
+            present: present.clone(),
+        })?;
+        let readiness = Arc::new(Readiness::new(&["store", "mqtt"]));
+        readiness.set("mqtt", true);
+        readiness.set("store", true);
+        let state = rooms.app_state(&config, present.clone(), metrics, counters, &readiness)?;
+        let going_down = until_down(down.clone());
+        servers.spawn(async move {
+            door.serve(mqtt, going_down).await;
+            "mqtt"
+        });
+        servers.spawn(serve_http(http, api::router(state), until_down(down.clone())));
+        let keeper =
+            Keeper { rooms, present, poller: Arc::clone(&poller), judge: judge_queue.clone() };
+        let feed = keeper.rooms.feed.clone();
+        servers.spawn(keeper.keep(until_down(down)));
+        let mut ticker = JoinSet::new();
+        ticker.spawn(tick(judge_queue, readiness, health));
+        drop(intake);
+        info!(mqtt = %addresses.0, http = %addresses.1, "the hub is up");
+        Ok(Hub {
+            mqtt: addresses.0,
+            http: addresses.1,
+            first_login,
+            shutdown,
+            servers,
+            ticker,
+            poller,
+            feed,
+            committer,
+            judge,
+            _lock: lock,
+        })
+    }
+
+    /// Where MQTT clients connect.
+    pub fn mqtt_address(&self) -> SocketAddr {
+        self.mqtt
+    }
+
+    /// Where browsers connect.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Name and password of the first administrator, when this start made it: to be shown once.
+    pub fn first_login(&self) -> Option<&(String, String)> {
+        self.first_login.as_ref()
+    }
+
+    /// Closes the doors, brings what is inside to the disk, judges it, and ends.
+    pub async fn stop(mut self) {
+        // Nobody listens any more only when every server has ended already.
+        let _ = self.shutdown.send(true);
+        self.feed.close();
+        self.poller.shutdown().await;
+        while let Some(ended) = self.servers.join_next().await {
+            match ended {
+                Ok(name) => info!(name, "closed"),
+                Err(why) => error!(error = %why, "a server panicked"),
+            }
+        }
+        drop(self.poller);
+        self.ticker.shutdown().await;
+        let joined = tokio::task::spawn_blocking(|| {
+            self.committer.join();
+            self.judge.join();
+        });
+        if joined.await.is_err() {
+            error!("the pipeline's end was not clean");
+        }
+        info!("everything that was heard is stored and judged");
+    }
+}
+
+impl Rooms {
+    fn open(config: &Config, clock: Clock) -> Result<Self, HubError> {
+        let registry = Registry::open(&config.data.join("town.db"), clock.clone())?;
+        let store = Arc::new(EmbeddedStore::open(&config.data.join("readings.db"))?);
+        let profiles = ProfileSet::load(&config.profiles)
+            .map_err(|source| HubError::Profiles { folder: config.profiles.clone(), source })?;
+        for refused in &profiles.refused {
+            for why in &refused.errors {
+                warn!(file = refused.file, "profile refused: {why}");
+            }
+        }
+        // Pages that were open before the restart must read the map again: a new epoch tells them.
+        let epoch = u32::try_from(clock.now().as_millis() / 1_000).unwrap_or_default();
+        Ok(Rooms {
+            registry,
+            store,
+            profiles: Arc::new(ArcSwap::from_pointee(profiles)),
+            stations: Arc::default(),
+            feed: Feed::new(epoch, FEED_RING),
+            clock,
+        })
+    }
+
+    /// What the store knows of every series.
+    fn latest(&self) -> Result<Vec<Option<Sample>>, StoreError> {
+        let mut latest = vec![None; self.store.all_series().len()];
+        for (series, sample) in self.store.latest()? {
+            latest[series.index()] = Some(sample);
+        }
+        Ok(latest)
+    }
+
+    fn rebuild(&self, latest: &dyn Fn(SeriesId) -> Option<Sample>) -> Result<(), StoreError> {
+        let town = self.registry.town();
+        let former = self.stations.load();
+        let profiles = self.profiles.load();
+        let table = StationTable::build(&town, &profiles, &*self.store, latest, &former)?;
+        let lost = town.devices.len() - table.len();
+        if lost > 0 {
+            warn!(devices = lost, "devices wait for a profile that is not in force");
+        }
+        self.stations.store(Arc::new(table));
+        Ok(())
+    }
+
+    fn judge_parts(&self) -> Result<crate::pipeline::JudgeParts, HubError> {
+        let rules = crate::pipeline::rules_of(&self.stations.load());
+        let engine = Engine::open(self.registry.connect()?, rules, self.clock.now())?;
+        Ok(crate::pipeline::JudgeParts {
+            engine,
+            store: Arc::clone(&self.store),
+            stations: Arc::clone(&self.stations),
+            feed: self.feed.clone(),
+            clock: self.clock.clone(),
+        })
+    }
+
+    fn app_state(
+        &self,
+        config: &Config,
+        present: Present,
+        metrics: prometheus::Registry,
+        counters: Arc<Counters>,
+        readiness: &Arc<Readiness>,
+    ) -> Result<AppState, HubError> {
+        let [lon, lat] = config.town.center;
+        let center = Position::new(lon, lat).map_err(|why| ConfigError::Value {
+            key: "town.center",
+            found: why.to_string(),
+            remedy: "write [longitude, latitude] in degrees",
+        })?;
+        let registry = self.registry.clone();
+        Ok(AppState {
+            registry: self.registry.clone(),
+            present,
+            store: Arc::clone(&self.store),
+            feed: self.feed.clone(),
+            profiles: Arc::clone(&self.profiles),
+            clock: self.clock.clone(),
+            town: TownInfo { name: config.town.name.clone(), center, zoom: config.town.zoom },
+            readiness: Arc::clone(readiness),
+            metrics,
+            counters,
+            alerts: AlertReader::new(move || registry.connect()),
+            https_only: false,
+            limits: Limits::default(),
+        })
+    }
+}
+
+/// Follows the registry: new devices get stations, rules and bus actors without a restart.
+struct Keeper {
+    rooms: Rooms,
+    present: Present,
+    poller: Arc<Poller>,
+    judge: mpsc::Sender<JudgeMessage>,
+}
+
+impl Keeper {
+    async fn keep(self, going_down: impl Future<Output = ()> + Send) -> &'static str {
+        let mut changes = self.rooms.registry.changes();
+        let mut looks = tokio::time::interval(OTHER_PROCESSES);
+        tokio::pin!(going_down);
+        loop {
+            tokio::select! {
+                () = &mut going_down => return "keeper",
+                _ = looks.tick() => {
+                    let look = || self.rooms.registry.take_up_changes();
+                    if let Err(why) = tokio::task::block_in_place(look) {
+                        warn!(error = %crate::error_chain(&why), "cannot look for others' changes");
+                    }
+                    continue;
+                }
+                changed = changes.changed() => if changed.is_err() { return "keeper" },
+            }
+            let outcome = tokio::task::block_in_place(|| {
+                self.rooms.rebuild(&|series| self.present.latest(series))
+            });
+            if let Err(why) = outcome {
+                error!(error = %crate::error_chain(&why), "cannot take up the registry's change");
+                continue;
+            }
+            if self.judge.send(JudgeMessage::Stations).await.is_err() {
+                return "keeper";
+            }
+            poll(&self.poller, &self.rooms.stations.load());
+        }
+    }
+}
+
+/// Tells the poller whom to poll.
+fn poll(poller: &Poller, stations: &StationTable) {
+    let targets = stations
+        .iter()
+        .filter(|station| matches!(station.profile.source, Source::Modbus(_)))
+        .filter_map(|station| {
+            Some(Target {
+                device: station.device.id.clone(),
+                address: station.device.modbus.clone()?,
+                profile: Arc::clone(&station.profile),
+            })
+        })
+        .collect();
+    for refusal in poller.update(targets) {
+        warn!(device = %refusal.device, "not polled: {}", refusal.error);
+    }
+}
+
+/// Waits until the hub goes down.
+async fn until_down(mut down: watch::Receiver<bool>) {
+    // An error means that the hub itself is gone.
+    let _ = down.wait_for(|down| *down).await;
+}
+
+async fn tick(
+    judge: mpsc::Sender<JudgeMessage>,
+    readiness: Arc<Readiness>,
+    health: Arc<StoreHealth>,
+) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        readiness.set("store", health.failure().is_none());
+        if judge.send(JudgeMessage::Tick).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn serve_http(
+    listener: TcpListener,
+    router: axum::Router,
+    going_down: impl Future<Output = ()> + Send + 'static,
+) -> &'static str {
+    if let Err(why) = axum::serve(listener, router).with_graceful_shutdown(going_down).await {
+        error!(error = %why, "the HTTP server ended");
+    }
+    "http"
+}
+
+fn lock(folder: &PathBuf) -> Result<File, HubError> {
+    let failed = |source| HubError::Folder { folder: folder.clone(), source };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let file = File::create(folder.join("lock")).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(HubError::InUse { folder: folder.clone() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+async fn listen(what: &'static str, address: &str) -> Result<TcpListener, HubError> {
+    TcpListener::bind(address).await.map_err(|source| HubError::Listen {
+        what,
+        address: address.to_owned(),
+        source,
+    })
+}
+
+fn address(listener: &TcpListener, what: &'static str) -> Result<SocketAddr, HubError> {
+    listener.local_addr().map_err(|source| HubError::Listen {
+        what,
+        address: "?".to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,11 @@
+//! The poller against servers: one that misbehaves on demand, and tokio-modbus's own.
+//!
+//! Time is paused where the server is reached through a pipe in memory (`paused`); over real sockets
+//! (`sockets`) it runs, because the runtime would move a paused clock while bytes are on their way.
+
+mod bench;
+mod fault_server;
+mod fleet;
+mod paused;
+pub(super) mod profile;
+mod sockets;

@@ -1,0 +1,377 @@
+//! The front door: MQTT 3.1.1 and 5 on one port, for devices that nobody can trust.
+//!
+//! Takes a bound listener; hands uplinks to the pipeline's intake. Guards every byte before rumqttd's codec sees it
+//! ([`frame`]), checks who connects against the registry, lets a device publish under its own topics and subscribe to
+//! its own commands only ([`topics`]), and acknowledges a reading when it is on disk ([`session`], [`acks`]). Services
+//! are relayed to rumqttd's own server behind the door ([`relay`], [`services`]).
+//!
+//! Never here: a payload's meaning, a unit, a limit of the town. A device session never reaches rumqttd's router.
+
+mod acks;
+mod codec;
+mod frame;
+mod publish;
+mod refusal;
+mod relay;
+mod services;
+mod session;
+mod throttle;
+mod topics;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rumqttd::protocol::{ConnAck, ConnAckProperties, ConnectReturnCode, Packet};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+pub use refusal::{Refusal, SecurityLog};
+pub use services::{Services, ServicesError};
+
+use codec::Hello;
+use frame::Version;
+use relay::Relay;
+use session::{End, RECEIVE_MAXIMUM, Session, Surroundings};
+use throttle::Throttle;
+use topics::OwnTopic;
+
+use crate::clock::Clock;
+use crate::config::MqttConfig;
+use crate::pipeline::{Intake, Station};
+use crate::registry::{Principal, Registry, ServiceAccount};
+
+/// The largest CONNECT: identifiers, secrets and a last will.
+const CONNECT_BYTES: usize = 8 * 1024;
+
+/// How long the sessions may take to say goodbye when the hub goes down.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// The door and what it needs of the rooms around it.
+#[derive(Debug)]
+pub struct Door {
+    registry: Registry,
+    around: Surroundings,
+    log: Arc<SecurityLog>,
+    config: MqttConfig,
+    sessions: Mutex<Sessions>,
+    /// Room for connections.
+    room: Arc<Semaphore>,
+}
+
+/// Who is connected: a client has one connection, and the newest wins.
+#[derive(Debug, Default)]
+struct Sessions {
+    next: u64,
+    by_client: HashMap<String, (u64, oneshot::Sender<Refusal>)>,
+}
+
+impl Door {
+    /// A door that is not open yet.
+    pub fn new(
+        registry: Registry,
+        intake: Intake,
+        services: Services,
+        log: Arc<SecurityLog>,
+        clock: Clock,
+        config: MqttConfig,
+    ) -> Self {
+        let around =
+            Surroundings { intake, services, clock, max_packet_bytes: config.max_packet_bytes };
+        let room = Arc::new(Semaphore::new(config.max_connections));
+        Door { registry, around, log, config, sessions: Mutex::default(), room }
+    }
+
+    /// How many clients are connected.
+    pub fn connections(&self) -> usize {
+        self.sessions().by_client.len()
+    }
+
+    /// Serves `listener` until `shutdown` is done, then says goodbye to everybody and returns.
+    pub async fn serve(
+        self: Arc<Self>,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send,
+    ) {
+        let mut connections = JoinSet::new();
+        tokio::pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                Some(ended) = connections.join_next() => report(ended),
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => {
+                        // Acknowledgements are small and urgent.
+                        let _ = stream.set_nodelay(true);
+                        let door = Arc::clone(&self);
+                        connections.spawn(async move { door.welcome(stream, &peer.ip().to_string()).await });
+                    }
+                    Err(why) => self.pause_after(&why).await,
+                },
+            }
+        }
+        drop(listener);
+        for (_, (_, kick)) in self.sessions().by_client.drain() {
+            // A session that ended meanwhile has nobody to kick.
+            let _ = kick.send(Refusal::ShuttingDown);
+        }
+        let all_gone = async {
+            while let Some(ended) = connections.join_next().await {
+                report(ended)
+            }
+        };
+        if timeout(GOODBYE, all_gone).await.is_err() {
+            warn!("some MQTT clients did not let go in time");
+        }
+        info!("the MQTT door is closed");
+    }
+
+    /// Out of file descriptors, most likely: serve those who are here, and look again.
+    async fn pause_after(&self, why: &io::Error) {
+        warn!(error = %why, "cannot accept an MQTT connection");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
+    async fn welcome<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S, peer: &str) {
+        let Ok(_room) = self.room.try_acquire() else {
+            self.log.refused(peer, &Refusal::TooManyConnections);
+            return;
+        };
+        let deadline = self.config.connect_timeout;
+        let (hello, early) = match timeout(deadline, read_hello(&mut stream)).await {
+            Ok(Ok(Some(read))) => read,
+            Ok(Ok(None)) => return,
+            Ok(Err((version, refusal))) => {
+                return self.turn_away(stream, version, peer, &refusal).await;
+            }
+            Err(_) => return self.log.refused(peer, &Refusal::ConnectTimeout),
+        };
+        let version = hello.version;
+        match self.admit(&hello) {
+            Ok(Admitted::Device(station)) => {
+                self.serve_device(stream, hello, early, &station).await;
+            }
+            Ok(Admitted::Service(account)) => {
+                self.serve_service(stream, hello, early, account).await;
+            }
+            Err(refusal) => {
+                let who = hello.login.as_ref().map_or(peer, |login| &login.username);
+                self.turn_away(stream, Some(version), &format!("{who} at {peer}"), &refusal).await;
+            }
+        }
+    }
+
+    fn admit(&self, hello: &Hello) -> Result<Admitted, Refusal> {
+        let login = hello.login.as_ref().ok_or(Refusal::BadCredentials)?;
+        let principal = self
+            .registry
+            .authenticate(&login.username, login.password.as_bytes())
+            .map_err(|_| Refusal::BadCredentials)?;
+        match principal {
+            Principal::Service(account) => Ok(Admitted::Service(account)),
+            Principal::Device(device) => {
+                let stations = self.around.intake.stations();
+                let station = stations.get(device.id.as_str()).ok_or(Refusal::NoProfile)?;
+                check_will(hello, station)?;
+                Ok(Admitted::Device(Arc::clone(station)))
+            }
+        }
+    }
+
+    async fn serve_device<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        mut stream: S,
+        hello: Hello,
+        early: Vec<u8>,
+        station: &Arc<Station>,
+    ) {
+        let device = station.device.id.as_str();
+        if stream.write_all(&self.welcome_packet(&hello, device)).await.is_err() {
+            return;
+        }
+        let (number, kick) = self.enter(device);
+        debug!(device, "connected");
+        let session = Session::new(
+            stream,
+            self.around.clone(),
+            hello.version,
+            Arc::clone(station),
+            hello.connect.keep_alive,
+            hello.will,
+            Throttle::new(self.config.max_messages_per_second),
+        );
+        let end = session.run(early, kick).await;
+        self.leave(device, number);
+        match end {
+            End::Refused(Refusal::ShuttingDown) | End::Goodbye { .. } | End::Lost => {
+                debug!(device, ?end, "disconnected");
+            }
+            End::Refused(refusal) => self.log.refused(device, &refusal),
+        }
+    }
+
+    async fn serve_service<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        hello: Hello,
+        early: Vec<u8>,
+        account: Arc<ServiceAccount>,
+    ) {
+        // rumqttd knows a client by its identifier, so the door does too.
+        let client = format!("{}/{}", account.name, hello.connect.client_id);
+        let (number, kick) = self.enter(&client);
+        let services = self.around.services.clone();
+        let outcome = match Relay::open(stream, hello, account, services).await {
+            Ok(relay) => relay.run(early, kick).await,
+            Err(refusal) => Err(refusal),
+        };
+        self.leave(&client, number);
+        if let Err(refusal) = outcome
+            && refusal != Refusal::ShuttingDown
+        {
+            self.log.refused(&client, &refusal);
+        }
+    }
+
+    /// CONNACK: success, and for MQTT 5 what the door grants.
+    fn welcome_packet(&self, hello: &Hello, device: &str) -> Vec<u8> {
+        if hello.version == Version::V4 {
+            return vec![0x20, 2, 0, 0];
+        }
+        let properties = ConnAckProperties {
+            receive_max: Some(RECEIVE_MAXIMUM),
+            max_packet_size: u32::try_from(self.config.max_packet_bytes).ok(),
+            session_expiry_interval: Some(0),
+            assigned_client_identifier: hello
+                .connect
+                .client_id
+                .is_empty()
+                .then(|| device.to_owned()),
+            wildcard_subscription_available: Some(0),
+            subscription_identifiers_available: Some(0),
+            shared_subscription_available: Some(0),
+            ..no_properties()
+        };
+        let connack = ConnAck { session_present: false, code: ConnectReturnCode::Success };
+        match codec::write(Packet::ConnAck(connack, Some(properties)), Version::V5) {
+            Ok(bytes) => bytes.to_vec(),
+            Err(_) => vec![0x20, 3, 0, 0, 0],
+        }
+    }
+
+    async fn turn_away<S: AsyncWrite + Unpin>(
+        &self,
+        mut stream: S,
+        version: Option<Version>,
+        who: &str,
+        refusal: &Refusal,
+    ) {
+        self.log.refused(who, refusal);
+        let answer = match version {
+            Some(Version::V5) => vec![0x20, 3, 0, refusal.v5_code(), 0],
+            Some(Version::V4) => vec![0x20, 2, 0, refusal.v4_connack_code()],
+            None => return,
+        };
+        // Whoever does not wait for the answer does not get it.
+        let _ = timeout(self.config.connect_timeout, stream.write_all(&answer)).await;
+        let _ = timeout(self.config.connect_timeout, stream.shutdown()).await;
+    }
+
+    fn enter(&self, client: &str) -> (u64, oneshot::Receiver<Refusal>) {
+        let (kick, kicked) = oneshot::channel();
+        let mut sessions = self.sessions();
+        sessions.next += 1;
+        let number = sessions.next;
+        if let Some((_, former)) = sessions.by_client.insert(client.to_owned(), (number, kick)) {
+            let _ = former.send(Refusal::TakenOver);
+        }
+        (number, kicked)
+    }
+
+    fn leave(&self, client: &str, number: u64) {
+        let mut sessions = self.sessions();
+        if sessions.by_client.get(client).is_some_and(|(n, _)| *n == number) {
+            sessions.by_client.remove(client);
+        }
+    }
+
+    fn sessions(&self) -> std::sync::MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Admitted {
+    Device(Arc<Station>),
+    Service(Arc<ServiceAccount>),
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(why) = ended {
+        tracing::error!(error = %why, "an MQTT session panicked");
+    }
+}
+
+/// Reads until CONNECT is whole; what came behind it is returned too. `None` when the peer went away without a word.
+async fn read_hello<S: AsyncRead + Unpin>(
+    stream: &mut S,
+) -> Result<Option<(Hello, Vec<u8>)>, (Option<Version>, Refusal)> {
+    let mut buffer = Vec::with_capacity(256);
+    loop {
+        match stream.read_buf(&mut buffer).await {
+            Ok(0) | Err(_) => return Ok(None),
+            Ok(_) => {}
+        }
+        let Some(frame) = frame::next(&buffer, CONNECT_BYTES).map_err(|why| (None, why))? else {
+            continue;
+        };
+        let version = match codec::version(&frame) {
+            Ok(version) => version,
+            // The answer to an unknown level is 3.1.1's [MQTT-3.1.2-2].
+            Err(why @ Refusal::UnsupportedVersion(level)) => {
+                let version = if level < 5 { Version::V4 } else { Version::V5 };
+                return Err((Some(version), why));
+            }
+            Err(why) => return Err((None, why)),
+        };
+        let hello = codec::hello(&frame).map_err(|why| (Some(version), why))?;
+        let early = buffer[frame.whole.len()..].to_vec();
+        return Ok(Some((hello, early)));
+    }
+}
+
+/// A device's last will speaks on its status topic, nowhere else.
+fn check_will(hello: &Hello, station: &Station) -> Result<(), Refusal> {
+    let Some(will) = &hello.will else { return Ok(()) };
+    let topic = std::str::from_utf8(&will.topic).map_err(|_| Refusal::BadTopic)?;
+    match topics::own(station, topic) {
+        Some(OwnTopic::Status) => Ok(()),
+        _ => Err(Refusal::NotAuthorized(topic.to_owned())),
+    }
+}
+
+fn no_properties() -> ConnAckProperties {
+    ConnAckProperties {
+        session_expiry_interval: None,
+        receive_max: None,
+        max_qos: None,
+        retain_available: None,
+        max_packet_size: None,
+        assigned_client_identifier: None,
+        topic_alias_max: None,
+        reason_string: None,
+        user_properties: Vec::new(),
+        wildcard_subscription_available: None,
+        subscription_identifiers_available: None,
+        shared_subscription_available: None,
+        server_keep_alive: None,
+        response_information: None,
+        server_reference: None,
+        authentication_method: None,
+        authentication_data: None,
+    }
+}

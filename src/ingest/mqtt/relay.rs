@@ -1,0 +1,218 @@
+//! One connected service: its packets, checked one by one, go to the services' broker; what the broker sends comes back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use rumqttd::protocol::{Filter, Login, Packet, SubAck, SubscribeReasonCode};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::codec::{self, Hello, Request};
+use super::frame::{self, Frame, PacketType, Version};
+use super::publish::{Publish, Qos};
+use super::refusal::Refusal;
+use super::services::{Services, Subscriptions, plain};
+use super::topics;
+use crate::registry::ServiceAccount;
+
+/// The name under which the door connects to the services' broker.
+pub(super) const INTERNAL_USER: &str = "door";
+
+/// The largest packet of a service.
+const MAX_PACKET_BYTES: usize = 1024 * 1024;
+
+/// How long a service may take to read what it is sent, before its connection ends.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// rumqttd refuses a keep-alive of 0 ("for ever"); the longest that can be written is a working day.
+const LONGEST_KEEP_ALIVE: u16 = u16::MAX;
+
+/// A service's relay.
+pub(super) struct Relay<S> {
+    client: S,
+    broker: TcpStream,
+    version: Version,
+    account: Arc<ServiceAccount>,
+    services: Services,
+    subscriptions: Subscriptions,
+}
+
+/// What becomes of a packet from the service.
+enum Verdict {
+    Forward,
+    /// Not forwarded; this is the answer.
+    Answer(BytesMut),
+    /// Forwarded, and the last one.
+    Last,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
+    /// Connects to the broker with the service's own CONNECT, but the door's credentials.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub(super) async fn open(
+        client: S,
+        mut hello: Hello,
+        account: Arc<ServiceAccount>,
+        services: Services,
+    ) -> Result<Self, Refusal> {
+        let version = hello.version;
+        hello.login = Some(Login {
+            username: INTERNAL_USER.to_owned(),
+            password: services.password().to_owned(),
+        });
+        if hello.connect.keep_alive == 0 {
+            hello.connect.keep_alive = LONGEST_KEEP_ALIVE;
+        }
+        let bytes = codec::write_hello(hello)?;
+        let unavailable = |_| Refusal::Unavailable;
+        let mut broker =
+            TcpStream::connect(services.address(version)).await.map_err(unavailable)?;
+        broker.write_all(&bytes).await.map_err(unavailable)?;
+        let subscriptions = services.subscriptions();
+        Ok(Relay { client, broker, version, account, services, subscriptions })
+    }
+
+    /// Relays until either side ends.
+    ///
+    /// # Errors
+    /// When the service breaks the protocol or its grants, or the hub ends the connection.
+    pub(super) async fn run(
+        mut self,
+        early: Vec<u8>,
+        mut kick: oneshot::Receiver<Refusal>,
+    ) -> Result<(), Refusal> {
+        let mut up = BytesMut::from(early.as_slice());
+        let mut down = BytesMut::new();
+        loop {
+            if !self.take(&mut up).await? {
+                return Ok(());
+            }
+            tokio::select! {
+                reason = &mut kick => return Err(reason.unwrap_or(Refusal::ShuttingDown)),
+                read = self.client.read_buf(&mut up) => match read {
+                    Ok(n) if n > 0 => {}
+                    _ => return Ok(()),
+                },
+                read = self.broker.read_buf(&mut down) => match read {
+                    Ok(n) if n > 0 => {
+                        self.answer(&down).await?;
+                        down.clear();
+                    }
+                    _ => return Ok(()),
+                },
+            }
+        }
+    }
+
+    /// The refusal as the service's protocol says it, and the end.
+    pub(super) async fn refuse(client: &mut S, version: Version, refusal: &Refusal) {
+        if version == Version::V5 {
+            // A client that is gone already does not need to hear it.
+            let _ = client.write_all(&[0xE0, 2, refusal.v5_code(), 0]).await;
+        }
+        let _ = client.shutdown().await;
+    }
+
+    /// Takes every whole packet; false after the last one.
+    async fn take(&mut self, up: &mut BytesMut) -> Result<bool, Refusal> {
+        loop {
+            let (length, verdict) = match frame::next(up, MAX_PACKET_BYTES) {
+                Ok(None) => return Ok(true),
+                Ok(Some(frame)) => (frame.whole.len(), self.judge(&frame)),
+                Err(refusal) => (0, Err(refusal)),
+            };
+            match verdict {
+                Ok(Verdict::Answer(answer)) => self.answer(&answer).await?,
+                Ok(forward @ (Verdict::Forward | Verdict::Last)) => {
+                    let sent = self.broker.write_all(&up[..length]).await;
+                    if sent.is_err() || matches!(forward, Verdict::Last) {
+                        return Ok(false);
+                    }
+                }
+                Err(refusal) => {
+                    Self::refuse(&mut self.client, self.version, &refusal).await;
+                    return Err(refusal);
+                }
+            }
+            up.advance(length);
+        }
+    }
+
+    fn judge(&mut self, frame: &Frame<'_>) -> Result<Verdict, Refusal> {
+        match frame.kind {
+            PacketType::Publish => self.judge_publish(&Publish::read(frame, self.version)?),
+            PacketType::Subscribe | PacketType::Unsubscribe | PacketType::Disconnect => {
+                match codec::request(frame, self.version)? {
+                    Request::Subscribe { id, filters } => self.judge_subscribe(id, &filters),
+                    Request::Unsubscribe { filters, .. } => {
+                        filters.iter().for_each(|filter| self.subscriptions.remove(filter));
+                        Ok(Verdict::Forward)
+                    }
+                    Request::Disconnect { .. } => Ok(Verdict::Last),
+                }
+            }
+            PacketType::Connect => Err(Refusal::Protocol("a second CONNECT")),
+            PacketType::PubAck
+            | PacketType::PubRec
+            | PacketType::PubRel
+            | PacketType::PubComp
+            | PacketType::PingReq => Ok(Verdict::Forward),
+        }
+    }
+
+    fn judge_publish(&self, publish: &Publish<'_>) -> Result<Verdict, Refusal> {
+        let topic = std::str::from_utf8(publish.topic).map_err(|_| Refusal::BadTopic)?;
+        if !topics::is_topic(topic) {
+            return Err(Refusal::BadTopic);
+        }
+        if self.account.publish.iter().any(|filter| topics::matches(filter, topic)) {
+            return Ok(Verdict::Forward);
+        }
+        let refusal = Refusal::NotAuthorized(topic.to_owned());
+        match (self.version, publish.qos) {
+            (Version::V5, Qos::AtLeastOnce(id)) => {
+                self.services.log().refused(&self.account.name, &refusal);
+                let [high, low] = id.to_be_bytes();
+                Ok(Verdict::Answer(BytesMut::from(
+                    &[0x40, 3, high, low, super::acks::NOT_AUTHORIZED][..],
+                )))
+            }
+            _ => Err(refusal),
+        }
+    }
+
+    /// All filters of a SUBSCRIBE, or none: the broker's answer then fits the question.
+    fn judge_subscribe(&mut self, id: u16, filters: &[Filter]) -> Result<Verdict, Refusal> {
+        let is_granted = |filter: &Filter| {
+            let path = plain(&filter.path);
+            path.as_bytes().first().is_some_and(u8::is_ascii)
+                && topics::is_filter(path)
+                && self.account.subscribe.iter().any(|granted| topics::covers(granted, path))
+        };
+        let Some(refused) = filters.iter().find(|filter| !is_granted(filter)) else {
+            filters.iter().for_each(|filter| self.subscriptions.add(&filter.path));
+            return Ok(Verdict::Forward);
+        };
+        let refusal = Refusal::NotAuthorized(refused.path.clone());
+        self.services.log().refused(&self.account.name, &refusal);
+        let code = match self.version {
+            Version::V4 => SubscribeReasonCode::Failure,
+            Version::V5 => SubscribeReasonCode::NotAuthorized,
+        };
+        let return_codes = vec![code; filters.len()];
+        let packet = Packet::SubAck(SubAck { pkid: id, return_codes }, None);
+        codec::write(packet, self.version).map(Verdict::Answer)
+    }
+
+    async fn answer(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        match timeout(WRITE_TIMEOUT, self.client.write_all(bytes)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Refusal::SlowReader),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Which topics are whose.
+
+use crate::model::DeviceId;
+use crate::pipeline::Station;
+use crate::profile::Source;
+
+/// What a device publishes to one of its own topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OwnTopic {
+    /// Readings.
+    Telemetry,
+    /// Whether it is there: kept, and set by its last will.
+    Status,
+    /// Answers to commands.
+    Replies,
+}
+
+/// Which of its own topics `topic` is; `None` for every other.
+pub(super) fn own(station: &Station, topic: &str) -> Option<OwnTopic> {
+    let device = &station.device.id;
+    let Source::Mqtt(source) = &station.profile.source else { return None };
+    match level_of(device, topic) {
+        Some("telemetry") => Some(OwnTopic::Telemetry),
+        Some("status") => Some(OwnTopic::Status),
+        Some("replies") => Some(OwnTopic::Replies),
+        _ => source
+            .topic
+            .as_ref()
+            .is_some_and(|template| template.matches(topic, device))
+            .then_some(OwnTopic::Telemetry),
+    }
+}
+
+/// Whether `filter` asks for the device's own commands: all that a device may subscribe to.
+pub(super) fn is_own_commands(device: &DeviceId, filter: &str) -> bool {
+    level_of(device, filter) == Some("commands")
+}
+
+/// The last level of `devices/{device}/...`.
+fn level_of<'a>(device: &DeviceId, topic: &'a str) -> Option<&'a str> {
+    topic.strip_prefix("devices/")?.strip_prefix(device.as_str())?.strip_prefix('/')
+}
+
+/// Whether `filter`, with its wildcards, takes in `topic` (MQTT 5, section 4.7).
+pub(super) fn matches(filter: &str, topic: &str) -> bool {
+    covers_levels(filter, topic, |_| false)
+}
+
+/// Whether everything that `wanted` could match is also matched by `granted`.
+pub(super) fn covers(granted: &str, wanted: &str) -> bool {
+    covers_levels(granted, wanted, |level| level == "#")
+}
+
+fn covers_levels(filter: &str, other: &str, is_wider: fn(&str) -> bool) -> bool {
+    // A wildcard at the root does not match topics that begin with $ [MQTT-4.7.2-1].
+    if other.starts_with('$') && !filter.starts_with('$') {
+        return false;
+    }
+    let mut others = other.split('/');
+    for level in filter.split('/') {
+        match (level, others.next()) {
+            ("#", _) => return true,
+            ("+", Some(level)) if !is_wider(level) => {}
+            (level, Some(other)) if level == other => {}
+            _ => return false,
+        }
+    }
+    others.next().is_none()
+}
+
+/// Whether a filter is one: wildcards alone in their level, `#` only at the end [MQTT-4.7.1-1, -2, -3].
+pub(super) fn is_filter(filter: &str) -> bool {
+    let mut levels = filter.split('/').peekable();
+    if filter.is_empty() || filter.contains('\0') {
+        return false;
+    }
+    while let Some(level) = levels.next() {
+        let is_wildcard = level == "+" || (level == "#" && levels.peek().is_none());
+        if !is_wildcard && level.contains(['+', '#']) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether a topic is one that can be published to: not empty, no wildcard, no NUL. The services' broker panics on a
+/// topic whose first character is not ASCII, so that is refused too.
+pub(super) fn is_topic(topic: &str) -> bool {
+    topic.as_bytes().first().is_some_and(u8::is_ascii) && !topic.contains(['+', '#', '\0'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_matches_as_the_standard_says() {
+        for (filter, topic, expected) in [
+            ("a/b", "a/b", true),
+            ("a/+", "a/b", true),
+            ("a/+", "a/b/c", false),
+            ("a/#", "a", true),
+            ("a/#", "a/b/c", true),
+            ("#", "a/b", true),
+            ("#", "$SYS/x", false),
+            ("+/x", "$SYS/x", false),
+            ("$SYS/#", "$SYS/x", true),
+            ("a/b", "a/b/c", false),
+            ("a/b/c", "a/b", false),
+        ] {
+            assert_eq!(matches(filter, topic), expected, "{filter} {topic}");
+        }
+    }
+
+    #[test]
+    fn a_grant_covers_what_is_narrower() {
+        for (granted, wanted, expected) in [
+            ("devices/#", "devices/+/telemetry", true),
+            ("devices/+/telemetry", "devices/+/telemetry", true),
+            ("devices/+/telemetry", "devices/#", false),
+            ("devices/+", "devices/#", false),
+            ("devices/a", "devices/+", false),
+            ("#", "#", true),
+        ] {
+            assert_eq!(covers(granted, wanted), expected, "{granted} {wanted}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_filter_or_topic_is_known() {
+        assert!(["a/+/b", "#", "+", "a/#"].into_iter().all(is_filter));
+        assert!(!["", "a/#/b", "a+", "a/b#", "a\0"].into_iter().any(is_filter));
+        assert!(is_topic("a/b") && !is_topic("") && !is_topic("a/+") && !is_topic("井/1"));
+    }
+
+    #[test]
+    fn a_device_hears_its_own_commands_only() {
+        let device: DeviceId = "mh-1".parse().expect("an id");
+        assert!(is_own_commands(&device, "devices/mh-1/commands"));
+        for other in
+            ["devices/mh-10/commands", "devices/+/commands", "#", "devices/mh-1/commands/x"]
+        {
+            assert!(!is_own_commands(&device, other), "{other}");
+        }
+    }
+}

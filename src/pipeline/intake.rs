@@ -1,0 +1,195 @@
+//! The first half of an uplink's life: decode, normalize, into the queue for the disk.
+
+use std::sync::Arc;
+use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, Semaphore, mpsc};
+
+use super::Counters;
+use super::station::{Station, StationTable, Undecoded};
+use crate::model::{Measurement, Reading, Timestamp};
+use crate::normalize::{self, Tally, Track};
+use crate::profile::{DecodeError, Decoded};
+
+/// Readings between a socket and the disk, all adapters together: 10 MB, and at a million readings a second still
+/// a quarter of a second, far more than a commit takes. Beyond it [`Intake::submit`] waits.
+pub(super) const IN_FLIGHT_READINGS: usize = 256 * 1024;
+
+/// Where adapters hand in what they heard. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    stations: Arc<ArcSwap<StationTable>>,
+    queue: mpsc::UnboundedSender<Batch>,
+    budget: Arc<Semaphore>,
+    counters: Arc<Counters>,
+}
+
+/// Measurements on their way to the disk, and who wants to know when they are there.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) measurements: Vec<Measurement>,
+    pub(super) receipt: Option<Receipt>,
+    /// What it took from the budget, to be given back after the commit.
+    pub(super) cost: usize,
+}
+
+/// An adapter's own batch under construction; its memory is used again and again.
+#[derive(Debug, Default)]
+pub struct Draft {
+    measurements: Vec<Measurement>,
+    decoded: Decoded,
+    tally: Tally,
+    uplinks: u32,
+    undecoded: u32,
+}
+
+/// How far an adapter's batches have come: each has a number, and batches come to the disk in their order.
+#[derive(Debug, Default)]
+pub struct Progress {
+    durable: AtomicU64,
+    changed: Notify,
+}
+
+/// Says "batch `number` and all before it are on disk" when the committer is done with it.
+#[derive(Debug)]
+pub struct Receipt {
+    /// Whose batch.
+    pub progress: Arc<Progress>,
+    /// Which.
+    pub number: u64,
+}
+
+impl Progress {
+    /// The last batch that is on disk; 0 for none.
+    pub fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// Waits until [`Progress::durable`] may have grown.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}
+
+impl Receipt {
+    pub(super) fn sign(&self) {
+        self.progress.durable.store(self.number, Ordering::Release);
+        self.progress.changed.notify_one();
+    }
+}
+
+impl Draft {
+    /// Whether there is nothing to hand in.
+    pub fn is_empty(&self) -> bool {
+        self.measurements.is_empty() && self.uplinks == 0
+    }
+}
+
+/// One device's messages being taken in: holds the device's track, so take all that is there and let go. Not for
+/// holding across an await.
+#[derive(Debug)]
+pub struct Desk<'a> {
+    station: &'a Station,
+    track: MutexGuard<'a, Track>,
+    draft: &'a mut Draft,
+    received_at: Timestamp,
+}
+
+impl Desk<'_> {
+    /// Decodes and normalizes one message. A payload that does not decode is kept with the station, counted, and
+    /// returned as the error; the draft is then as before.
+    ///
+    /// # Errors
+    /// When the profile cannot decode the payload.
+    pub fn message(&mut self, topic: &str, payload: &[u8]) -> Result<(), DecodeError> {
+        self.draft.uplinks += 1;
+        match self.station.profile.decode(payload, &mut self.draft.decoded) {
+            Ok(()) => {
+                self.normalize();
+                Ok(())
+            }
+            Err(error) => {
+                self.draft.undecoded += 1;
+                self.station.keep_undecoded(Undecoded {
+                    received_at: self.received_at,
+                    topic: topic.to_owned(),
+                    reason: error.reason(),
+                    message: error.to_string(),
+                    payload: payload.to_vec(),
+                    size: payload.len(),
+                });
+                Err(error)
+            }
+        }
+    }
+
+    /// Normalizes what a bus poller read.
+    pub fn polled(&mut self, readings: &[Reading]) {
+        self.draft.uplinks += 1;
+        self.draft.decoded.clear();
+        self.draft.decoded.readings.extend_from_slice(readings);
+        self.normalize();
+    }
+
+    fn normalize(&mut self) {
+        self.draft.tally += normalize::normalize(
+            &self.station.profile,
+            &mut self.track,
+            &self.station.series,
+            &self.draft.decoded,
+            self.received_at,
+            &mut self.draft.measurements,
+        );
+    }
+}
+
+impl Intake {
+    pub(super) fn new(
+        stations: Arc<ArcSwap<StationTable>>,
+        queue: mpsc::UnboundedSender<Batch>,
+        budget: Arc<Semaphore>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Intake { stations, queue, budget, counters }
+    }
+
+    /// The stations now.
+    pub fn stations(&self) -> Arc<StationTable> {
+        self.stations.load_full()
+    }
+
+    /// The version of the stations now: cheaper to ask than the stations.
+    pub fn version(&self) -> u64 {
+        self.stations.load().version
+    }
+
+    /// Opens a desk for what came from `station` at `received_at`.
+    pub fn desk<'a>(
+        &self,
+        station: &'a Station,
+        received_at: Timestamp,
+        draft: &'a mut Draft,
+    ) -> Desk<'a> {
+        station.heard(received_at);
+        Desk { station, track: station.track(), draft, received_at }
+    }
+
+    /// Hands the draft to the disk; waits while too much is under way. The receipt is signed when the draft, and every
+    /// draft submitted before it, is durable: an empty draft (all duplicates) has its place in that order too.
+    /// Returns false when the hub is shutting down and takes nothing more.
+    pub async fn submit(&self, draft: &mut Draft, receipt: Option<Receipt>) -> bool {
+        let next = Vec::with_capacity(draft.measurements.len());
+        let measurements = std::mem::replace(&mut draft.measurements, next);
+        self.counters.taken(
+            std::mem::take(&mut draft.uplinks),
+            std::mem::take(&mut draft.undecoded),
+            &std::mem::take(&mut draft.tally),
+        );
+        let cost = measurements.len().clamp(1, IN_FLIGHT_READINGS);
+        let Ok(permit) = self.budget.acquire_many(cost as u32).await else { return false };
+        permit.forget();
+        self.queue.send(Batch { measurements, receipt, cost }).is_ok()
+    }
+}

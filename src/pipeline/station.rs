@@ -1,0 +1,293 @@
+//! Devices at work: the registry's device joined with its profile, its series and what is known of it now.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::model::{AssetNumber, DeviceId, PointIndex, Sample, SeriesId, Timestamp};
+use crate::normalize::Track;
+use crate::profile::{Profile, ProfileSet};
+use crate::registry::{Asset, Device, Town};
+use crate::store::{SeriesKey, Store, StoreError};
+
+/// How many payloads that did not decode are kept for each device, and how much of each: enough to see what a new
+/// firmware sends, bounded for a device that sends nothing else.
+const UNDECODED_KEPT: usize = 16;
+const UNDECODED_BYTES: usize = 1_024;
+
+/// A device at work. Immutable but for its memory, which outlives a rebuilt table.
+#[derive(Debug)]
+pub struct Station {
+    /// The device.
+    pub device: Arc<Device>,
+    /// The asset that it observes.
+    pub asset: Option<Arc<Asset>>,
+    /// Its profile.
+    pub profile: Arc<Profile>,
+    /// The series of each point, by [`PointIndex`].
+    pub series: Box<[SeriesId]>,
+    memory: Arc<Memory>,
+}
+
+/// What changes from message to message.
+#[derive(Debug)]
+struct Memory {
+    track: Mutex<Track>,
+    undecoded: Mutex<VecDeque<Undecoded>>,
+    status: Mutex<Option<LinkStatus>>,
+    /// Microseconds; `i64::MIN` for never.
+    heard: AtomicI64,
+    links: AtomicU32,
+}
+
+/// A payload that a profile could not decode, kept for a look.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Undecoded {
+    /// When it came.
+    pub received_at: Timestamp,
+    /// Its topic.
+    pub topic: String,
+    /// Why, as a word for counters.
+    pub reason: &'static str,
+    /// Why, for people.
+    pub message: String,
+    /// The payload's first bytes.
+    #[serde(skip)]
+    pub payload: Vec<u8>,
+    /// How long it was.
+    pub size: usize,
+}
+
+/// What a device, or its last will, said on its status topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkStatus {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub payload: Vec<u8>,
+}
+
+/// All stations; replaced as one when the registry or the profiles change.
+#[derive(Debug, Default)]
+pub struct StationTable {
+    /// Counts tables: a session that holds a station looks again when this has changed.
+    pub version: u64,
+    /// The version of the town that it was built from.
+    pub town_version: u64,
+    by_device: HashMap<DeviceId, usize>,
+    by_asset: HashMap<AssetNumber, Vec<Arc<Station>>>,
+    stations: Vec<Arc<Station>>,
+    /// By [`SeriesId`]: which station, which point.
+    owners: Vec<Option<SeriesOwner>>,
+}
+
+/// Whose series it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SeriesOwner {
+    pub(super) station: u32,
+    pub(super) point: PointIndex,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these mutexes guard is whole after every statement: a panic elsewhere does not spoil it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Station {
+    /// When anything was last heard from it.
+    pub fn last_heard(&self) -> Option<Timestamp> {
+        match self.memory.heard.load(Ordering::Relaxed) {
+            i64::MIN => None,
+            micros => Some(Timestamp::from_micros(micros)),
+        }
+    }
+
+    /// Whether it is connected now: an MQTT session, or answering on its bus.
+    pub fn is_connected(&self) -> bool {
+        self.memory.links.load(Ordering::Relaxed) > 0
+    }
+
+    /// The last payloads that did not decode, newest first.
+    pub fn undecoded(&self) -> Vec<Undecoded> {
+        locked(&self.memory.undecoded).iter().cloned().collect()
+    }
+
+    /// What its status topic holds.
+    pub fn status(&self) -> Option<LinkStatus> {
+        locked(&self.memory.status).clone()
+    }
+
+    /// Replaces what its status topic holds.
+    pub fn set_status(&self, status: LinkStatus) {
+        *locked(&self.memory.status) = Some(status);
+    }
+
+    /// Counts a link that came up; the returned guard counts it down again.
+    pub fn link(self: &Arc<Self>) -> LinkGuard {
+        self.memory.links.fetch_add(1, Ordering::Relaxed);
+        LinkGuard(Arc::clone(&self.memory))
+    }
+
+    /// Whether its headline point is a state: then the map shows the state itself, not only its grade.
+    pub(super) fn shows_state(&self) -> bool {
+        let headline = usize::from(self.profile.headline.0);
+        self.profile.points.get(headline).is_some_and(|point| point.states.is_some())
+    }
+
+    pub(super) fn heard(&self, at: Timestamp) {
+        self.memory.heard.store(at.as_micros(), Ordering::Relaxed);
+    }
+
+    pub(super) fn track(&self) -> MutexGuard<'_, Track> {
+        locked(&self.memory.track)
+    }
+
+    pub(super) fn keep_undecoded(&self, mut undecoded: Undecoded) {
+        undecoded.payload.truncate(UNDECODED_BYTES);
+        let mut kept = locked(&self.memory.undecoded);
+        kept.truncate(UNDECODED_KEPT - 1);
+        kept.push_front(undecoded);
+    }
+}
+
+/// A link that is up, for as long as this lives.
+#[derive(Debug)]
+pub struct LinkGuard(Arc<Memory>);
+
+impl Drop for LinkGuard {
+    fn drop(&mut self) {
+        self.0.links.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl StationTable {
+    /// Joins the town with the profiles and the store's series. A device whose profile is not in force is left out; the
+    /// caller finds it by its absence. `latest` is what the store knows of a series, to seed a new station's track with.
+    ///
+    /// # Errors
+    /// When the store cannot number a new series.
+    pub fn build(
+        town: &Town,
+        profiles: &ProfileSet,
+        store: &dyn Store,
+        latest: &dyn Fn(SeriesId) -> Option<Sample>,
+        previous: &StationTable,
+    ) -> Result<Self, StoreError> {
+        let mut devices: Vec<_> = town
+            .devices
+            .values()
+            .filter_map(|device| Some((device, profiles.profiles.get(&device.profile)?)))
+            .collect();
+        devices.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id));
+        let keys: Vec<SeriesKey> = devices
+            .iter()
+            .flat_map(|(device, profile)| {
+                profile.points.iter().map(|point| SeriesKey {
+                    device: device.id.clone(),
+                    metric: point.name.clone(),
+                })
+            })
+            .collect();
+        let numbers = store.series(&keys)?;
+        let mut numbers = numbers.as_slice();
+        let mut table = StationTable {
+            version: previous.version + 1,
+            town_version: town.version,
+            ..StationTable::default()
+        };
+        for (device, profile) in devices {
+            let (series, rest) = numbers.split_at(profile.points.len());
+            numbers = rest;
+            let asset = device.asset.as_ref().and_then(|id| town.assets.get(id)).cloned();
+            table.add(Station {
+                memory: memory(previous.get(device.id.as_str()), profile, series, latest),
+                device: Arc::clone(device),
+                asset,
+                profile: Arc::clone(profile),
+                series: series.into(),
+            });
+        }
+        Ok(table)
+    }
+
+    fn add(&mut self, station: Station) {
+        let station = Arc::new(station);
+        let index = self.stations.len();
+        for (point, series) in station.series.iter().enumerate() {
+            if self.owners.len() <= series.index() {
+                self.owners.resize(series.index() + 1, None);
+            }
+            self.owners[series.index()] =
+                Some(SeriesOwner { station: index as u32, point: PointIndex(point as u16) });
+        }
+        if let Some(asset) = &station.asset {
+            self.by_asset.entry(asset.number).or_default().push(Arc::clone(&station));
+        }
+        self.by_device.insert(station.device.id.clone(), index);
+        self.stations.push(station);
+    }
+
+    /// The station of a device.
+    pub fn get(&self, device: &str) -> Option<&Arc<Station>> {
+        self.by_device.get(device).map(|&index| &self.stations[index])
+    }
+
+    /// Every station, by device id.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Station>> {
+        self.stations.iter()
+    }
+
+    /// The stations that observe an asset.
+    pub fn of_asset(&self, asset: AssetNumber) -> &[Arc<Station>] {
+        self.by_asset.get(&asset).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn assets(&self) -> impl Iterator<Item = AssetNumber> {
+        self.by_asset.keys().copied()
+    }
+
+    pub(super) fn owner(&self, series: SeriesId) -> Option<SeriesOwner> {
+        self.owners.get(series.index()).copied().flatten()
+    }
+
+    pub(super) fn station(&self, index: u32) -> &Arc<Station> {
+        &self.stations[index as usize]
+    }
+
+    /// How many stations there are.
+    pub fn len(&self) -> usize {
+        self.stations.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.stations.is_empty()
+    }
+}
+
+/// The former station's memory when it still fits, else a fresh one that knows what the store knows.
+fn memory(
+    former: Option<&Arc<Station>>,
+    profile: &Arc<Profile>,
+    series: &[SeriesId],
+    latest: &dyn Fn(SeriesId) -> Option<Sample>,
+) -> Arc<Memory> {
+    if let Some(former) = former
+        && Arc::ptr_eq(&former.profile, profile)
+    {
+        return Arc::clone(&former.memory);
+    }
+    let mut track = Track::new(profile);
+    let mut heard = i64::MIN;
+    for (point, sample) in series.iter().enumerate().filter_map(|(i, &s)| Some((i, latest(s)?))) {
+        track.seed(PointIndex(point as u16), &sample);
+        heard = heard.max(sample.received_at.as_micros());
+    }
+    Arc::new(Memory {
+        track: Mutex::new(track),
+        undecoded: Mutex::default(),
+        status: Mutex::default(),
+        heard: AtomicI64::new(heard),
+        links: AtomicU32::new(former.map_or(0, |f| f.memory.links.load(Ordering::Relaxed))),
+    })
+}

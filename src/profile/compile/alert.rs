@@ -1,0 +1,211 @@
+//! Limits: what is tested, and whether it can ever be raised and cleared.
+
+use std::ops::Range;
+
+use toml::Spanned;
+
+use super::point::{WORD, is_word};
+use super::read_duration;
+use crate::model::Severity;
+use crate::profile::error::Problems;
+use crate::profile::raw::{Maybe, Named, RawAlert, RawValue};
+use crate::profile::{AlertSpec, AlertTest, State};
+
+type Bounds = Option<(f64, f64)>;
+
+/// Which way a limit looks.
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Above,
+    Below,
+}
+
+/// Compiles a point's alerts in the order of the file; those with problems are left out.
+pub(super) fn compile_all(
+    raw: Named<RawAlert>,
+    range: Bounds,
+    states: Option<&[State]>,
+    problems: &mut Problems<'_>,
+) -> Vec<AlertSpec> {
+    let mut raw: Vec<_> = raw.into_iter().collect();
+    raw.sort_by_key(|(name, _)| name.span().start);
+    raw.into_iter()
+        .filter_map(|(name, alert)| compile(name, alert, range, states, problems))
+        .collect()
+}
+
+fn compile(
+    name: Spanned<String>,
+    raw: RawAlert,
+    range: Bounds,
+    states: Option<&[State]>,
+    problems: &mut Problems<'_>,
+) -> Option<AlertSpec> {
+    let at = name.span();
+    if !is_word(name.get_ref()) {
+        problems.report(&at, format_args!("`{}` cannot name an alert; {WORD}", name.get_ref()));
+    }
+    let test = compile_test(&raw, &at, range, states, problems);
+    let on_delay = read_duration(raw.on_delay, problems);
+    let off_delay = read_duration(raw.off_delay, problems);
+    let severity = problems.require(raw.severity, &at, "severity", "\"major\"");
+    let severity =
+        severity.and_then(|s| problems.choose(&s, "severity", &Severity::ALL, Severity::as_str));
+    let text = problems.require(raw.text, &at, "text", "{ zh = \"水位高\", en = \"Level high\" }");
+    Some(AlertSpec {
+        name: name.into_inner(),
+        test: test?,
+        on_delay: on_delay.map(Spanned::into_inner).unwrap_or_default(),
+        off_delay: off_delay.map(Spanned::into_inner).unwrap_or_default(),
+        severity: severity?,
+        text: text?.into_inner().0,
+    })
+}
+
+fn compile_test(
+    raw: &RawAlert,
+    at: &Range<usize>,
+    range: Bounds,
+    states: Option<&[State]>,
+    problems: &mut Problems<'_>,
+) -> Option<AlertTest> {
+    match (&raw.above, &raw.below, &raw.equals) {
+        (Some(limit), None, None) => {
+            let (limit, clear) =
+                compile_limit(Side::Above, limit, &raw.clear, range, states, problems)?;
+            Some(AlertTest::Above { limit, clear })
+        }
+        (None, Some(limit), None) => {
+            let (limit, clear) =
+                compile_limit(Side::Below, limit, &raw.clear, range, states, problems)?;
+            Some(AlertTest::Below { limit, clear })
+        }
+        (None, None, Some(state)) => {
+            if let Some(clear) = &raw.clear {
+                problems.report(
+                    &clear.span(),
+                    "`clear` is for limits; a state clears when it is another",
+                );
+            }
+            compile_state(state, states, problems).map(|code| AlertTest::Equals { code })
+        }
+        (None, None, None) => problems.require(None, at, "above", "2.5"),
+        _ => {
+            problems.report(at, "an alert tests one of above, below and equals");
+            None
+        }
+    }
+}
+
+fn compile_state(
+    wanted: &Spanned<RawValue>,
+    states: Option<&[State]>,
+    problems: &mut Problems<'_>,
+) -> Option<f64> {
+    let at = wanted.span();
+    let Some(states) = states else {
+        problems.report(&at, "`equals` is for states; this point has none: use above or below");
+        return None;
+    };
+    let names: Vec<&str> = states.iter().map(|state| state.name.as_str()).collect();
+    match wanted.get_ref() {
+        RawValue::Name(name) => {
+            let state = states.iter().find(|state| state.name == *name);
+            if state.is_none() {
+                problems.report_choice(
+                    &at,
+                    format_args!("no state is named `{name}`"),
+                    name,
+                    &names,
+                );
+            }
+            state.map(|state| state.code)
+        }
+        RawValue::Number(code) => {
+            problems.report_choice(&at, "`equals` takes a state's name", &code.to_string(), &names);
+            None
+        }
+    }
+}
+
+/// Limit and clear value, when a Good reading can pass the first and come back behind the second.
+fn compile_limit(
+    side: Side,
+    limit: &Spanned<f64>,
+    clear: &Maybe<f64>,
+    range: Bounds,
+    states: Option<&[State]>,
+    problems: &mut Problems<'_>,
+) -> Option<(f64, f64)> {
+    if states.is_some() {
+        problems.report(&limit.span(), "a point with states is tested with `equals`");
+        return None;
+    }
+    let is_good_limit = check_limit(side, limit, range, problems);
+    let limit = *limit.get_ref();
+    let Some(clear) = clear else { return is_good_limit.then_some((limit, limit)) };
+    let is_good_clear = check_clear(side, limit, clear, range, problems);
+    (is_good_limit && is_good_clear).then_some((limit, *clear.get_ref()))
+}
+
+fn check_limit(
+    side: Side,
+    limit: &Spanned<f64>,
+    range: Bounds,
+    problems: &mut Problems<'_>,
+) -> bool {
+    let at = limit.span();
+    let value = *limit.get_ref();
+    if !value.is_finite() {
+        problems.report(&at, "a limit is a number");
+        return false;
+    }
+    let Some((low, high)) = range else { return true };
+    let (is_never, is_always) = match side {
+        Side::Above => (value >= high, value < low),
+        Side::Below => (value <= low, value > high),
+    };
+    if is_never {
+        let message = format!("never raised: {value} is not inside the range {low} to {high}");
+        problems.report_with(
+            &at,
+            message,
+            vec!["a reading outside its range is Bad and raises nothing".to_owned()],
+        );
+    }
+    if is_always {
+        let message = format!("always raised: the whole range {low} to {high} is beyond {value}");
+        problems.report(&at, message);
+    }
+    !is_never && !is_always
+}
+
+fn check_clear(
+    side: Side,
+    limit: f64,
+    clear: &Spanned<f64>,
+    range: Bounds,
+    problems: &mut Problems<'_>,
+) -> bool {
+    let at = clear.span();
+    let value = *clear.get_ref();
+    let (is_right_side, word) = match side {
+        Side::Above => (value <= limit, "below"),
+        Side::Below => (value >= limit, "above"),
+    };
+    if !is_right_side || !value.is_finite() {
+        problems.report(
+            &at,
+            format_args!("`clear` must be at or {word} the limit {limit}, not {value}"),
+        );
+        return false;
+    }
+    if let Some((low, high)) = range.filter(|(low, high)| !(*low..=*high).contains(&value)) {
+        problems.report(
+            &at,
+            format_args!("never clears: {value} is not inside the range {low} to {high}"),
+        );
+        return false;
+    }
+    true
+}

@@ -1,0 +1,273 @@
+//! Fixtures: what goes in, and what must come out.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use toml::Spanned;
+
+use crate::model::{DeviceId, PointIndex};
+use crate::profile::error::Problems;
+use crate::profile::fixture::{AlertRef, Fixture, Input};
+use crate::profile::raw::{Maybe, Named, RawRegisters, RawTest, RawValue};
+use crate::profile::{MqttSource, Point, Profile, Source, Table, TopicTemplate};
+
+pub(super) fn compile_all(
+    raw: Vec<Spanned<RawTest>>,
+    profile: &Profile,
+    problems: &mut Problems<'_>,
+) -> Vec<Fixture> {
+    let mut fixtures: Vec<Fixture> = Vec::new();
+    for test in raw {
+        let at = test.span();
+        let Some(fixture) = compile(test, profile, problems) else { continue };
+        if fixtures.iter().any(|other| other.name == fixture.name) {
+            problems.report(&at, format_args!("a test is named `{}` already", fixture.name));
+        }
+        fixtures.push(fixture);
+    }
+    fixtures
+}
+
+fn compile(
+    raw: Spanned<RawTest>,
+    profile: &Profile,
+    problems: &mut Problems<'_>,
+) -> Option<Fixture> {
+    let at = raw.span();
+    let mut raw = raw.into_inner();
+    refuse_what_comes_later(&raw, problems);
+    let name = problems.require(raw.name.take(), &at, "name", "\"normal report\"");
+    let input = match &profile.source {
+        Source::Mqtt(mqtt) => compile_message(&mut raw, &at, mqtt, problems),
+        Source::Modbus(_) => compile_registers(&mut raw, &at, problems),
+    };
+    let points = &profile.points;
+    let mut names = |list: Vec<Spanned<String>>| -> Vec<PointIndex> {
+        list.iter().filter_map(|name| find_point(name, points, problems)).map(|(i, _)| i).collect()
+    };
+    let [missing, bad, uncertain] = [raw.missing, raw.bad, raw.uncertain].map(&mut names);
+    let mut refs = |list: Vec<Spanned<String>>| -> Vec<AlertRef> {
+        list.iter().filter_map(|name| find_alert(name, points, problems)).collect()
+    };
+    let [alerts, pending] = [raw.alerts, raw.pending].map(&mut refs);
+    let expect = compile_expect(raw.expect, points, problems);
+    let time = raw.time.and_then(|t| problems.check(&t.span(), t.get_ref().parse()));
+    Some(Fixture {
+        name: name?.into_inner(),
+        line: problems.line_of(&at),
+        input: input?,
+        expect,
+        time,
+        missing,
+        bad,
+        uncertain,
+        alerts,
+        pending,
+        error: raw.error.map(Spanned::into_inner),
+    })
+}
+
+fn refuse_what_comes_later(raw: &RawTest, problems: &mut Problems<'_>) {
+    let keys = [
+        ("command", &raw.command),
+        ("given", &raw.given),
+        ("writes", &raw.writes),
+        ("refused", &raw.refused),
+        ("port", &raw.port),
+        ("hex", &raw.hex),
+        ("downlink", &raw.downlink),
+    ];
+    for (key, value) in keys {
+        if let Some(value) = value {
+            problems
+                .report(&value.span(), format_args!("tests with `{key}` are not supported yet"));
+        }
+    }
+}
+
+fn compile_message(
+    raw: &mut RawTest,
+    at: &Range<usize>,
+    mqtt: &MqttSource,
+    problems: &mut Problems<'_>,
+) -> Option<Input> {
+    if let Some(registers) = &raw.registers {
+        problems
+            .report(&registers.span(), "`registers` are for modbus; this profile's source is mqtt");
+    }
+    let device = compile_device(raw.device.take(), problems);
+    if let Some(topic) = &raw.topic {
+        check_topic(topic, device.as_ref(), mqtt.topic.as_ref(), problems);
+    }
+    let payload = problems.require(raw.payload.take(), at, "payload", "'{\"level\": 1.2}'")?;
+    Some(Input::Message(payload.into_inner().into_bytes()))
+}
+
+fn compile_device(raw: Maybe<String>, problems: &mut Problems<'_>) -> Option<DeviceId> {
+    raw.and_then(|device| problems.check(&device.span(), device.get_ref().parse()))
+}
+
+/// A fixture's topic must be one that the hub would take from the device.
+fn check_topic(
+    topic: &Spanned<String>,
+    device: Option<&DeviceId>,
+    template: Option<&TopicTemplate>,
+    problems: &mut Problems<'_>,
+) {
+    let found = topic.get_ref();
+    let default = found.strip_prefix("devices/").and_then(|rest| rest.strip_suffix("/telemetry"));
+    let named = template.and_then(|template| template.device_in(found)).or(default);
+    let templates = || {
+        let own = template.map(|own| format!("{own} or ")).unwrap_or_default();
+        vec![format!("expected {own}devices/{{device}}/telemetry")]
+    };
+    match (named, device) {
+        (None, _) => {
+            problems.report_with(
+                &topic.span(),
+                "the hub takes nothing from this topic",
+                templates(),
+            );
+        }
+        (Some(named), Some(device)) if named != device.as_str() => {
+            let message = format!("the topic names the device `{named}`, the test `{device}`");
+            problems.report(&topic.span(), message);
+        }
+        (Some(named), _) => {
+            problems.check(&topic.span(), named.parse::<DeviceId>());
+        }
+    }
+}
+
+fn compile_registers(
+    raw: &mut RawTest,
+    at: &Range<usize>,
+    problems: &mut Problems<'_>,
+) -> Option<Input> {
+    for (key, value) in [("topic", &raw.topic), ("payload", &raw.payload)] {
+        if let Some(value) = value {
+            problems.report(
+                &value.span(),
+                format_args!("`{key}` is for mqtt; this profile's source is modbus"),
+            );
+        }
+    }
+    compile_device(raw.device.take(), problems);
+    let example = "{ holding = { 100 = [500] } }";
+    let RawRegisters { coil, discrete, holding, input } =
+        problems.require(raw.registers.take(), at, "registers", example)?.into_inner();
+    let mut words = BTreeMap::new();
+    let tables = [
+        (Table::Coil, coil),
+        (Table::Discrete, discrete),
+        (Table::Holding, holding),
+        (Table::Input, input),
+    ];
+    for (table, runs) in tables {
+        fill(table, runs, &mut words, problems);
+    }
+    Some(Input::Registers(words))
+}
+
+fn fill(
+    table: Table,
+    runs: Named<Spanned<Vec<i64>>>,
+    words: &mut BTreeMap<(Table, u16), u16>,
+    problems: &mut Problems<'_>,
+) {
+    let highest = if table.is_bits() { 1 } else { i64::from(u16::MAX) };
+    for (address, values) in runs {
+        let Ok(first) = address.get_ref().parse::<u16>() else {
+            let message = format!("`{}` is no address between 0 and 65535", address.get_ref());
+            problems.report(&address.span(), message);
+            continue;
+        };
+        for (i, &value) in values.get_ref().iter().enumerate() {
+            let at = u16::try_from(usize::from(first) + i);
+            let word = u16::try_from(value).ok().filter(|_| value <= highest);
+            let (Ok(at), Some(word)) = (at, word) else {
+                let message =
+                    format!("{} words are between 0 and {highest}, not {value}", table.as_str());
+                problems.report(&values.span(), message);
+                break;
+            };
+            if words.insert((table, at), word).is_some() {
+                problems.report(
+                    &address.span(),
+                    format_args!("{} {at} is there twice", table.as_str()),
+                );
+            }
+        }
+    }
+}
+
+fn find_point<'p>(
+    name: &Spanned<String>,
+    points: &'p [Point],
+    problems: &mut Problems<'_>,
+) -> Option<(PointIndex, &'p Point)> {
+    let found = name.get_ref();
+    let at = points.iter().position(|point| point.name.as_str() == found);
+    if at.is_none() {
+        let names: Vec<&str> = points.iter().map(|point| point.name.as_str()).collect();
+        problems.report_choice(
+            &name.span(),
+            format_args!("no point is named `{found}`"),
+            found,
+            &names,
+        );
+    }
+    at.map(|at| (PointIndex(at as u16), &points[at]))
+}
+
+fn find_alert(
+    name: &Spanned<String>,
+    points: &[Point],
+    problems: &mut Problems<'_>,
+) -> Option<AlertRef> {
+    let all = || {
+        points.iter().enumerate().flat_map(|(p, point)| {
+            let refs = point.alerts.iter().enumerate();
+            refs.map(move |(alert, spec)| {
+                (
+                    format!("{}.{}", point.name, spec.name),
+                    AlertRef { point: PointIndex(p as u16), alert },
+                )
+            })
+        })
+    };
+    let found = all().find(|(path, _)| path == name.get_ref());
+    if found.is_none() {
+        let paths: Vec<String> = all().map(|(path, _)| path).collect();
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let message = format!("no alert is named `{}`", name.get_ref());
+        problems.report_choice(&name.span(), message, name.get_ref(), &paths);
+    }
+    found.map(|(_, alert)| alert)
+}
+
+fn compile_expect(
+    raw: Named<Spanned<RawValue>>,
+    points: &[Point],
+    problems: &mut Problems<'_>,
+) -> Vec<(PointIndex, f64)> {
+    let mut expect = Vec::new();
+    for (name, value) in raw {
+        let Some((index, point)) = find_point(&name, points, problems) else { continue };
+        match value.get_ref() {
+            RawValue::Number(number) => expect.push((index, *number)),
+            RawValue::Name(state) => {
+                let states = point.states.as_deref().unwrap_or_default();
+                match states.iter().find(|known| known.name == *state) {
+                    Some(known) => expect.push((index, known.code)),
+                    None => {
+                        let names: Vec<&str> = states.iter().map(|s| s.name.as_str()).collect();
+                        let message = format!("`{}` has no state `{state}`", point.name);
+                        problems.report_choice(&value.span(), message, state, &names);
+                    }
+                }
+            }
+        }
+    }
+    expect
+}

@@ -1,0 +1,51 @@
+//! Fixtures of a profile: what goes in, and what must come out. They are run by [`crate::trial`].
+
+use std::collections::BTreeMap;
+
+use super::Table;
+use crate::model::{PointIndex, Timestamp};
+
+/// One `[[test]]` of a profile, checked against its points.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fixture {
+    /// What it shows.
+    pub name: String,
+    /// Where it stands in the file, from 1.
+    pub line: usize,
+    /// What the device sends.
+    pub input: Input,
+    /// Values that must come out, Good or not: numbers in the point's unit, states by their code.
+    pub expect: Vec<(PointIndex, f64)>,
+    /// When the readings were observed.
+    pub time: Option<Timestamp>,
+    /// Points that must not come out.
+    pub missing: Vec<PointIndex>,
+    /// Points that must come out Bad; all that are neither here nor in `uncertain` must be Good.
+    pub bad: Vec<PointIndex>,
+    /// Points that must come out Uncertain.
+    pub uncertain: Vec<PointIndex>,
+    /// Exactly the alerts that are raised at once.
+    pub alerts: Vec<AlertRef>,
+    /// Exactly the alerts that are true and wait for their on-delay.
+    pub pending: Vec<AlertRef>,
+    /// The payload must be refused with a reason or a message that holds this text.
+    pub error: Option<String>,
+}
+
+/// What a device sends in a fixture.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A payload.
+    Message(Vec<u8>),
+    /// The words of its register map that can be read.
+    Registers(BTreeMap<(Table, u16), u16>),
+}
+
+/// An alert of a profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AlertRef {
+    /// The point that it belongs to.
+    pub point: PointIndex,
+    /// Its place among the point's alerts.
+    pub alert: usize,
+}

@@ -1,0 +1,307 @@
+//! A profile file as it is written: every key with its place in the file, nothing checked but the types.
+//!
+//! One set of structs, so that the parser and what is generated from it cannot drift apart. Keys that a profile must
+//! have are optional here: that they are missing is said by `compile`, together with everything else that is wrong.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
+use toml::Spanned;
+
+use crate::model::Label;
+
+/// A value that may be absent, with its place.
+pub(super) type Maybe<T> = Option<Spanned<T>>;
+
+/// A table with free keys, each with its place.
+pub(super) type Named<T> = BTreeMap<Spanned<String>, T>;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawProfile {
+    pub(super) profile: Maybe<i64>,
+    pub(super) id: Maybe<String>,
+    pub(super) name: Maybe<RawText>,
+    pub(super) manufacturer: Maybe<String>,
+    pub(super) model: Maybe<String>,
+    pub(super) kind: Maybe<String>,
+    /// The maker's register map or payload description; for people, read by nobody.
+    #[allow(dead_code)]
+    pub(super) docs: Maybe<String>,
+    pub(super) headline: Maybe<String>,
+    pub(super) source: Maybe<RawSource>,
+    pub(super) staleness: Maybe<RawStaleness>,
+    #[serde(default)]
+    pub(super) points: Named<RawPoint>,
+    #[serde(default)]
+    pub(super) quality: Vec<Spanned<IgnoredAny>>,
+    #[serde(default)]
+    pub(super) commands: Named<IgnoredAny>,
+    #[serde(default)]
+    pub(super) test: Vec<Spanned<RawTest>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table such as [source.mqtt]")]
+pub(super) struct RawSource {
+    pub(super) mqtt: Maybe<RawMqtt>,
+    pub(super) modbus: Maybe<RawModbus>,
+    pub(super) lorawan: Maybe<IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawMqtt {
+    pub(super) topic: Maybe<String>,
+    pub(super) payload: Maybe<String>,
+    pub(super) time: Maybe<RawTime>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table such as { path = \"/ts\", format = \"unix_ms\" }"
+)]
+pub(super) struct RawTime {
+    pub(super) path: Maybe<String>,
+    pub(super) format: Maybe<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawModbus {
+    pub(super) word_order: Maybe<String>,
+    pub(super) max_registers: Maybe<i64>,
+    pub(super) max_gap: Maybe<i64>,
+    pub(super) timeout: Maybe<String>,
+    pub(super) min_request_gap: Maybe<String>,
+    pub(super) zero_based: Maybe<bool>,
+    #[serde(default)]
+    pub(super) poll: Named<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawStaleness {
+    pub(super) expect_every: Maybe<String>,
+    pub(super) stale_after: Maybe<String>,
+    pub(super) dead_after: Maybe<String>,
+    pub(super) severity: Maybe<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table such as [points.level]")]
+pub(super) struct RawPoint {
+    pub(super) label: Maybe<RawText>,
+    pub(super) unit: Maybe<String>,
+    pub(super) read: Maybe<RawRead>,
+    pub(super) expr: Maybe<IgnoredAny>,
+    pub(super) range: Maybe<Vec<f64>>,
+    pub(super) deadband: Maybe<f64>,
+    pub(super) max_rate: Maybe<f64>,
+    pub(super) flatline: Maybe<String>,
+    pub(super) states: Maybe<Named<RawState>>,
+    #[serde(default)]
+    pub(super) alerts: Named<RawAlert>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table such as { path = \"/level\" }")]
+pub(super) struct RawRead {
+    pub(super) path: Maybe<String>,
+    pub(super) table: Maybe<String>,
+    pub(super) address: Maybe<i64>,
+    #[serde(rename = "type")]
+    pub(super) number: Maybe<String>,
+    pub(super) word_order: Maybe<String>,
+    pub(super) poll: Maybe<String>,
+    pub(super) scale: Maybe<f64>,
+    pub(super) offset: Maybe<f64>,
+    #[serde(default)]
+    pub(super) invalid: Vec<Spanned<f64>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table such as { above = 2.5, clear = 2.3, severity = \"major\", text = \"Level high\" }"
+)]
+pub(super) struct RawAlert {
+    pub(super) above: Maybe<f64>,
+    pub(super) below: Maybe<f64>,
+    pub(super) equals: Maybe<RawValue>,
+    pub(super) clear: Maybe<f64>,
+    #[serde(rename = "for")]
+    pub(super) on_delay: Maybe<String>,
+    #[serde(rename = "clear_for")]
+    pub(super) off_delay: Maybe<String>,
+    pub(super) severity: Maybe<String>,
+    pub(super) text: Maybe<RawText>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawTest {
+    pub(super) name: Maybe<String>,
+    pub(super) device: Maybe<String>,
+    pub(super) topic: Maybe<String>,
+    pub(super) payload: Maybe<String>,
+    pub(super) registers: Maybe<RawRegisters>,
+    #[serde(default)]
+    pub(super) expect: Named<Spanned<RawValue>>,
+    pub(super) time: Maybe<String>,
+    #[serde(default)]
+    pub(super) missing: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) bad: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) uncertain: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) alerts: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) pending: Vec<Spanned<String>>,
+    pub(super) error: Maybe<String>,
+    pub(super) command: Maybe<IgnoredAny>,
+    pub(super) given: Maybe<IgnoredAny>,
+    pub(super) writes: Maybe<IgnoredAny>,
+    pub(super) refused: Maybe<IgnoredAny>,
+    pub(super) port: Maybe<IgnoredAny>,
+    pub(super) hex: Maybe<IgnoredAny>,
+    pub(super) downlink: Maybe<IgnoredAny>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table such as { holding = { 100 = [500] } }")]
+pub(super) struct RawRegisters {
+    #[serde(default)]
+    pub(super) coil: Named<Spanned<Vec<i64>>>,
+    #[serde(default)]
+    pub(super) discrete: Named<Spanned<Vec<i64>>>,
+    #[serde(default)]
+    pub(super) holding: Named<Spanned<Vec<i64>>>,
+    #[serde(default)]
+    pub(super) input: Named<Spanned<Vec<i64>>>,
+}
+
+/// A text for people: one for both languages, or one for each.
+#[derive(Debug)]
+pub(super) struct RawText(pub(super) Label);
+
+/// A state: its name, or a table with its name and what people read.
+#[derive(Debug)]
+pub(super) struct RawState {
+    pub(super) name: String,
+    pub(super) label: Option<Label>,
+}
+
+/// A number, or the name of a state.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum RawValue {
+    Number(f64),
+    Name(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BothLanguages {
+    zh: String,
+    en: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StateTable {
+    name: String,
+    zh: Option<String>,
+    en: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for RawText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = RawText;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text, or { zh = \"...\", en = \"...\" }")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<RawText, E> {
+        Ok(RawText(Label::same(text)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<RawText, A::Error> {
+        let BothLanguages { zh, en } =
+            BothLanguages::deserialize(MapAccessDeserializer::new(table))?;
+        Ok(RawText(Label { zh, en }))
+    }
+}
+
+impl<'de> Deserialize<'de> for RawState {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StateVisitor)
+    }
+}
+
+struct StateVisitor;
+
+impl<'de> Visitor<'de> for StateVisitor {
+    type Value = RawState;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a state's name, or { name = \"...\", zh = \"...\", en = \"...\" }")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<RawState, E> {
+        Ok(RawState { name: name.to_owned(), label: None })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<RawState, A::Error> {
+        let state = StateTable::deserialize(MapAccessDeserializer::new(table))?;
+        let label = match (state.zh, state.en) {
+            (Some(zh), Some(en)) => Some(Label { zh, en }),
+            (None, None) => None,
+            (zh, _) => {
+                let missing = if zh.is_none() { "zh" } else { "en" };
+                return Err(de::Error::missing_field(missing));
+            }
+        };
+        Ok(RawState { name: state.name, label })
+    }
+}
+
+impl<'de> Deserialize<'de> for RawValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl Visitor<'_> for ValueVisitor {
+    type Value = RawValue;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number or a state's name")
+    }
+
+    fn visit_i64<E: de::Error>(self, n: i64) -> Result<RawValue, E> {
+        Ok(RawValue::Number(n as f64))
+    }
+
+    fn visit_f64<E: de::Error>(self, x: f64) -> Result<RawValue, E> {
+        Ok(RawValue::Number(x))
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<RawValue, E> {
+        Ok(RawValue::Name(name.to_owned()))
+    }
+}

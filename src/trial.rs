@@ -1,0 +1,327 @@
+//! Trials: a profile's fixtures, run through the hub's own decoder, normalizer and limits.
+//!
+//! Takes a profile with its fixtures; hands on what came out otherwise than it should. Has no code of its own for what
+//! the hub does, so that a fixture that passes here is a promise about the hub. Serves the command line and the tests.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use crate::model::{Grade, Measurement, PointIndex, Reading, SeriesId, Timestamp};
+use crate::normalize::{self, Track};
+use crate::profile::registers;
+use crate::profile::{
+    AlertRef, DecodeError, Decoded, Fixture, Input, Point, Profile, ProfileFile, Read, Table,
+    find_files, read_file,
+};
+
+/// When a fixture is received whose device names no time: any time would do, as long as it is always the same.
+const RECEIVED_AT: Timestamp = Timestamp::from_secs(1_790_000_000);
+
+/// Expected and found value may differ by this share of the larger: the last digits of an f32.
+const TOLERANCE: f64 = 1e-6;
+
+/// What became of one fixture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrialResult {
+    /// The fixture's name.
+    pub name: String,
+    /// Where it stands in the file.
+    pub line: usize,
+    /// What came out otherwise than it should; nothing when it passed.
+    pub failures: Vec<String>,
+}
+
+impl TrialResult {
+    /// Whether all came out as it should.
+    pub fn passed(&self) -> bool {
+        self.failures.is_empty()
+    }
+}
+
+/// A text to print, and whether all is well.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Lines for a terminal.
+    pub text: String,
+    /// Whether nothing failed.
+    pub ok: bool,
+}
+
+/// Runs fixtures, each on a device that was never heard before.
+pub fn run(profile: &Profile, fixtures: &[Fixture]) -> Vec<TrialResult> {
+    fixtures
+        .iter()
+        .map(|fixture| TrialResult {
+            name: fixture.name.clone(),
+            line: fixture.line,
+            failures: run_one(profile, fixture),
+        })
+        .collect()
+}
+
+/// The alerts of a profile that no fixture raises or leaves pending, as `point.alert`.
+pub fn uncovered(profile: &Profile, fixtures: &[Fixture]) -> Vec<String> {
+    let covered: BTreeSet<AlertRef> = fixtures
+        .iter()
+        .flat_map(|fixture| fixture.alerts.iter().chain(&fixture.pending))
+        .copied()
+        .collect();
+    all_alerts(profile)
+        .filter(|alert| !covered.contains(alert))
+        .map(|alert| alert_path(profile, alert))
+        .collect()
+}
+
+/// Checks the files at or below `paths`: `townhub profile check`.
+pub fn check(paths: &[PathBuf]) -> Report {
+    for_each_file(paths, |file, text| {
+        let Profile { id, points, .. } = &file.profile;
+        let _ =
+            writeln!(text, "ok      {id}: {} points, {} tests", points.len(), file.fixtures.len());
+        true
+    })
+}
+
+/// Checks the files at or below `paths` and runs their fixtures: `townhub profile test`.
+pub fn test(paths: &[PathBuf]) -> Report {
+    for_each_file(paths, |ProfileFile { profile, fixtures }, text| {
+        let results = run(profile, fixtures);
+        for result in &results {
+            let verdict = if result.passed() { "ok    " } else { "FAILED" };
+            let _ =
+                writeln!(text, "{verdict}  {}: {} (line {})", profile.id, result.name, result.line);
+            for failure in &result.failures {
+                let _ = writeln!(text, "          {failure}");
+            }
+        }
+        for alert in uncovered(profile, fixtures) {
+            let _ = writeln!(text, "note    {}: no test raises `{alert}`", profile.id);
+        }
+        results.iter().all(TrialResult::passed)
+    })
+}
+
+fn for_each_file(
+    paths: &[PathBuf],
+    mut judge: impl FnMut(&ProfileFile, &mut String) -> bool,
+) -> Report {
+    let mut report = Report { text: String::new(), ok: true };
+    let mut files = Vec::new();
+    for path in paths {
+        match find_files(path) {
+            Ok(found) => files.extend(found),
+            Err(error) => report.fail(&format!("{}: {error}", path.display())),
+        }
+    }
+    if files.is_empty() && report.ok {
+        report.fail("no *.toml file there");
+    }
+    for path in files {
+        match read_file(&path) {
+            Ok(file) => report.ok &= judge(&file, &mut report.text),
+            Err(errors) => errors.iter().for_each(|error| report.fail(&error.to_string())),
+        }
+    }
+    report
+}
+
+impl Report {
+    fn fail(&mut self, message: &str) {
+        self.ok = false;
+        self.text.push_str(message);
+        self.text.push('\n');
+    }
+}
+
+fn run_one(profile: &Profile, fixture: &Fixture) -> Vec<String> {
+    let mut decoded = Decoded::default();
+    let result = match &fixture.input {
+        Input::Message(payload) => profile.decode(payload, &mut decoded),
+        Input::Registers(words) => read_registers(profile, words, &mut decoded),
+    };
+    match (result, &fixture.error) {
+        (Ok(()), None) => compare(profile, fixture, &decoded),
+        (Ok(()), Some(words)) => vec![format!("expected an error with `{words}`, but it decodes")],
+        (Err(error), None) => vec![format!("does not decode ({}): {error}", error.reason())],
+        (Err(error), Some(words)) => {
+            let is_meant = error.reason().contains(words) || error.to_string().contains(words);
+            let failure =
+                || format!("expected an error with `{words}`, found {}: {error}", error.reason());
+            if is_meant { Vec::new() } else { vec![failure()] }
+        }
+    }
+}
+
+/// As the bus poller does it: a point whose words cannot be read does not come.
+fn read_registers(
+    profile: &Profile,
+    words: &std::collections::BTreeMap<(Table, u16), u16>,
+    out: &mut Decoded,
+) -> Result<(), DecodeError> {
+    for (i, point) in profile.points.iter().enumerate() {
+        let Read::Register(read) = &point.read else { continue };
+        let addresses = (0..read.kind.words()).map_while(|n| read.address.checked_add(n));
+        let found: Vec<u16> =
+            addresses.map_while(|address| words.get(&(read.table, address)).copied()).collect();
+        if let Some(raw) = registers::decode(read.kind, &found) {
+            out.readings.push(Reading { point: PointIndex(i as u16), raw, comm_fault: false });
+        }
+    }
+    if out.readings.is_empty() { Err(DecodeError::NoPoint) } else { Ok(()) }
+}
+
+/// What came out of one fixture.
+struct Outcome<'a> {
+    profile: &'a Profile,
+    measurements: Vec<Measurement>,
+}
+
+fn compare(profile: &Profile, fixture: &Fixture, decoded: &Decoded) -> Vec<String> {
+    let series: Vec<SeriesId> = (0..profile.points.len() as u32).map(SeriesId).collect();
+    let mut measurements = Vec::new();
+    let received_at = decoded.time.unwrap_or(RECEIVED_AT);
+    normalize::normalize(
+        profile,
+        &mut Track::new(profile),
+        &series,
+        decoded,
+        received_at,
+        &mut measurements,
+    );
+    let outcome = Outcome { profile, measurements };
+    let mut failures = Vec::new();
+    outcome.compare_values(fixture, &mut failures);
+    outcome.compare_qualities(fixture, &mut failures);
+    outcome.compare_alerts(fixture, &mut failures);
+    if fixture.time.is_some() && fixture.time != decoded.time {
+        let show =
+            |time: Option<Timestamp>| time.map_or("none".to_owned(), |time| time.to_string());
+        failures.push(format!(
+            "expected the time {}, found {}",
+            show(fixture.time),
+            show(decoded.time)
+        ));
+    }
+    failures
+}
+
+impl Outcome<'_> {
+    fn of(&self, point: PointIndex) -> Option<&Measurement> {
+        self.measurements.iter().find(|m| m.series.index() == usize::from(point.0))
+    }
+
+    fn point(&self, point: PointIndex) -> &Point {
+        &self.profile.points[usize::from(point.0)]
+    }
+
+    fn compare_values(&self, fixture: &Fixture, failures: &mut Vec<String>) {
+        for &(index, expected) in &fixture.expect {
+            let point = self.point(index);
+            let expected_text = show(point, expected);
+            match self.of(index) {
+                None => failures
+                    .push(format!("{}: expected {expected_text}, found nothing", point.name)),
+                Some(m) if !is_close(m.value, expected) => {
+                    let found = show(point, m.value);
+                    failures
+                        .push(format!("{}: expected {expected_text}, found {found}", point.name));
+                }
+                Some(_) => {}
+            }
+        }
+        for &index in &fixture.missing {
+            if let Some(m) = self.of(index) {
+                let point = self.point(index);
+                let found = show(point, m.value);
+                failures.push(format!("{}: expected nothing, found {found}", point.name));
+            }
+        }
+    }
+
+    fn compare_qualities(&self, fixture: &Fixture, failures: &mut Vec<String>) {
+        for index in (0..self.profile.points.len()).map(|i| PointIndex(i as u16)) {
+            let expected = if fixture.bad.contains(&index) {
+                Grade::Bad
+            } else if fixture.uncertain.contains(&index) {
+                Grade::Uncertain
+            } else {
+                Grade::Good
+            };
+            let name = &self.point(index).name;
+            match self.of(index) {
+                None if expected != Grade::Good => {
+                    failures.push(format!("{name}: expected quality {expected}, found nothing"));
+                }
+                Some(m) if m.quality.grade != expected => {
+                    let reason =
+                        m.quality.reason.map_or(String::new(), |r| format!(", {}", r.as_str()));
+                    let (found, value) = (m.quality.grade, show(self.point(index), m.value));
+                    failures.push(format!(
+                        "{name}: expected quality {expected}, found {found} ({value}{reason})"
+                    ));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn compare_alerts(&self, fixture: &Fixture, failures: &mut Vec<String>) {
+        let (mut raised, mut pending) = (BTreeSet::new(), BTreeSet::new());
+        for alert in all_alerts(self.profile).filter(|alert| self.is_true(*alert)) {
+            let waits = !self.point(alert.point).alerts[alert.alert].on_delay.is_zero();
+            if waits {
+                pending.insert(alert)
+            } else {
+                raised.insert(alert)
+            };
+        }
+        for (word, expected, found) in
+            [("alerts", &fixture.alerts, raised), ("pending", &fixture.pending, pending)]
+        {
+            let expected: BTreeSet<AlertRef> = expected.iter().copied().collect();
+            for alert in expected.difference(&found) {
+                failures.push(format!("{word}: {} is not there", alert_path(self.profile, *alert)));
+            }
+            for alert in found.difference(&expected) {
+                failures
+                    .push(format!("{word}: {} was not expected", alert_path(self.profile, *alert)));
+            }
+        }
+    }
+
+    /// Whether the reading raises the limit, at once or after its delay: only a Good one does.
+    fn is_true(&self, alert: AlertRef) -> bool {
+        let test = self.point(alert.point).alerts[alert.alert].test;
+        self.of(alert.point).is_some_and(|m| m.quality.is_news() && test.is_raised(m.value))
+    }
+}
+
+fn all_alerts(profile: &Profile) -> impl Iterator<Item = AlertRef> {
+    profile.points.iter().enumerate().flat_map(|(i, point)| {
+        (0..point.alerts.len()).map(move |alert| AlertRef { point: PointIndex(i as u16), alert })
+    })
+}
+
+fn alert_path(profile: &Profile, alert: AlertRef) -> String {
+    let point = &profile.points[usize::from(alert.point.0)];
+    format!("{}.{}", point.name, point.alerts[alert.alert].name)
+}
+
+fn is_close(found: f64, expected: f64) -> bool {
+    (found - expected).abs() <= TOLERANCE * found.abs().max(expected.abs()).max(f64::MIN_POSITIVE)
+}
+
+/// A value as a profile writes it.
+fn show(point: &Point, value: f64) -> String {
+    let states = point.states.iter().flatten();
+    let state = states.into_iter().find(|state| state.code == value);
+    match state {
+        Some(state) => format!("\"{}\"", state.name),
+        None if point.unit == "1" => value.to_string(),
+        None => format!("{value} {}", point.unit),
+    }
+}
+
+#[cfg(test)]
+mod tests;

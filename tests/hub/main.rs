@@ -1,0 +1,10 @@
+//! The whole hub, as a process of its own, over real MQTT, Modbus and HTTP. Every module is a sentence.
+
+mod support;
+
+mod a_bad_packet_harms_only_its_sender;
+mod a_kill_loses_nothing_that_was_acknowledged;
+mod an_alert_lives_until_the_sensor_agrees;
+mod peers_that_we_did_not_write_are_served;
+mod refusals_say_what_would_be_right;
+mod the_door_keeps_its_promises;
