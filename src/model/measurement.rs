@@ -26,7 +26,8 @@ pub struct Measurement {
 pub struct Sample {
     /// When the world had this value.
     pub observed_at: Timestamp,
-    /// When the hub heard of it; whole seconds once the reading is in a sealed chunk.
+    /// When the hub heard of it. The time since `observed_at` is kept in whole seconds, rounded down, once the reading is
+    /// sealed, and from the start when it is longer than 17 minutes.
     pub received_at: Timestamp,
     /// As in [`Measurement::value`].
     pub value: f64,

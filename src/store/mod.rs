@@ -26,7 +26,8 @@ pub struct SeriesKey {
     pub metric: MetricName,
 }
 
-/// One step of an aggregate. Only Good and Uncertain values count; Bad ones lower `good_share`.
+/// One step of an aggregate. Only Good and Uncertain values count; Bad ones lower `good_share`. A step with nothing but
+/// Bad readings has a `count` of 0, and NaN (`null` in JSON) for its values.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Bucket {
     /// The step's start.
@@ -50,11 +51,11 @@ pub struct Bucket {
 pub struct StoreStats {
     /// Series.
     pub series: u64,
-    /// Readings not yet sealed.
+    /// Readings not yet sealed, repeated ones too.
     pub hot_readings: u64,
-    /// Readings in sealed chunks.
+    /// Readings in sealed blocks; one that came again after it was sealed counts twice until both are merged.
     pub sealed_readings: u64,
-    /// Bytes of sealed chunks.
+    /// Bytes of sealed blocks.
     pub sealed_bytes: u64,
     /// Bytes on disk, all files.
     pub disk_bytes: u64,
@@ -104,10 +105,18 @@ pub trait Store: Send + Sync + 'static {
     fn all_series(&self) -> Vec<SeriesKey>;
 
     /// Writes all batches in one commit and returns when they are on disk. Idempotent by (series, observed_at): of two
-    /// readings with the same series and time the first stays.
+    /// readings with the same series and time the first stays. No readings are no commit: the last one's number is
+    /// returned. Waits while too many readings are unsealed, so somebody else must [`Store::release`].
+    ///
+    /// # Errors
+    /// A series has no number, there are more than a million readings, the disk fails, or what is there cannot be
+    /// sealed. Then nothing of the commit is stored or seen.
     fn append(&self, batches: &[&[Measurement]]) -> Result<CommitSeq, StoreError>;
 
     /// The samples with `from <= observed_at < to`, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// The series has no number, `from` is after `to`, or a block that may hold such samples is damaged.
     fn range(
         &self,
         series: SeriesId,
@@ -117,6 +126,9 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<Sample>, StoreError>;
 
     /// Steps of `step` from `from` to `to`; empty steps are left out.
+    ///
+    /// # Errors
+    /// As for [`Store::range`]; also a step of zero, and more than a million steps.
     fn aggregate(
         &self,
         series: SeriesId,
@@ -125,10 +137,10 @@ pub trait Store: Send + Sync + 'static {
         step: Duration,
     ) -> Result<Vec<Bucket>, StoreError>;
 
-    /// The newest sample of every series that has one.
+    /// The newest sample of every series that ever had one: it outlives [`Store::delete_before`].
     fn latest(&self) -> Result<Vec<(SeriesId, Sample)>, StoreError>;
 
-    /// Calls `each` with every commit after `after` that is still replayable, oldest first.
+    /// Calls `each` with every commit after `after` that is not sealed, oldest first: at least all that were not released.
     fn replay(
         &self,
         after: CommitSeq,
@@ -138,7 +150,8 @@ pub trait Store: Send + Sync + 'static {
     /// Tells the store that commits up to `through` need never be replayed again: only those may be sealed away.
     fn release(&self, through: CommitSeq);
 
-    /// Deletes sealed readings observed before `cutoff`; returns how many.
+    /// Deletes sealed readings observed before `cutoff`, by whole blocks: a block that has a reading of `cutoff` or later
+    /// stays until all of it is older. Returns how many readings went.
     fn delete_before(&self, cutoff: Timestamp) -> Result<u64, StoreError>;
 
     /// What the store holds.

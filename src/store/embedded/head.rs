@@ -201,6 +201,6 @@ mod tests {
         generation.collect(SeriesId(3), Timestamp::EPOCH, until, &mut found);
         assert_eq!(found, [reading(10, 2.0), reading(20, 1.0)]);
         assert_eq!(generation.commits(), Some((CommitSeq(7), CommitSeq(8))));
-        assert_eq!(generation.age(), std::time::Duration::from_secs(10));
+        assert_eq!(generation.age(), std::time::Duration::from_secs(20));
     }
 }

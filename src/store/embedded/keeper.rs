@@ -3,21 +3,15 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
+use super::compaction::{self, Merging, Plan};
 use super::head::Generation;
-use super::merge::{Merge, Source};
 use super::row::RowEncoder;
-use super::run::{ENOUGH_READINGS, Run, RunWriter, live_runs, set_state, state};
+use super::run::{ALL_TIMES, RunWriter, state};
 use super::shared::{LOG_BYTES, Shared, Status, lock, read, write};
-use crate::model::{Measurement, Sample, SeriesId, Timestamp};
+use crate::model::{Measurement, Sample, SeriesId};
 use crate::store::{CommitSeq, StoreError};
-
-/// Runs of a level that become one of the next.
-const MERGED_AT_ONCE: usize = 8;
-
-/// A run never grows beyond this by merging: half a minute of work, and worth no more.
-const MAX_MERGED_READINGS: i64 = 64_000_000;
 
 /// Hot rows deleted in one transaction have about this many bytes.
 const DELETED_BYTES: i64 = 1 << 20;
@@ -38,9 +32,6 @@ const IDLE: Duration = Duration::from_secs(10);
 /// After a failed step, the keeper waits this long before it tries again.
 const RETRY: Duration = Duration::from_secs(1);
 
-const ALWAYS: (Timestamp, Timestamp) =
-    (Timestamp::from_micros(i64::MIN), Timestamp::from_micros(i64::MAX));
-
 /// The thread's own state.
 #[derive(Debug)]
 pub(super) struct Keeper {
@@ -48,21 +39,13 @@ pub(super) struct Keeper {
     /// Copies the log into the file without keeping the writer waiting.
     copier: Connection,
     encoder: RowEncoder,
-    merging: Option<Merging>,
+    merging: Option<Box<Merging>>,
     /// Give every free page back, not only those that are many.
     thorough: bool,
     /// The last step failed.
     failing: bool,
     /// The last commit when everything was last given back.
     rested_at: CommitSeq,
-}
-
-/// A merge under way.
-#[derive(Debug)]
-struct Merging {
-    inputs: Vec<Run>,
-    merge: Merge,
-    output: RunWriter,
 }
 
 /// What a step did.
@@ -196,11 +179,11 @@ impl Keeper {
         let mut run = shared.transact(|tx| Ok((RunWriter::begin(tx, 0, first.0 as i64)?, 0)))?;
         let mut readings = Vec::new();
         for series in 0..generation.series_end() {
-            generation.collect(SeriesId(series), ALWAYS.0, ALWAYS.1, &mut readings);
+            generation.collect(SeriesId(series), ALL_TIMES.0, ALL_TIMES.1, &mut readings);
             for m in readings.drain(..) {
                 run.push(m)?;
                 if run.has_handful() {
-                    self.store_handful(&mut run)?;
+                    run.store_handful(&shared)?;
                 }
             }
         }
@@ -220,12 +203,6 @@ impl Keeper {
         write(&shared.memory).sealing = None;
         status.hot -= generation.len();
         shared.progress.notify_all();
-        Ok(())
-    }
-
-    fn store_handful(&self, run: &mut RunWriter) -> Result<(), StoreError> {
-        self.shared.transact(|tx| run.store(tx).map(|bytes| ((), bytes)))?;
-        run.stored();
         Ok(())
     }
 
@@ -277,86 +254,25 @@ impl Keeper {
 
     /// Merges a handful of readings, or decides what to merge.
     fn merge(&mut self) -> Result<bool, StoreError> {
-        let mut merging = match self.merging.take() {
+        let merging = match self.merging.take() {
             Some(merging) => merging,
-            None => match self.begin_merge()? {
+            None => match compaction::plan(&self.shared)? {
                 Plan::Nothing => return Ok(false),
                 Plan::Settled => return Ok(true),
                 Plan::Merge(merging) => merging,
             },
         };
-        match self.merge_handful(&mut merging) {
-            Ok(true) => self.finish_merge(&mut merging)?,
-            Ok(false) => {
-                self.store_handful(&mut merging.output)?;
-                self.merging = Some(merging);
-            }
-            Err(error @ StoreError::Damaged { .. }) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "runs cannot be merged");
-                self.shared.transact(|tx| {
-                    set_state(tx, merging.output.id(), state::DEAD)?;
-                    settle(tx, &merging.inputs)?;
-                    Ok(((), 0))
-                })?;
-            }
-            Err(error) => return Err(error),
-        }
+        self.merging = merging.proceed(&self.shared)?;
         Ok(true)
     }
 
     /// Begins a merge, if there is one to begin, and writes nothing of it yet.
     #[cfg(test)]
-    pub(super) fn plan_only(&mut self) -> Result<bool, StoreError> {
-        if let Plan::Merge(merging) = self.begin_merge()? {
+    pub(super) fn begin_merge(&mut self) -> Result<bool, StoreError> {
+        if let Plan::Merge(merging) = compaction::plan(&self.shared)? {
             self.merging = Some(merging);
         }
-        Ok(self.merging.is_none())
-    }
-
-    fn begin_merge(&self) -> Result<Plan, StoreError> {
-        let runs = self.shared.readers.read(|conn| live_runs(conn, ALWAYS.0, ALWAYS.1))?;
-        let Some(inputs) = runs_to_merge(&runs) else { return Ok(Plan::Nothing) };
-        let inputs = inputs.to_vec();
-        let slices: i64 = inputs.iter().map(|run| run.slices).sum();
-        let readings: i64 = inputs.iter().map(|run| run.readings).sum();
-        let (level, age) = (inputs[0].level + 1, inputs[0].age);
-        self.shared.transact(|tx| {
-            // Long slices are in blocks of their own already.
-            if readings >= slices * ENOUGH_READINGS as i64 || readings > MAX_MERGED_READINGS {
-                settle(tx, &inputs)?;
-                return Ok((Plan::Settled, 0));
-            }
-            let merge = Merge::new(inputs.iter().map(|run| Source::run(run.id)).collect());
-            let output = RunWriter::begin(tx, level, age)?;
-            Ok((Plan::Merge(Merging { inputs, merge, output }), 0))
-        })
-    }
-
-    /// `true` when the inputs are at their end.
-    fn merge_handful(&self, merging: &mut Merging) -> Result<bool, StoreError> {
-        self.shared.readers.read(|conn| {
-            while let Some(m) = merging.merge.next(conn)? {
-                merging.output.push(m)?;
-                if merging.output.has_handful() {
-                    return Ok(false);
-                }
-            }
-            merging.output.close()?;
-            Ok(true)
-        })
-    }
-
-    fn finish_merge(&self, merging: &mut Merging) -> Result<(), StoreError> {
-        self.shared.transact(|tx| {
-            if !are_unchanged(tx, &merging.inputs)? {
-                // Retention took some of their readings away: what was merged would bring them back.
-                set_state(tx, merging.output.id(), state::DEAD)?;
-                return Ok(((), 0));
-            }
-            merging.output.finish(tx)?;
-            merging.inputs.iter().try_for_each(|run| set_state(tx, run.id, state::DEAD))?;
-            Ok(((), 0))
-        })
+        Ok(self.merging.is_some())
     }
 
     /// Gives some free pages back to the file system, if there are more than the next hot rows will need.
@@ -398,36 +314,6 @@ impl Keeper {
             Ok(all)
         })
     }
-}
-
-/// What the runs that there are ask for.
-enum Plan {
-    Nothing,
-    /// Runs were found to be good as they are.
-    Settled,
-    Merge(Merging),
-}
-
-/// The first eight neighbours of one level. Neighbours, because of the same reading in two runs the earlier one stays.
-fn runs_to_merge(runs: &[Run]) -> Option<&[Run]> {
-    let alike = |a: &Run, b: &Run| a.state == b.state && a.level == b.level;
-    let groups = runs.chunk_by(alike).filter(|group| group[0].state == state::LIVE);
-    groups.filter_map(|group| group.get(..MERGED_AT_ONCE)).next()
-}
-
-fn settle(tx: &Transaction<'_>, runs: &[Run]) -> Result<(), StoreError> {
-    runs.iter().try_for_each(|run| set_state(tx, run.id, state::SETTLED))
-}
-
-fn are_unchanged(tx: &Transaction<'_>, runs: &[Run]) -> Result<bool, StoreError> {
-    let mut find =
-        tx.prepare_cached("SELECT 1 FROM run WHERE id = ?1 AND state = ?2 AND readings = ?3")?;
-    for run in runs {
-        if !find.exists([run.id, run.state, run.readings])? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// The last of some hot rows that are sealed, about [`DELETED_BYTES`] together.

@@ -14,6 +14,7 @@
 //! before they look at the file, so that a reading on its way from one to the other is seen (twice, and merged).
 
 mod block;
+mod compaction;
 mod head;
 mod keeper;
 mod merge;

@@ -4,6 +4,7 @@ use rusqlite::{Connection, Transaction, params};
 
 use super::block;
 use super::merge::{Key, key};
+use super::shared::Shared;
 use crate::model::{Measurement, Timestamp};
 use crate::store::StoreError;
 
@@ -14,6 +15,10 @@ pub(super) const ENOUGH_READINGS: usize = 1024;
 /// Encoded blocks are handed to the database when they have this many bytes: a short transaction, so that a commit of
 /// the appending thread waits for a few milliseconds at most.
 const HANDFUL_BYTES: usize = 256 << 10;
+
+/// The first and the last time that there is.
+pub(super) const ALL_TIMES: (Timestamp, Timestamp) =
+    (Timestamp::from_micros(i64::MIN), Timestamp::from_micros(i64::MAX));
 
 /// `run.state`.
 pub(super) mod state {
@@ -154,13 +159,13 @@ impl RunWriter {
         Ok(())
     }
 
-    /// Whether it is time to [`RunWriter::store`].
+    /// Whether it is time to [`RunWriter::store_handful`].
     pub(super) fn has_handful(&self) -> bool {
         self.waiting_bytes >= HANDFUL_BYTES
     }
 
-    /// Puts the encoded blocks into the database; returns their bytes.
-    pub(super) fn store(&mut self, tx: &Transaction<'_>) -> Result<usize, StoreError> {
+    /// Returns how many bytes it wrote.
+    fn store(&self, tx: &Transaction<'_>) -> Result<usize, StoreError> {
         let mut insert = tx.prepare_cached(
             "INSERT INTO block (run, last_series, last_time, newest, readings, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?;
@@ -177,10 +182,12 @@ impl RunWriter {
         Ok(self.waiting_bytes)
     }
 
-    /// Forgets the blocks that [`RunWriter::store`] wrote, once they are committed.
-    pub(super) fn stored(&mut self) {
+    /// Puts the encoded blocks into the database in a transaction of their own.
+    pub(super) fn store_handful(&mut self, shared: &Shared) -> Result<(), StoreError> {
+        shared.transact(|tx| self.store(tx).map(|bytes| ((), bytes)))?;
         self.waiting.clear();
         self.waiting_bytes = 0;
+        Ok(())
     }
 
     /// No more readings: encodes what is open.
@@ -189,7 +196,7 @@ impl RunWriter {
     }
 
     /// Stores the rest and makes the run visible.
-    pub(super) fn finish(&mut self, tx: &Transaction<'_>) -> Result<(), StoreError> {
+    pub(super) fn finish(&self, tx: &Transaction<'_>) -> Result<(), StoreError> {
         self.store(tx)?;
         let run = &self.run;
         tx.prepare_cached(
