@@ -387,7 +387,10 @@ impl State {
             acknowledged: open.is_some_and(|open| !open.is_empty())
                 && alerts().all(|alert| alert.acknowledged_at.is_some()),
             freshness: stations.iter().map(|s| self.freshness(s, at)).max()?,
-            state: headline.filter(|_| first.shows_state()).map(|sample| sample.value),
+            // NaN is never equal to itself: a state without a number would look changed for ever.
+            state: headline
+                .filter(|sample| first.shows_state() && sample.value.is_finite())
+                .map(|sample| sample.value),
             grade: headline.map_or(Grade::Good, |sample| sample.quality.grade),
         })
     }
