@@ -4,6 +4,8 @@
 //! not the generator's. Loads are bounded in connections, messages in flight, and time. Prints one table; the figures
 //! that we quote stand in `benches/README.md` with the commit and the machine.
 
+#![allow(unreachable_pub, reason = "a benchmark has no outside")]
+
 mod generator;
 mod idle;
 mod latency;

@@ -1,5 +1,7 @@
 //! The whole hub, as a process of its own, over real MQTT, Modbus and HTTP. Every module is a sentence.
 
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+
 mod support;
 
 mod a_bad_packet_harms_only_its_sender;

@@ -16,6 +16,7 @@ pub(super) struct Publish<'a> {
 
 /// A delivery's promise, with the packet identifier that acknowledges it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::enum_variant_names, reason = "the standard's names")]
 pub(super) enum Qos {
     AtMostOnce,
     AtLeastOnce(u16),
