@@ -107,8 +107,9 @@ pub(crate) struct StateBody {
     severity: u8,
     /// Whether every open alert is acknowledged.
     acknowledged: bool,
-    #[schema(value_type = wire::Freshness)]
-    freshness: Freshness,
+    /// How old its values are; null when no device observes it.
+    #[schema(required, value_type = Option<wire::Freshness>)]
+    freshness: Option<Freshness>,
     /// The code of the headline point, when that is a state.
     #[schema(required)]
     state: Option<f64>,
@@ -218,12 +219,11 @@ impl AssetSummary {
 }
 
 impl StateBody {
-    /// What no device observes was never heard of.
     fn new(state: Option<AssetState>) -> Self {
         StateBody {
             severity: state.map_or(0, |state| state.severity),
             acknowledged: state.is_some_and(|state| state.acknowledged),
-            freshness: state.map_or(Freshness::Never, |state| state.freshness),
+            freshness: state.map(|state| state.freshness),
             state: state.and_then(|state| state.state),
             grade: state.map_or(Grade::Good, |state| state.grade),
         }

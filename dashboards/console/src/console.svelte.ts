@@ -221,11 +221,12 @@ export class Console {
 
   async readDetail(): Promise<void> {
     const number = this.chosenAsset;
-    if (number === null) return;
+    const asset = number === null ? undefined : this.town.assets.get(number);
+    if (asset === undefined) return;
     this.detail = { is: "loading" };
     let detail: Detail;
     try {
-      detail = { is: "ready", asset: await api.asset(number) };
+      detail = { is: "ready", asset: await api.asset(asset.id) };
     } catch (error) {
       detail = { is: "failed", code: codeOf(error) };
     }

@@ -92,8 +92,9 @@ struct AssetProperties<'a> {
     severity: u8,
     /// Whether every open alert is acknowledged.
     acknowledged: bool,
-    #[schema(value_type = wire::Freshness)]
-    freshness: Freshness,
+    /// How old its values are; null when no device observes it.
+    #[schema(required, value_type = Option<wire::Freshness>)]
+    freshness: Option<Freshness>,
     #[schema(value_type = wire::Grade)]
     grade: Grade,
     /// The code of the headline point, when that is a state.
@@ -188,8 +189,7 @@ impl<'a> Feature<'a> {
             parent: asset.parent.as_ref().map(|parent| parent.as_str()),
             severity: shown.severity(),
             acknowledged: state.is_some_and(|state| state.acknowledged),
-            // What no device observes was never heard of, and there is nothing wrong with its value.
-            freshness: state.map_or(Freshness::Never, |state| state.freshness),
+            freshness: state.map(|state| state.freshness),
             grade: state.map_or(Grade::Good, |state| state.grade),
             state: state.and_then(|state| state.state),
             headline: shown.headline.clone(),

@@ -89,7 +89,7 @@ export const api = {
   session: (): Promise<SessionAnswer> => call("/session"),
   status: (): Promise<Status> => call("/status"),
   map: (): Promise<MapAnswer> => call(`/map?zoom=${UNCLUSTERED_ZOOM}&crs=wgs84`),
-  asset: (number: number): Promise<AssetDetail> => call(`/assets/${number}`),
+  asset: (id: string): Promise<AssetDetail> => call(`/assets/${encodeURIComponent(id)}`),
 
   /** Every open alert, page after page. */
   async openAlerts(): Promise<Alert[]> {

@@ -61,7 +61,7 @@ export interface AssetProperties {
   parent: number | string | null;
   severity: 0 | Rank;
   acknowledged: boolean;
-  freshness: Freshness;
+  freshness: Freshness | null;
   grade: Grade;
   state: number | null;
   headline: Headline | null;

@@ -86,7 +86,8 @@ function toAsset(feature: AssetFeature): Asset {
 
 function toShown({ properties }: AssetFeature): Shown {
   const { severity, acknowledged, freshness, state, grade } = properties;
-  return { severity, acknowledged, freshness, state, grade };
+  // An asset that no device observes has nothing that could grow old.
+  return { severity, acknowledged, freshness: freshness ?? "fresh", state, grade };
 }
 
 /** The town after `events`, heard at `nowMs` of our own clock. */

@@ -130,7 +130,7 @@ export class MockHub {
   private sendState(asset: number, properties: AssetProperties): void {
     const { severity, acknowledged, freshness, state, grade } = properties;
     this.send("state", [
-      [asset, severity, acknowledged ? 1 : 0, FRESHNESS.indexOf(freshness), state, GRADES.indexOf(grade)],
+      [asset, severity, acknowledged ? 1 : 0, FRESHNESS.indexOf(freshness ?? "never"), state, GRADES.indexOf(grade)],
     ]);
   }
 
@@ -177,7 +177,7 @@ export class MockHub {
   private async api(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
     const path = url.pathname.slice("/api/v1".length);
     const acknowledge = /^\/alerts\/(\d+)\/acknowledge$/.exec(path);
-    const asset = /^\/assets\/(\d+)$/.exec(path);
+    const asset = /^\/assets\/([^/]+)$/.exec(path);
     const series = /^\/series\/([^/]+)\/([^/]+)$/.exec(path);
     if (path === "/live") return this.live(request, response, url);
     if (path === "/session") return json(response, { user: { name: "admin", role: "admin" } });
@@ -189,7 +189,7 @@ export class MockHub {
     }
     if (acknowledge) return this.acknowledge(Number(acknowledge[1]), request, response);
     if (asset) {
-      const detail = detailOf(this.town, Number(asset[1]), this.nowMs());
+      const detail = detailOf(this.town, this.town.features.find(({ properties }) => properties.asset === asset[1])?.id ?? -1, this.nowMs());
       return detail === null ? problem(response, 404, "not_found") : json(response, detail);
     }
     if (series) {

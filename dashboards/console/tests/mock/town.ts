@@ -331,7 +331,7 @@ export function detailOf(town: MockTown, number: number, nowMs: number): AssetDe
   const points = pointsOf(kind, state, alert, new Date(nowMs - age).toISOString());
   const device: Device = {
     id: deviceId(number), name, profile: `acme/${kind}`, asset, kind, connected: freshness === "fresh",
-    last_heard: new Date(nowMs - age).toISOString(), freshness, points, undecoded: [],
+    last_heard: new Date(nowMs - age).toISOString(), freshness: freshness ?? "never", points, undecoded: [],
   };
   return { asset, number, kind, family, name, zone, parent, devices: points.length === 0 ? [] : [device] };
 }
