@@ -62,6 +62,8 @@ pub struct MqttConfig {
 pub struct HttpConfig {
     /// Address and port.
     pub listen: String,
+    /// Whether people reach the hub by https only (a TLS proxy stands in front): the session cookie is then `Secure`.
+    pub https_only: bool,
 }
 
 impl Default for Config {
@@ -98,7 +100,7 @@ impl Default for MqttConfig {
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        HttpConfig { listen: "127.0.0.1:8080".to_owned() }
+        HttpConfig { listen: "127.0.0.1:8080".to_owned(), https_only: false }
     }
 }
 

@@ -93,7 +93,7 @@ pub(crate) struct AssetBody {
     #[schema(value_type = wire::Geometry)]
     geometry: geojson::Geometry,
     /// The rest of what its import said.
-    #[schema(value_type = Object)]
+    #[schema(value_type = std::collections::HashMap<String, Value>)]
     properties: Map<String, Value>,
     state: StateBody,
     devices: Vec<DeviceBody>,

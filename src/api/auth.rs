@@ -97,10 +97,10 @@ fn wants_a_page(request: &Request) -> bool {
 /// The bearer token, else the session's cookie.
 fn credential(headers: &HeaderMap) -> Option<Credential> {
     let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if let Some((scheme, token)) = authorization.and_then(|value| value.split_once(' ')) {
-        if scheme.eq_ignore_ascii_case("bearer") {
-            return Some(Credential { secret: token.trim().to_owned(), is_cookie: false });
-        }
+    if let Some((scheme, token)) = authorization.and_then(|value| value.split_once(' '))
+        && scheme.eq_ignore_ascii_case("bearer")
+    {
+        return Some(Credential { secret: token.trim().to_owned(), is_cookie: false });
     }
     headers
         .get_all(COOKIE)

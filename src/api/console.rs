@@ -8,9 +8,9 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
-/// A debug build reads the files from the folder, a release build carries them.
+/// A debug build reads the files from the folder, a release build carries them. The folder is relative to `Cargo.toml`.
 #[derive(RustEmbed)]
-#[folder = "$CARGO_MANIFEST_DIR/dashboards/console/dist"]
+#[folder = "dashboards/console/dist"]
 #[allow_missing = true]
 struct Files;
 
@@ -72,7 +72,34 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    /// A wrong folder would not fail to compile: a console that is not built is allowed.
+    #[test]
+    fn a_built_console_is_found() {
+        let built =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards/console/dist/index.html");
+        assert_eq!(Files::get("index.html").is_some(), built.exists());
+    }
+
+    #[test]
+    fn a_file_comes_with_its_kind_and_once() {
+        let file = || Example::get("mod.rs").unwrap();
+        let mut headers = HeaderMap::new();
+        let answer = file_response("mod.rs", file(), &headers);
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert!(answer.headers().contains_key(CONTENT_TYPE));
+        headers.insert(IF_NONE_MATCH, answer.headers()[ETAG].clone());
+        let again = file_response("mod.rs", file(), &headers);
+        assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+        assert!(Example::get("../state.rs").is_none() && Example::get("/etc/passwd").is_none());
+    }
+
+    #[derive(RustEmbed)]
+    #[folder = "src/api/tests"]
+    struct Example;
 
     #[test]
     fn only_named_by_content_is_kept_for_ever() {

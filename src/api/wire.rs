@@ -83,25 +83,16 @@ pub(crate) enum Family {
     Parking,
 }
 
-/// A GeoJSON geometry.
+/// A GeoJSON geometry: longitude before latitude, in degrees.
 #[derive(ToSchema, Serialize)]
-pub(crate) struct Geometry {
-    #[serde(rename = "type")]
-    kind: GeometryKind,
-    /// Nested as the type says; longitude before latitude, in degrees.
-    #[schema(value_type = Vec<Object>)]
-    coordinates: serde_json::Value,
-}
-
-/// The kinds of GeoJSON geometries that the hub sends.
-#[derive(ToSchema, Serialize)]
-pub(crate) enum GeometryKind {
-    Point,
-    MultiPoint,
-    LineString,
-    MultiLineString,
-    Polygon,
-    MultiPolygon,
+#[serde(tag = "type", content = "coordinates")]
+pub(crate) enum Geometry {
+    Point([f64; 2]),
+    MultiPoint(Vec<[f64; 2]>),
+    LineString(Vec<[f64; 2]>),
+    MultiLineString(Vec<Vec<[f64; 2]>>),
+    Polygon(Vec<Vec<[f64; 2]>>),
+    MultiPolygon(Vec<Vec<Vec<[f64; 2]>>>),
 }
 
 /// What kind of rule raised an alert.

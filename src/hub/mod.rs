@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -307,7 +308,7 @@ impl Rooms {
             metrics,
             counters,
             alerts: AlertReader::new(move || registry.connect()),
-            https_only: false,
+            https_only: config.http.https_only,
             limits: Limits::default(),
         })
     }
@@ -398,6 +399,12 @@ async fn serve_http(
     router: axum::Router,
     going_down: impl Future<Output = ()> + Send + 'static,
 ) -> &'static str {
+    // A live event is small and urgent: without this it would wait for the acknowledgement of the one before.
+    let listener = listener.tap_io(|stream| {
+        if let Err(why) = stream.set_nodelay(true) {
+            warn!(error = %why, "an HTTP connection stays slow");
+        }
+    });
     if let Err(why) = axum::serve(listener, router).with_graceful_shutdown(going_down).await {
         error!(error = %why, "the HTTP server ended");
     }

@@ -173,17 +173,24 @@ impl State {
     }
 
     fn run(mut self, mut queue: mpsc::Receiver<JudgeMessage>) {
-        while let Some(message) = queue.blocking_recv() {
-            self.handle(message);
+        let mut waiting = Vec::with_capacity(QUEUE_COMMITS);
+        while queue.blocking_recv_many(&mut waiting, QUEUE_COMMITS) > 0 {
+            for message in waiting.drain(..) {
+                self.handle(message);
+            }
+            // One write for all commits that waited: in a storm that is what keeps the judge up with the disk.
+            self.commit_changes();
+            self.show();
         }
-        self.commit_changes();
         self.checkpoint();
     }
 
     fn handle(&mut self, message: JudgeMessage) {
         match message {
-            JudgeMessage::Commit(commit) => self.commit(&commit),
+            JudgeMessage::Commit(commit) => self.judge(&commit),
+            // What follows must not share a write with the commits before it: a replay would see them otherwise.
             JudgeMessage::Stations => {
+                self.commit_changes();
                 self.table = self.parts.stations.load_full();
                 let now = self.parts.clock.now();
                 self.parts.engine.set_rules(rules_of(&self.table), now);
@@ -192,6 +199,7 @@ impl State {
             }
             JudgeMessage::Tick => self.tick(),
             JudgeMessage::Acknowledge { id, version, who, note, reply } => {
+                self.commit_changes();
                 let now = self.parts.clock.now();
                 let outcome =
                     self.parts.engine.acknowledge(id, version, &who, note.as_deref(), now);
@@ -203,10 +211,9 @@ impl State {
                 let _ = reply.send(outcome);
             }
         }
-        self.show();
     }
 
-    fn commit(&mut self, commit: &Commit) {
+    fn judge(&mut self, commit: &Commit) {
         let now = Arc::clone(&self.now);
         let mut latest = now.latest_mut();
         for batch in &commit.batches {
@@ -220,7 +227,6 @@ impl State {
             self.readings_since_checkpoint += batch.len();
             self.send_values(batch);
         }
-        self.commit_changes();
         if self.readings_since_checkpoint >= CHECKPOINT_READINGS {
             self.checkpoint();
         }
@@ -270,6 +276,7 @@ impl State {
     }
 
     fn tick(&mut self) {
+        self.commit_changes();
         let now = self.parts.clock.now();
         self.parts.engine.tick(now);
         self.commit_changes();
@@ -387,7 +394,10 @@ impl State {
             acknowledged: open.is_some_and(|open| !open.is_empty())
                 && alerts().all(|alert| alert.acknowledged_at.is_some()),
             freshness: stations.iter().map(|s| self.freshness(s, at)).max()?,
-            state: headline.filter(|_| first.shows_state()).map(|sample| sample.value),
+            // NaN is never equal to itself: a state without a number would look changed for ever.
+            state: headline
+                .filter(|sample| first.shows_state() && sample.value.is_finite())
+                .map(|sample| sample.value),
             grade: headline.map_or(Grade::Good, |sample| sample.quality.grade),
         })
     }

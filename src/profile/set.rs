@@ -130,7 +130,7 @@ impl ProfileSet {
     /// Loads every `*.toml` below `folder`, in the order of their paths: of two profiles with one id the first stays.
     ///
     /// # Errors
-    /// Only when the folder itself cannot be read; a broken file is in `refused`.
+    /// Only when the folder or one below it cannot be read; a broken file is in `refused`.
     pub fn load(folder: &Path) -> io::Result<Self> {
         // A path that is no folder is an error here, not a single file.
         fs::read_dir(folder)?;
@@ -166,5 +166,42 @@ impl ProfileSet {
                 self.refused.push(RefusedProfile { file, errors });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROFILE: &str = include_str!("../../device-profiles/wz-rg1.toml");
+
+    #[test]
+    fn a_folder_is_read_whole_and_what_is_broken_is_named() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let write = |name: &str, bytes: &[u8]| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+            fs::write(path, bytes).expect("written");
+        };
+        write("b/rain.toml", PROFILE.as_bytes());
+        write("c.toml", PROFILE.as_bytes());
+        write("d.toml", PROFILE.replacen("\"mm\"", "\"millimetres\"", 1).as_bytes());
+        write("e.toml", b"\xff");
+        write("f.toml", &vec![b'#'; MAX_FILE_BYTES as usize + 1]);
+        write("notes.md", b"not a profile");
+        let set = ProfileSet::load(folder.path()).expect("a folder");
+        assert_eq!(set.profiles.keys().map(ProfileId::as_str).collect::<Vec<_>>(), ["wz-rg1"]);
+        let refused: Vec<_> =
+            set.refused.iter().map(|r| r.errors[0].lines().next().unwrap_or_default()).collect();
+        let expected = [
+            "c.toml: the id `wz-rg1` is taken by b/rain.toml",
+            "d.toml:22:12: `millimetres` is no unit",
+            "e.toml: not UTF-8 from byte 0 on",
+            "f.toml: larger than 1024 KiB",
+        ];
+        assert_eq!(refused, expected);
+        assert!(ProfileSet::load(&folder.path().join("nowhere")).is_err());
+        assert!(ProfileSet::load(&folder.path().join("c.toml")).is_err());
+        assert!(check_file(&folder.path().join("nowhere.toml")).is_err());
     }
 }

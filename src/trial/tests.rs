@@ -126,19 +126,22 @@ fn the_command_line_reports_files_and_fixtures() {
         std::fs::write(folder.path().join(name), text).expect("written");
     };
     let paths = [folder.path().to_owned()];
-    assert_eq!(check(&paths), Report { text: "no *.toml file there\n".to_owned(), ok: false });
+    assert_eq!(
+        super::check(&paths),
+        Report { text: "no *.toml file there\n".to_owned(), ok: false }
+    );
     write("a.toml", &format!("{PROFILE}payload = '{{\"l\":1}}'\nexpect = {{ level = 1 }}\n"));
     assert_eq!(
-        check(&paths),
+        super::check(&paths),
         Report { text: "ok      p: 2 points, 1 tests\n".to_owned(), ok: true }
     );
-    let report = test(&paths);
+    let report = super::test(&paths);
     let notes = "note    p: no test raises `level.high`\nnote    p: no test raises `level.slow`\n";
     assert_eq!(report, Report { text: format!("ok      p: t (line 21)\n{notes}"), ok: true });
     write("b.toml", &format!("{PROFILE}payload = '{{\"l\":1}}'\nexpect = {{ level = 2 }}\n"));
-    let report = test(&paths);
+    let report = super::test(&paths);
     assert!(!report.ok && report.text.contains("FAILED  p: t (line 21)\n"), "{}", report.text);
     write("b.toml", "nonsense");
-    let report = check(&paths);
+    let report = super::check(&paths);
     assert!(!report.ok && report.text.contains("b.toml:1:"), "{}", report.text);
 }

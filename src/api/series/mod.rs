@@ -97,9 +97,12 @@ pub(crate) struct Steps {
     step_s: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     agg: Option<Aggregate>,
-    /// `[start_ms, mean, min, max, last, count, good_share]`, oldest first.
-    points: Vec<(i64, f64, f64, f64, f64, u64, f64)>,
+    /// `[start_ms, mean, min, max, last, count, good_share]`, oldest first; no numbers where every reading was bad.
+    #[schema(value_type = Vec<(i64, Option<f64>, Option<f64>, Option<f64>, Option<f64>, u64, f64)>)]
+    points: Vec<StepRow>,
 }
+
+type StepRow = (i64, Option<f64>, Option<f64>, Option<f64>, Option<f64>, u64, f64);
 
 /// Which series.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -243,6 +246,13 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("`{text}` is no length of time; write 60s, 5m, 1h or 1d"))
 }
 
+/// JSON has no NaN.
+fn row(bucket: &Bucket) -> StepRow {
+    let number = |number: f64| Some(number).filter(|number| number.is_finite());
+    let Bucket { start, count, mean, min, max, last, good_share } = *bucket;
+    (start.as_millis(), number(mean), number(min), number(max), number(last), count, good_share)
+}
+
 impl Series {
     fn new(of: Of, found: Found) -> Self {
         match found {
@@ -255,9 +265,7 @@ impl Series {
                 Series::Readings(Readings { of, points: points.collect(), truncated })
             }
             Found::Steps { step, agg, buckets } => {
-                let points = buckets.into_iter().map(|b| {
-                    (b.start.as_millis(), b.mean, b.min, b.max, b.last, b.count, b.good_share)
-                });
+                let points = buckets.iter().map(row);
                 let step_s = step.as_secs_f64();
                 Series::Steps(Steps { of, step_s, agg, points: points.collect() })
             }

@@ -12,7 +12,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tower::ServiceExt;
 
 use super::{AlertReader, AppState, Limits, Readiness, TownInfo, router};
@@ -113,14 +113,24 @@ impl Rig {
             latest[series.index()] = Some(sample);
         }
         let feed = Feed::new(EPOCH, 64);
+        let stations = Arc::new(ArcSwap::new(Arc::clone(&table)));
         let parts = JudgeParts {
             engine: Engine::open(registry.connect().unwrap(), rules_of(&table), NOW).unwrap(),
             store: Arc::clone(&store),
-            stations: Arc::new(ArcSwap::new(table)),
+            stations: Arc::clone(&stations),
             feed: feed.clone(),
             clock: clock.clone(),
         };
         let (_, judge, present) = Judge::start(parts, latest).unwrap();
+        let profiles = Arc::new(ArcSwap::from_pointee(profiles));
+        let keeper = Keeper {
+            registry: registry.clone(),
+            profiles: Arc::clone(&profiles),
+            store: Arc::clone(&store),
+            stations,
+            judge: judge.clone(),
+        };
+        tokio::spawn(keeper.keep(registry.changes()));
         let readiness = Arc::new(Readiness::new(&["mqtt"]));
         let alerts_of = registry.clone();
         let router = router(AppState {
@@ -128,7 +138,7 @@ impl Rig {
             present,
             store,
             feed: feed.clone(),
-            profiles: Arc::new(ArcSwap::from_pointee(profiles)),
+            profiles,
             clock,
             town: TownInfo {
                 name: Label::new("乌镇", "Wuzhen"),
@@ -172,6 +182,27 @@ impl Rig {
     async fn post(&self, path: &str, kind: &str, body: &str) -> Answer {
         let headers = [("content-type", kind)];
         self.send(self.request(&format!("POST {path}"), &headers, body.to_owned())).await
+    }
+}
+
+/// Does what the hub does when the town changes: builds the stations anew. Ends with the test's runtime.
+struct Keeper {
+    registry: Registry,
+    profiles: Arc<ArcSwap<ProfileSet>>,
+    store: Arc<dyn Store>,
+    stations: Arc<ArcSwap<StationTable>>,
+    judge: mpsc::Sender<JudgeMessage>,
+}
+
+impl Keeper {
+    async fn keep(self, mut changes: watch::Receiver<u64>) {
+        while changes.changed().await.is_ok() {
+            let (town, profiles) = (self.registry.town(), self.profiles.load());
+            let former = self.stations.load_full();
+            let table = StationTable::build(&town, &profiles, &*self.store, &|_| None, &former);
+            self.stations.store(Arc::new(table.unwrap()));
+            self.judge.send(JudgeMessage::Stations).await.unwrap();
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 
+use super::value::MAX_SHOWN;
 use super::*;
+use crate::model::Timestamp;
 
 const TIME: Timestamp = Timestamp::from_millis(1_790_000_000_123);
 
