@@ -143,9 +143,14 @@ fn fill(store: &EmbeddedStore, town: &mut Town, minutes: usize, rate: usize) -> 
             Ok(())
         })?;
     }
-    let wall = began.elapsed() - if rate > 0 { Duration::ZERO } else { making };
+    let all = began.elapsed();
+    let wall = all - if rate > 0 { Duration::ZERO } else { making };
     let cpu = cpu_secs()? - cpu - if rate > 0 { 0.0 } else { making.as_secs_f64() };
     row("readings, each commit on disk", readings);
+    row(
+        "million readings/s (making them counted)",
+        format!("{:.2}", readings as f64 / all.as_secs_f64() / 1e6),
+    );
     row(
         "million readings/s (making them not counted)",
         format!("{:.2}", readings as f64 / wall.as_secs_f64() / 1e6),

@@ -6,7 +6,7 @@ use pco::{ChunkConfig, DeltaSpec, ModeSpec};
 
 use super::numbers::{Bytes, Defect, write_varint};
 
-/// How hard pco tries. Measured on a town's levels: 8 saves 1 % more bytes and takes half as long again.
+/// How hard pco tries. On the benchmark's town 4, 6 and 8 differ by 0.5 % in bytes, and in time by less than two runs do.
 const LEVEL: usize = 6;
 
 /// How wide the numbers of a column are. Narrow ones make smaller tables inside pco and go through it faster.

@@ -136,18 +136,14 @@ impl Shared {
             Ok(conn.prepare_cached(sums)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?)
         })?;
         let series = read(&self.catalog).keys().len() as u64;
-        let disk_bytes = ["", "-wal", "-shm"].iter().map(|suffix| {
-            let mut file = self.path.clone().into_os_string();
-            file.push(suffix);
-            std::fs::metadata(file).map_or(0, |file| file.len())
-        });
+        let disk_bytes = ["", "-wal", "-shm"].iter().map(|suffix| self.file_bytes(suffix)).sum();
         let status = lock(&self.status);
         Ok(StoreStats {
             series,
             hot_readings: status.hot as u64,
             sealed_readings: readings as u64,
             sealed_bytes: bytes as u64,
-            disk_bytes: disk_bytes.sum(),
+            disk_bytes,
             last_commit: status.last_commit,
         })
     }

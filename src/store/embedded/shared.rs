@@ -160,6 +160,13 @@ impl Shared {
         Ok(shared)
     }
 
+    /// Bytes of the database file with this suffix: none, `-wal` for the log, `-shm` for its index.
+    pub(super) fn file_bytes(&self, suffix: &str) -> u64 {
+        let mut file = self.path.clone().into_os_string();
+        file.push(suffix);
+        std::fs::metadata(file).map_or(0, |file| file.len())
+    }
+
     fn head_is_due(&self, head: &Generation) -> bool {
         head.len() >= self.limits.seal_at || head.age() >= self.limits.max_age
     }

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::keeper::{Keeper, Step};
-use super::shared::Shared;
+use super::shared::{Shared, lock};
 use super::{EmbeddedStore, Limits};
 use crate::model::{Grade, Measurement, Quality, Reason, Sample, SeriesId, Timestamp};
 use crate::store::{Bucket, CommitSeq, SeriesKey, Store, StoreError};
@@ -604,6 +604,20 @@ fn sealing_gives_the_space_of_hot_rows_back() {
     assert!(store.seal_now().unwrap());
     let stats = store.stats().unwrap();
     assert!(stats.disk_bytes < 300_000 && before > 1_500_000, "{before} {stats:?}");
+}
+
+#[test]
+fn a_log_that_was_copied_is_cut_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(&file_in(&dir)).unwrap();
+    store.series(&keys(SERIES)).unwrap();
+    assert!(store.seal_now().unwrap());
+    assert_eq!(store.shared.file_bytes("-wal"), 0);
+    store.series(&keys(SERIES + 1)).unwrap();
+    assert!(store.shared.file_bytes("-wal") > 0);
+    lock(&store.shared.status).log_bytes = 0;
+    assert!(store.seal_now().unwrap());
+    assert_eq!(store.shared.file_bytes("-wal"), 0);
 }
 
 const CHILD_FOLDER: &str = "TOWNHUB_STORE_TEST_FOLDER";
