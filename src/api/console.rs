@@ -40,7 +40,7 @@ fn file_response(path: &str, file: EmbeddedFile, headers: &HeaderMap) -> Respons
     let common = [
         (CACHE_CONTROL, caching(path).to_owned()),
         (ETAG, etag.clone()),
-        (CONTENT_TYPE, file.metadata.mimetype().to_owned()),
+        (CONTENT_TYPE, media_type(&file)),
         (VARY, ACCEPT_ENCODING.to_string()),
     ];
     if headers.get(IF_NONE_MATCH).is_some_and(|known| known == etag.as_str()) {
@@ -50,6 +50,14 @@ fn file_response(path: &str, file: EmbeddedFile, headers: &HeaderMap) -> Respons
     match Files::get(&format!("{path}.gz")).filter(|_| takes_gzip(headers)) {
         Some(small) => (common, [(CONTENT_ENCODING, "gzip")], small.data).into_response(),
         None => (common, file.data).into_response(),
+    }
+}
+
+/// The console's texts are UTF-8.
+fn media_type(file: &EmbeddedFile) -> String {
+    match file.metadata.mimetype() {
+        text if text.starts_with("text/") => format!("{text}; charset=utf-8"),
+        other => other.to_owned(),
     }
 }
 
