@@ -32,6 +32,16 @@ impl Live {
 
     /// The next event of this name for which `is_it` holds; panics after ten seconds.
     pub async fn next(&mut self, name: &str, is_it: impl Fn(&Value) -> bool) -> Event {
+        self.within(Duration::from_secs(10), name, is_it).await
+    }
+
+    /// The same with another patience.
+    pub async fn within(
+        &mut self,
+        patience: Duration,
+        name: &str,
+        is_it: impl Fn(&Value) -> bool,
+    ) -> Event {
         let wanted = async {
             loop {
                 let event = self.any().await;
@@ -40,9 +50,9 @@ impl Live {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), wanted)
+        tokio::time::timeout(patience, wanted)
             .await
-            .unwrap_or_else(|_| panic!("no such `{name}` event within ten seconds"))
+            .unwrap_or_else(|_| panic!("no such `{name}` event within {patience:?}"))
     }
 
     async fn any(&mut self) -> Event {

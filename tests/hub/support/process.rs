@@ -48,6 +48,11 @@ impl Home {
         command
     }
 
+    /// The token that its requests carry.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Starts the hub and waits until it says that it is ready.
     pub fn start(&self) -> HubProcess {
         let mut child = self
