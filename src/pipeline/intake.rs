@@ -81,6 +81,11 @@ impl Receipt {
 }
 
 impl Draft {
+    #[cfg(test)]
+    pub(super) fn of(measurements: Vec<Measurement>) -> Self {
+        Draft { measurements, ..Draft::default() }
+    }
+
     /// Whether there is nothing to hand in.
     pub fn is_empty(&self) -> bool {
         self.measurements.is_empty() && self.uplinks == 0

@@ -19,6 +19,8 @@ mod intake;
 mod judge;
 mod present;
 mod station;
+#[cfg(test)]
+mod tests;
 
 pub use committer::{Committer, StoreHealth};
 pub use counters::{Counters, ReadingCounts};

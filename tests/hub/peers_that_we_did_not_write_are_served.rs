@@ -131,6 +131,13 @@ async fn mosquitto_sub_sees_what_devices_publish_and_what_was_retained() {
         .output()
         .expect("it runs");
     assert!(text(&output).contains("denied"), "{}", text(&output));
+    // A last will is a publish too.
+    let arguments =
+        ["--will-topic", "devices/x/telemetry", "--will-payload", "x", "-t", "devices/#"];
+    let output = mosquitto("mosquitto_sub", &hub, "svc-dash", &secret, &arguments)
+        .output()
+        .expect("it runs");
+    assert!(text(&output).contains("not authorised"), "{}", text(&output));
 }
 
 /// The same arguments for `tool`, run by stdbuf with line buffering.

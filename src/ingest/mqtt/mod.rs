@@ -173,7 +173,12 @@ impl Door {
             .authenticate(&login.username, login.password.as_bytes())
             .map_err(|_| Refusal::BadCredentials)?;
         match principal {
-            Principal::Service(account) => Ok(Admitted::Service(account)),
+            Principal::Service(account) => {
+                if let Some(will) = &hello.will {
+                    relay::check_publish(&account, &will.topic)?;
+                }
+                Ok(Admitted::Service(account))
+            }
             Principal::Device(device) => {
                 let stations = self.around.intake.stations();
                 let station = stations.get(device.id.as_str()).ok_or(Refusal::NoProfile)?;
@@ -222,8 +227,11 @@ impl Door {
         early: Vec<u8>,
         account: Arc<ServiceAccount>,
     ) {
-        // rumqttd knows a client by its identifier, so the door does too.
-        let client = format!("{}/{}", account.name, hello.connect.client_id);
+        // rumqttd knows a client by its identifier, so the door does too; without one every connection is another client.
+        let client = match hello.connect.client_id.as_str() {
+            "" => format!("{}/~{:016x}", account.name, rand::random::<u64>()),
+            id => format!("{}/{id}", account.name),
+        };
         let (number, kick) = self.enter(&client);
         let services = self.around.services.clone();
         let outcome = match Relay::open(stream, hello, account, services).await {

@@ -93,7 +93,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                 return Ok(());
             }
             tokio::select! {
-                reason = &mut kick => return Err(reason.unwrap_or(Refusal::ShuttingDown)),
+                reason = &mut kick => {
+                    let reason = reason.unwrap_or(Refusal::ShuttingDown);
+                    Self::refuse(&mut self.client, self.version, &reason).await;
+                    return Err(reason);
+                }
                 read = self.client.read_buf(&mut up) => match read {
                     Ok(n) if n > 0 => {}
                     _ => return Ok(()),
@@ -166,14 +170,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     }
 
     fn judge_publish(&self, publish: &Publish<'_>) -> Result<Verdict, Refusal> {
-        let topic = std::str::from_utf8(publish.topic).map_err(|_| Refusal::BadTopic)?;
-        if !topics::is_topic(topic) {
-            return Err(Refusal::BadTopic);
-        }
-        if self.account.publish.iter().any(|filter| topics::matches(filter, topic)) {
-            return Ok(Verdict::Forward);
-        }
-        let refusal = Refusal::NotAuthorized(topic.to_owned());
+        let refusal = match check_publish(&self.account, publish.topic) {
+            Ok(()) => return Ok(Verdict::Forward),
+            Err(refusal) => refusal,
+        };
         match (self.version, publish.qos) {
             (Version::V5, Qos::AtLeastOnce(id)) => {
                 self.services.log().refused(&self.account.name, &refusal);
@@ -215,4 +215,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             Ok(Err(_)) | Err(_) => Err(Refusal::SlowReader),
         }
     }
+}
+
+/// Whether the service may publish to this topic.
+pub(super) fn check_publish(account: &ServiceAccount, topic: &[u8]) -> Result<(), Refusal> {
+    let topic = std::str::from_utf8(topic).map_err(|_| Refusal::BadTopic)?;
+    if !topics::is_topic(topic) {
+        return Err(Refusal::BadTopic);
+    }
+    if account.publish.iter().any(|filter| topics::matches(filter, topic)) {
+        return Ok(());
+    }
+    Err(Refusal::NotAuthorized(topic.to_owned()))
 }

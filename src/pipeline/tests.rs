@@ -1,0 +1,187 @@
+//! The queue between the sockets and the disk: what a slow disk and a failing disk do to it.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc as std_mpsc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::intake::{Batch, IN_FLIGHT_READINGS};
+use super::*;
+use crate::model::{Measurement, Quality, Sample, SeriesId, Timestamp};
+use crate::store::{Bucket, CommitSeq, SeriesKey, Store, StoreError, StoreStats};
+
+/// A disk whose every commit waits for a word of the test, and fails when told to.
+struct Disk {
+    allow: Mutex<std_mpsc::Receiver<()>>,
+    is_broken: AtomicBool,
+    commits: AtomicU64,
+}
+
+impl Store for Disk {
+    fn series(&self, _: &[SeriesKey]) -> Result<Vec<SeriesId>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn all_series(&self) -> Vec<SeriesKey> {
+        Vec::new()
+    }
+
+    fn append(&self, _: &[&[Measurement]]) -> Result<CommitSeq, StoreError> {
+        // The test's end is an end of waiting, too.
+        let _ = self.allow.lock().unwrap().recv();
+        if self.is_broken.swap(false, Ordering::SeqCst) {
+            return Err(StoreError::BadQuery("the disk is full".to_owned()));
+        }
+        Ok(CommitSeq(self.commits.fetch_add(1, Ordering::SeqCst) + 1))
+    }
+
+    fn range(
+        &self,
+        _: SeriesId,
+        _: Timestamp,
+        _: Timestamp,
+        _: usize,
+    ) -> Result<Vec<Sample>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn aggregate(
+        &self,
+        _: SeriesId,
+        _: Timestamp,
+        _: Timestamp,
+        _: Duration,
+    ) -> Result<Vec<Bucket>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn latest(&self) -> Result<Vec<(SeriesId, Sample)>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn replay(
+        &self,
+        _: CommitSeq,
+        _: &mut dyn FnMut(CommitSeq, &[Measurement]),
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn release(&self, _: CommitSeq) {}
+
+    fn delete_before(&self, _: Timestamp) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    fn stats(&self) -> Result<StoreStats, StoreError> {
+        Ok(StoreStats::default())
+    }
+}
+
+struct Rig {
+    intake: Intake,
+    allow: std_mpsc::Sender<()>,
+    disk: Arc<Disk>,
+    health: Arc<StoreHealth>,
+    judged: mpsc::Receiver<JudgeMessage>,
+}
+
+fn rig() -> Rig {
+    let (allow, allowed) = std_mpsc::channel();
+    let disk = Arc::new(Disk {
+        allow: Mutex::new(allowed),
+        is_broken: AtomicBool::new(false),
+        commits: AtomicU64::new(0),
+    });
+    let health = Arc::new(StoreHealth::default());
+    let (judge, judged) = mpsc::channel(1_024);
+    let store: Arc<dyn Store> = disk.clone();
+    let (_committer, intake) =
+        Committer::start(store, Arc::default(), judge, Arc::default(), Arc::clone(&health))
+            .unwrap();
+    Rig { intake, allow, disk, health, judged }
+}
+
+fn readings(n: usize) -> Vec<Measurement> {
+    let reading = Measurement {
+        series: SeriesId(0),
+        quality: Quality::GOOD,
+        observed_at: Timestamp::EPOCH,
+        received_at: Timestamp::EPOCH,
+        value: 1.0,
+    };
+    vec![reading; n]
+}
+
+fn draft(n: usize) -> Draft {
+    Draft::of(readings(n))
+}
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn a_standing_disk_stops_the_sockets_and_nothing_is_acknowledged() {
+    let rig = rig();
+    let progress = Arc::new(Progress::default());
+    let receipt = |number| Some(Receipt { progress: Arc::clone(&progress), number });
+    let batches = 4;
+    for number in 1..=batches {
+        let mut draft = draft(IN_FLIGHT_READINGS / 4);
+        assert!(rig.intake.submit(&mut draft, receipt(number)).await);
+    }
+    let mut over = draft(1);
+    let waits = timeout(Duration::from_millis(50), rig.intake.submit(&mut over, receipt(5))).await;
+    assert!(waits.is_err(), "the budget is spent: whoever submits more waits");
+    assert_eq!(progress.durable(), 0);
+    for number in 1..=batches {
+        rig.allow.send(()).unwrap();
+        while progress.durable() < number {
+            timeout(PATIENCE, progress.changed()).await.expect("a receipt is signed");
+        }
+    }
+    assert!(
+        timeout(PATIENCE, rig.intake.submit(&mut draft(1), receipt(6))).await.expect("room again")
+    );
+    rig.allow.send(()).unwrap();
+    timeout(PATIENCE, async {
+        while progress.durable() < 6 {
+            progress.changed().await;
+        }
+    })
+    .await
+    .expect("the last receipt is signed");
+}
+
+#[tokio::test]
+async fn a_failing_disk_is_tried_again_and_loses_nothing() {
+    let mut rig = rig();
+    let progress = Arc::new(Progress::default());
+    rig.disk.is_broken.store(true, Ordering::SeqCst);
+    let receipt = Receipt { progress: Arc::clone(&progress), number: 1 };
+    rig.intake.submit(&mut draft(3), Some(receipt)).await;
+    rig.allow.send(()).unwrap();
+    let broken = async {
+        while rig.health.failure().is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, broken).await.expect("the failure is told");
+    assert_eq!(progress.durable(), 0, "nothing is acknowledged");
+    rig.allow.send(()).unwrap();
+    timeout(PATIENCE, progress.changed()).await.expect("written at the second try");
+    assert_eq!((progress.durable(), rig.health.failure()), (1, None));
+    let judged = timeout(PATIENCE, rig.judged.recv()).await.expect("handed on").expect("open");
+    let JudgeMessage::Commit(commit) = judged else { panic!("a commit: {judged:?}") };
+    assert_eq!((commit.seq, commit.batches), (CommitSeq(1), vec![readings(3)]));
+}
+
+#[test]
+fn a_batch_is_small() {
+    // Between socket and disk there are at most IN_FLIGHT_READINGS of them, mostly one per read buffer.
+    assert!(size_of::<Batch>() <= 64, "{}", size_of::<Batch>());
+    assert!(size_of::<Measurement>() <= 40, "{}", size_of::<Measurement>());
+}
