@@ -1,8 +1,9 @@
 //! The words that every room shares: who reported, what, when, how good, where.
 //!
 //! Takes nothing, hands on types only. No room's behaviour lives here, and nothing here reads the time,
-//! a file or a socket. One type per step of the data's way: [`Uplink`] (bytes from somebody we know) →
-//! [`Reading`] (a point of a profile with its raw value) → [`Measurement`] (a series, a unit, a quality).
+//! a file or a socket. One type per step of the data's way: an uplink (bytes from somebody
+//! we know, borrowed: see `pipeline::Desk`) → [`Reading`] (a point of a profile with its raw value) → [`Measurement`] (a
+//! series, a unit, a quality) → [`Sample`] (what the store gives back).
 
 mod id;
 mod kind;
@@ -10,9 +11,9 @@ mod label;
 mod measurement;
 mod position;
 mod quality;
+mod reading;
 mod severity;
 mod time;
-mod uplink;
 
 pub use id::{AssetId, AssetNumber, DeviceId, IdError, MetricName, ProfileId, SeriesId, ZoneId};
 pub use kind::{AssetKind, Family, UnknownKind};
@@ -20,6 +21,6 @@ pub use label::Label;
 pub use measurement::{Measurement, Sample};
 pub use position::{Bbox, Position, PositionError};
 pub use quality::{Grade, Quality, Reason};
+pub use reading::{PointIndex, Reading};
 pub use severity::{Severity, UnknownSeverity};
 pub use time::{TimeError, Timestamp};
-pub use uplink::{PointIndex, Reading, Uplink, UplinkBody};
