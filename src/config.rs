@@ -54,6 +54,20 @@ pub struct MqttConfig {
     /// Messages a second that one device may send in the long run (ten seconds' worth at once); 0 is no limit. Over it
     /// its socket is read more slowly.
     pub max_messages_per_second: u32,
+    /// A second port that speaks TLS; absent, there is none.
+    pub tls: Option<TlsConfig>,
+}
+
+/// The MQTT door's TLS port.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// Address and port; 8883 is the usual one.
+    pub listen: String,
+    /// The certificate chain, PEM, the hub's own first.
+    pub certificate: PathBuf,
+    /// The certificate's private key, PEM.
+    pub key: PathBuf,
 }
 
 /// The API and the console.
@@ -94,6 +108,7 @@ impl Default for MqttConfig {
             max_packet_bytes: 65_536,
             connect_timeout: Duration::from_secs(5),
             max_messages_per_second: 100,
+            tls: None,
         }
     }
 }

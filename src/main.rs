@@ -160,6 +160,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
     println!("townhub is ready");
     println!("  console  http://{}", hub.http_address());
     println!("  mqtt     {}", hub.mqtt_address());
+    if let Some(address) = hub.mqtt_tls_address() {
+        println!("  mqtts    {address}");
+    }
     if let Some((user, password)) = hub.first_login() {
         println!("  login    {user} / {password}   (shown once / 仅显示一次)");
     }

@@ -24,7 +24,7 @@ use crate::api::{self, AlertReader, AppState, Limits, Readiness, TownInfo};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::ingest::modbus::{Poller, Target};
-use crate::ingest::mqtt::{Door, SecurityLog, Services, ServicesError};
+use crate::ingest::mqtt::{Door, SecurityLog, Services, ServicesError, TlsError, TlsPort};
 use crate::live::Feed;
 use crate::model::{Position, Sample, SeriesId};
 use crate::pipeline::{
@@ -67,6 +67,8 @@ pub enum HubError {
     Services(#[from] ServicesError),
     #[error("cannot listen on {what} = {address}")]
     Listen { what: &'static str, address: String, source: std::io::Error },
+    #[error("cannot speak TLS on the MQTT door")]
+    Tls(#[from] TlsError),
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
     #[error("cannot name the metrics")]
@@ -77,6 +79,7 @@ pub enum HubError {
 #[derive(Debug)]
 pub struct Hub {
     mqtt: SocketAddr,
+    mqtt_tls: Option<SocketAddr>,
     http: SocketAddr,
     first_login: Option<(String, String)>,
     shutdown: watch::Sender<bool>,
@@ -110,6 +113,10 @@ impl Hub {
         config.check()?;
         let lock = lock(&config.data)?;
         let mqtt = listen("mqtt.listen", &config.mqtt.listen).await?;
+        let mqtt_tls = match &config.mqtt.tls {
+            Some(tls) => Some(TlsPort::new(listen("mqtt.tls.listen", &tls.listen).await?, tls)?),
+            None => None,
+        };
         let http = listen("http.listen", &config.http.listen).await?;
         let rooms = Rooms::open(&config, clock.clone())?;
         let first_login = rooms.registry.first_admin()?;
@@ -133,6 +140,7 @@ impl Hub {
         poll(&poller, &rooms.stations.load());
         let (shutdown, down) = watch::channel(false);
         let mut servers = JoinSet::new();
+        let tls_address = mqtt_tls.as_ref().and_then(TlsPort::address);
         let addresses = (address(&mqtt, "mqtt.listen")?, address(&http, "http.listen")?);
         let door = Arc::new(Door::new(
             rooms.registry.clone(),
@@ -157,7 +165,7 @@ impl Hub {
         let state = rooms.app_state(&config, present.clone(), metrics, counters, &readiness)?;
         let going_down = until_down(down.clone());
         servers.spawn(async move {
-            door.serve(mqtt, going_down).await;
+            door.serve(mqtt, mqtt_tls, going_down).await;
             "mqtt"
         });
         servers.spawn(serve_http(http, api::router(state), until_down(down.clone())));
@@ -171,6 +179,7 @@ impl Hub {
         info!(mqtt = %addresses.0, http = %addresses.1, "the hub is up");
         Ok(Hub {
             mqtt: addresses.0,
+            mqtt_tls: tls_address,
             http: addresses.1,
             first_login,
             shutdown,
@@ -187,6 +196,11 @@ impl Hub {
     /// Where MQTT clients connect.
     pub fn mqtt_address(&self) -> SocketAddr {
         self.mqtt
+    }
+
+    /// Where MQTT clients connect that speak TLS.
+    pub fn mqtt_tls_address(&self) -> Option<SocketAddr> {
+        self.mqtt_tls
     }
 
     /// Where browsers connect.

@@ -98,6 +98,49 @@ async fn mosquitto_pub_publishes_in_both_versions_at_every_qos() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn mosquitto_pub_publishes_over_tls() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let [certificate, key] = ["hub.pem", "hub.key"].map(|name| folder.path().join(name));
+    let output = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+        ])
+        .args(["-days", "1", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .expect("openssl is installed");
+    assert!(output.status.success(), "{}", text(&output));
+    let tls = format!(
+        "tls = {{ listen = \"127.0.0.1:0\", certificate = {certificate:?}, key = {key:?} }}\n"
+    );
+    let town = Town::new(&tls);
+    let (hub, tls) = town.home.start_with(|address| address("mqtts"));
+    hub.import_devices("probe", &devices(1)).await;
+    let port = tls.port().to_string();
+    let arguments =
+        ["-V", "5", "-q", "1", "-t", "devices/probe-0/telemetry", "-m", r#"{"level":42}"#];
+    let publish = |more: &[&str]| {
+        let mut command = Command::new("mosquitto_pub");
+        command.args(["-h", "127.0.0.1", "-p", &port, "-u", "probe-0", "-P"]);
+        command.arg(secret_of("probe-0")).args(arguments).args(more);
+        command.output().expect("mosquitto_pub is installed")
+    };
+    let output = publish(&["--cafile", certificate.to_str().expect("a path")]);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(hub.get(&series("probe-0")).await["points"][0][1], 42.0);
+    assert!(!publish(&[]).status.success(), "no plain text on the TLS port");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn mosquitto_sub_sees_what_devices_publish_and_what_was_retained() {
     let town = Town::new("");
     let arguments = ["service", "put", "svc-dash", "--subscribe", "devices/#"];

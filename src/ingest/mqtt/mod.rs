@@ -16,23 +16,27 @@ mod relay;
 mod services;
 mod session;
 mod throttle;
+mod tls;
 mod topics;
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rumqttd::protocol::{ConnAck, ConnAckProperties, ConnectReturnCode, Packet};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
 
 pub use refusal::{Refusal, SecurityLog};
 pub use services::{Services, ServicesError};
+pub use tls::TlsError;
 
 use codec::Hello;
 use frame::Version;
@@ -42,7 +46,7 @@ use throttle::Throttle;
 use topics::OwnTopic;
 
 use crate::clock::Clock;
-use crate::config::MqttConfig;
+use crate::config::{MqttConfig, TlsConfig};
 use crate::pipeline::{Intake, Station};
 use crate::registry::{Principal, Registry, ServiceAccount};
 
@@ -92,29 +96,37 @@ impl Door {
         self.sessions().by_client.len()
     }
 
-    /// Serves `listener` until `shutdown` is done, then says goodbye to everybody and returns.
+    /// Serves `listener`, and `tls` if there is one, until `shutdown` is done, then says goodbye to everybody and returns.
     pub async fn serve(
         self: Arc<Self>,
         listener: TcpListener,
+        tls: Option<TlsPort>,
         shutdown: impl Future<Output = ()> + Send,
     ) {
         let mut connections = JoinSet::new();
         tokio::pin!(shutdown);
         loop {
-            tokio::select! {
+            let (accepted, acceptor) = tokio::select! {
                 () = &mut shutdown => break,
-                Some(ended) = connections.join_next() => report(ended),
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => {
-                        // Acknowledgements are small and urgent.
-                        let _ = stream.set_nodelay(true);
-                        let door = Arc::clone(&self);
-                        connections.spawn(async move { door.welcome(stream, &peer.ip().to_string()).await });
-                    }
-                    Err(why) => self.pause_after(&why).await,
-                },
+                Some(ended) = connections.join_next() => {
+                    report(ended);
+                    continue;
+                }
+                accepted = listener.accept() => (accepted, None),
+                accepted = accept_tls(tls.as_ref()) => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    // Acknowledgements are small and urgent; without this they are only late.
+                    let _ = stream.set_nodelay(true);
+                    let door = Arc::clone(&self);
+                    let peer = peer.ip().to_string();
+                    connections.spawn(async move { door.open(stream, acceptor, &peer).await });
+                }
+                Err(why) => self.pause_after(&why).await,
             }
         }
+        drop(tls);
         drop(listener);
         for (_, (_, kick)) in self.sessions().by_client.drain() {
             // A session that ended meanwhile has nobody to kick.
@@ -135,6 +147,16 @@ impl Door {
     async fn pause_after(&self, why: &io::Error) {
         warn!(error = %why, "cannot accept an MQTT connection");
         tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
+    /// A connection, behind its TLS handshake if its port asks for one.
+    async fn open(&self, stream: TcpStream, acceptor: Option<TlsAcceptor>, peer: &str) {
+        let Some(acceptor) = acceptor else { return self.welcome(stream, peer).await };
+        match timeout(self.config.connect_timeout, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => self.welcome(stream, peer).await,
+            Ok(Err(_)) => self.log.refused(peer, &Refusal::Malformed("the TLS handshake")),
+            Err(_) => self.log.refused(peer, &Refusal::ConnectTimeout),
+        }
     }
 
     async fn welcome<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S, peer: &str) {
@@ -310,6 +332,38 @@ impl Door {
 
     fn sessions(&self) -> std::sync::MutexGuard<'_, Sessions> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A bound port that speaks TLS.
+#[allow(missing_debug_implementations, reason = "rustls keeps its acceptor to itself")]
+pub struct TlsPort {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl TlsPort {
+    /// A port on `listener` with the certificate and key that `config` names.
+    ///
+    /// # Errors
+    /// When they cannot be used.
+    pub fn new(listener: TcpListener, config: &TlsConfig) -> Result<Self, TlsError> {
+        Ok(TlsPort { listener, acceptor: tls::acceptor(config)? })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listener.local_addr().ok()
+    }
+}
+
+type Accepted = (io::Result<(TcpStream, SocketAddr)>, Option<TlsAcceptor>);
+
+/// The next connection of the TLS port; never, without one.
+async fn accept_tls(port: Option<&TlsPort>) -> Accepted {
+    match port {
+        Some(port) => (port.listener.accept().await, Some(port.acceptor.clone())),
+        None => std::future::pending().await,
     }
 }
 

@@ -55,6 +55,14 @@ impl Home {
 
     /// Starts the hub and waits until it says that it is ready.
     pub fn start(&self) -> HubProcess {
+        self.start_with(|_| ()).0
+    }
+
+    /// The same, and hands `more` the way to the addresses that follow.
+    pub fn start_with<T>(
+        &self,
+        more: impl FnOnce(&mut dyn FnMut(&str) -> SocketAddr) -> T,
+    ) -> (HubProcess, T) {
         let mut child = self
             .command(&["run"])
             .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned()))
@@ -62,15 +70,20 @@ impl Home {
             .spawn()
             .expect("the hub starts");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        let mut address = |label: &str| loop {
-            let line = lines.next().expect("the hub is ready").expect("text");
-            if let Some(value) = line.trim().strip_prefix(label) {
-                let value = value.trim().trim_start_matches("http://");
-                break value.parse().unwrap_or_else(|_| panic!("an address in {line}"));
+        let mut address = |label: &str| -> SocketAddr {
+            loop {
+                let line = lines.next().expect("the hub is ready").expect("text");
+                if let Some(value) =
+                    line.trim().strip_prefix(label).filter(|rest| rest.starts_with(' '))
+                {
+                    let value = value.trim().trim_start_matches("http://");
+                    break value.parse().unwrap_or_else(|_| panic!("an address in {line}"));
+                }
             }
         };
         let http = address("console");
         let mqtt = address("mqtt");
+        let more = more(&mut address);
         // What else it prints must not fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let mut headers = HeaderMap::new();
@@ -78,7 +91,7 @@ impl Home {
         headers.insert("authorization", bearer);
         let client =
             reqwest::Client::builder().default_headers(headers).build().expect("an HTTP client");
-        HubProcess { child, mqtt, http, client }
+        (HubProcess { child, mqtt, http, client }, more)
     }
 }
 
