@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -98,6 +99,9 @@ enum ServiceCommand {
     },
 }
 
+/// How long the hub may take to end.
+const PATIENCE: Duration = Duration::from_millis(4_800);
+
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
@@ -170,7 +174,11 @@ async fn run(config: Config) -> anyhow::Result<()> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    hub.stop().await;
+    if tokio::time::timeout(PATIENCE, hub.stop()).await.is_err() {
+        // What is not on disk by now was not acknowledged: its devices will send it again.
+        eprintln!("townhub did not end in {PATIENCE:?}; leaving");
+        std::process::exit(1);
+    }
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::alert::{AlertError, Engine};
@@ -42,6 +43,9 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// How often the registry's file is compared with memory: `townhub service put` and its like run beside the hub.
 const OTHER_PROCESSES: Duration = Duration::from_secs(1);
+
+/// How long the doors may take to close: a page that stopped reading must not hold the hub.
+const CLOSE: Duration = Duration::from_millis(3_500);
 
 /// Why the hub cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -153,15 +157,17 @@ impl Hub {
         let metrics = metrics::registry(metrics::Watched {
             counters: Arc::clone(&counters),
             log,
-            services,
+            services: services.clone(),
             door: Arc::downgrade(&door),
             store: Arc::clone(&rooms.store),
             poller: Arc::clone(&poller),
             present: present.clone(),
         })?;
-        let readiness = Arc::new(Readiness::new(&["store", "mqtt"]));
+        let readiness = Arc::new(Readiness::new(&["store", "mqtt", "judge", "services"]));
         readiness.set("mqtt", true);
         readiness.set("store", true);
+        readiness.set("judge", true);
+        readiness.set("services", services.is_up());
         let state = rooms.app_state(&config, present.clone(), metrics, counters, &readiness)?;
         let going_down = until_down(down.clone());
         servers.spawn(async move {
@@ -174,7 +180,7 @@ impl Hub {
         let feed = keeper.rooms.feed.clone();
         servers.spawn(keeper.keep(until_down(down)));
         let mut ticker = JoinSet::new();
-        ticker.spawn(tick(judge_queue, readiness, health));
+        ticker.spawn(tick(judge_queue, readiness, health, services));
         drop(intake);
         info!(mqtt = %addresses.0, http = %addresses.1, "the hub is up");
         Ok(Hub {
@@ -219,12 +225,18 @@ impl Hub {
         let _ = self.shutdown.send(true);
         self.feed.close();
         self.poller.shutdown().await;
-        while let Some(ended) = self.servers.join_next().await {
-            match ended {
-                Ok(name) => info!(name, "closed"),
-                Err(why) => error!(error = %why, "a server panicked"),
+        let closed = async {
+            while let Some(ended) = self.servers.join_next().await {
+                match ended {
+                    Ok(name) => info!(name, "closed"),
+                    Err(why) => error!(error = %why, "a server panicked"),
+                }
             }
+        };
+        if timeout(CLOSE, closed).await.is_err() {
+            warn!("a server did not close in time; its connections are cut");
         }
+        self.servers.shutdown().await;
         drop(self.poller);
         self.ticker.shutdown().await;
         let joined = tokio::task::spawn_blocking(|| {
@@ -396,13 +408,18 @@ async fn tick(
     judge: mpsc::Sender<JudgeMessage>,
     readiness: Arc<Readiness>,
     health: Arc<StoreHealth>,
+    services: Services,
 ) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
         readiness.set("store", health.failure().is_none());
+        readiness.set("services", services.is_up());
         if judge.send(JudgeMessage::Tick).await.is_err() {
+            // It can only have panicked: this task is stopped before the judge is.
+            error!("the judge has ended; restart the hub");
+            readiness.set("judge", false);
             return;
         }
     }

@@ -25,8 +25,14 @@ impl PollSink for Sink {
         // Removed from the registry while it was being asked.
         let Some(station) = stations.get(device.as_str()) else { return };
         let mut draft = Draft::default();
-        self.intake.desk(station, received_at, &mut draft).polled(readings);
-        self.intake.submit(&mut draft, None).await;
+        let handed_in = {
+            let mut desk = self.intake.desk(station, received_at, &mut draft);
+            desk.polled(readings);
+            desk.hand_in(None)
+        };
+        if let Ok(bill) = handed_in {
+            self.intake.pay(bill).await;
+        }
     }
 
     fn link(&self, device: &DeviceId, up: bool) {

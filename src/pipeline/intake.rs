@@ -14,7 +14,7 @@ use crate::normalize::{self, Tally, Track};
 use crate::profile::{DecodeError, Decoded};
 
 /// Readings between a socket and the disk, all adapters together: 10 MB, and at a million readings a second still
-/// a quarter of a second, far more than a commit takes. Beyond it [`Intake::submit`] waits.
+/// a quarter of a second, far more than a commit takes. Beyond it [`Intake::pay`] waits.
 pub(super) const IN_FLIGHT_READINGS: usize = 256 * 1024;
 
 /// Where adapters hand in what they heard. Cheap to clone.
@@ -80,22 +80,22 @@ impl Receipt {
     }
 }
 
-impl Draft {
-    #[cfg(test)]
-    pub(super) fn of(measurements: Vec<Measurement>) -> Self {
-        Draft { measurements, ..Draft::default() }
-    }
-
-    /// Whether there is nothing to hand in.
-    pub fn is_empty(&self) -> bool {
-        self.measurements.is_empty() && self.uplinks == 0
-    }
+/// What a handed-in batch takes of the room between the sockets and the disk; to be paid before more is read.
+#[derive(Debug, Default)]
+#[must_use = "whoever does not pay is not slowed down"]
+pub struct Bill {
+    cost: u32,
 }
+
+/// The hub is shutting down and takes nothing more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closed;
 
 /// One device's messages being taken in: holds the device's track, so take all that is there and let go. Not for
 /// holding across an await.
 #[derive(Debug)]
 pub struct Desk<'a> {
+    intake: &'a Intake,
     station: &'a Station,
     track: MutexGuard<'a, Track>,
     draft: &'a mut Draft,
@@ -103,6 +103,31 @@ pub struct Desk<'a> {
 }
 
 impl Desk<'_> {
+    /// Whether anything came that must go to the disk.
+    pub fn has_news(&self) -> bool {
+        self.draft.uplinks > 0
+    }
+
+    /// Hands what was taken to the disk, before the device's track is let go: so batches of one device come to the disk in
+    /// the order in which they were judged, and a repetition is never acknowledged before its original. The receipt is
+    /// signed when this batch, and every one before it, is durable: an empty one (all repetitions) has its place too.
+    ///
+    /// # Errors
+    /// When the hub is shutting down and takes nothing more.
+    pub fn hand_in(self, receipt: Option<Receipt>) -> Result<Bill, Closed> {
+        let Desk { intake, track, draft, .. } = self;
+        let next = Vec::with_capacity(draft.measurements.len());
+        let measurements = std::mem::replace(&mut draft.measurements, next);
+        intake.counters.taken(
+            std::mem::take(&mut draft.uplinks),
+            std::mem::take(&mut draft.undecoded),
+            &std::mem::take(&mut draft.tally),
+        );
+        let bill = intake.post(measurements, receipt);
+        drop(track);
+        bill
+    }
+
     /// Decodes and normalizes one message. A payload that does not decode is kept with the station, counted, and
     /// returned as the error; the draft is then as before.
     ///
@@ -172,29 +197,32 @@ impl Intake {
 
     /// Opens a desk for what came from `station` at `received_at`.
     pub fn desk<'a>(
-        &self,
+        &'a self,
         station: &'a Station,
         received_at: Timestamp,
         draft: &'a mut Draft,
     ) -> Desk<'a> {
         station.heard(received_at);
-        Desk { station, track: station.track(), draft, received_at }
+        Desk { intake: self, station, track: station.track(), draft, received_at }
     }
 
-    /// Hands the draft to the disk; waits while too much is under way. The receipt is signed when the draft, and every
-    /// draft submitted before it, is durable: an empty draft (all duplicates) has its place in that order too.
-    /// Returns false when the hub is shutting down and takes nothing more.
-    pub async fn submit(&self, draft: &mut Draft, receipt: Option<Receipt>) -> bool {
-        let next = Vec::with_capacity(draft.measurements.len());
-        let measurements = std::mem::replace(&mut draft.measurements, next);
-        self.counters.taken(
-            std::mem::take(&mut draft.uplinks),
-            std::mem::take(&mut draft.undecoded),
-            &std::mem::take(&mut draft.tally),
-        );
+    pub(super) fn post(
+        &self,
+        measurements: Vec<Measurement>,
+        receipt: Option<Receipt>,
+    ) -> Result<Bill, Closed> {
         let cost = measurements.len().clamp(1, IN_FLIGHT_READINGS);
-        let Ok(permit) = self.budget.acquire_many(cost as u32).await else { return false };
-        permit.forget();
-        self.queue.send(Batch { measurements, receipt, cost }).is_ok()
+        let batch = Batch { measurements, receipt, cost };
+        self.queue.send(batch).map_err(|_| Closed)?;
+        Ok(Bill { cost: cost as u32 })
+    }
+
+    /// Waits until there is room for what was handed in: whoever waits reads no further, so between the sockets and the
+    /// disk there is the budget and one read of each adapter at most.
+    pub async fn pay(&self, bill: Bill) {
+        // The budget is never closed; if it were, there would be nothing to wait for.
+        if let Ok(permit) = self.budget.acquire_many(bill.cost).await {
+            permit.forget();
+        }
     }
 }

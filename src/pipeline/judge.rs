@@ -214,6 +214,10 @@ impl State {
     }
 
     fn judge(&mut self, commit: &Commit) {
+        // A new device may be heard before the message that tells of it: its table is always stored first.
+        if self.parts.stations.load().version != self.table.version {
+            self.handle(JudgeMessage::Stations);
+        }
         let now = Arc::clone(&self.now);
         let mut latest = now.latest_mut();
         for batch in &commit.batches {

@@ -24,7 +24,7 @@ mod tests;
 
 pub use committer::{Committer, StoreHealth};
 pub use counters::{Counters, ReadingCounts};
-pub use intake::{Desk, Draft, Intake, Progress, Receipt};
+pub use intake::{Bill, Closed, Desk, Draft, Intake, Progress, Receipt};
 pub use judge::{Judge, JudgeError, JudgeMessage};
 pub(crate) use judge::{Parts as JudgeParts, rules_of};
 pub use present::Present;

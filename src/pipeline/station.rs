@@ -37,7 +37,8 @@ struct Memory {
     status: Mutex<Option<LinkStatus>>,
     /// Microseconds; `i64::MIN` for never.
     heard: AtomicI64,
-    links: AtomicU32,
+    /// Shared with a former memory of the same device, whose sessions still count on it.
+    links: Arc<AtomicU32>,
 }
 
 /// A payload that a profile could not decode, kept for a look.
@@ -125,7 +126,7 @@ impl Station {
     /// Counts a link that came up; the returned guard counts it down again.
     pub fn link(self: &Arc<Self>) -> LinkGuard {
         self.memory.links.fetch_add(1, Ordering::Relaxed);
-        LinkGuard(Arc::clone(&self.memory))
+        LinkGuard(Arc::clone(&self.memory.links))
     }
 
     /// Whether its headline point is a state: then the map shows the state itself, not only its grade.
@@ -152,11 +153,11 @@ impl Station {
 
 /// A link that is up, for as long as this lives.
 #[derive(Debug)]
-pub struct LinkGuard(Arc<Memory>);
+pub struct LinkGuard(Arc<AtomicU32>);
 
 impl Drop for LinkGuard {
     fn drop(&mut self) {
-        self.0.links.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -288,6 +289,6 @@ fn memory(
         undecoded: Mutex::default(),
         status: Mutex::default(),
         heard: AtomicI64::new(heard),
-        links: AtomicU32::new(former.map_or(0, |f| f.memory.links.load(Ordering::Relaxed))),
+        links: former.map_or_else(Arc::default, |former| Arc::clone(&former.memory.links)),
     })
 }

@@ -117,8 +117,9 @@ fn readings(n: usize) -> Vec<Measurement> {
     vec![reading; n]
 }
 
-fn draft(n: usize) -> Draft {
-    Draft::of(readings(n))
+async fn submit(intake: &Intake, n: usize, receipt: Receipt) {
+    let bill = intake.post(readings(n), Some(receipt)).unwrap();
+    intake.pay(bill).await;
 }
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -127,15 +128,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 async fn a_standing_disk_stops_the_sockets_and_nothing_is_acknowledged() {
     let rig = rig();
     let progress = Arc::new(Progress::default());
-    let receipt = |number| Some(Receipt { progress: Arc::clone(&progress), number });
+    let receipt = |number| Receipt { progress: Arc::clone(&progress), number };
     let batches = 4;
     for number in 1..=batches {
-        let mut draft = draft(IN_FLIGHT_READINGS / 4);
-        assert!(rig.intake.submit(&mut draft, receipt(number)).await);
+        submit(&rig.intake, IN_FLIGHT_READINGS / 4, receipt(number)).await;
     }
-    let mut over = draft(1);
-    let waits = timeout(Duration::from_millis(50), rig.intake.submit(&mut over, receipt(5))).await;
-    assert!(waits.is_err(), "the budget is spent: whoever submits more waits");
+    let over = submit(&rig.intake, 1, receipt(5));
+    let waits = timeout(Duration::from_millis(50), over).await;
+    assert!(waits.is_err(), "the budget is spent: whoever hands in more waits");
     assert_eq!(progress.durable(), 0);
     for number in 1..=batches {
         rig.allow.send(()).unwrap();
@@ -143,9 +143,8 @@ async fn a_standing_disk_stops_the_sockets_and_nothing_is_acknowledged() {
             timeout(PATIENCE, progress.changed()).await.expect("a receipt is signed");
         }
     }
-    assert!(
-        timeout(PATIENCE, rig.intake.submit(&mut draft(1), receipt(6))).await.expect("room again")
-    );
+    timeout(PATIENCE, submit(&rig.intake, 1, receipt(6))).await.expect("room again");
+    rig.allow.send(()).unwrap();
     rig.allow.send(()).unwrap();
     timeout(PATIENCE, async {
         while progress.durable() < 6 {
@@ -162,7 +161,7 @@ async fn a_failing_disk_is_tried_again_and_loses_nothing() {
     let progress = Arc::new(Progress::default());
     rig.disk.is_broken.store(true, Ordering::SeqCst);
     let receipt = Receipt { progress: Arc::clone(&progress), number: 1 };
-    rig.intake.submit(&mut draft(3), Some(receipt)).await;
+    submit(&rig.intake, 3, receipt).await;
     rig.allow.send(()).unwrap();
     let broken = async {
         while rig.health.failure().is_none() {

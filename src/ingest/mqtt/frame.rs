@@ -92,6 +92,22 @@ pub(super) fn variable_integer(bytes: &[u8]) -> Result<Option<(usize, usize)>, R
     Ok(None)
 }
 
+/// How many bytes of `buffer` are whole packets, whoever sent them.
+///
+/// # Errors
+/// When a length is none.
+pub(super) fn whole(buffer: &[u8]) -> Result<usize, Refusal> {
+    let mut end = 0;
+    while let Some((length, header)) = buffer.get(end + 1..).map_or(Ok(None), variable_integer)? {
+        let next = end + 1 + header + length;
+        if next > buffer.len() {
+            break;
+        }
+        end = next;
+    }
+    Ok(end)
+}
+
 /// Reads the fields of a packet's body from the front; every read is bounded by what is there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
@@ -157,6 +173,14 @@ mod tests {
         let publish = next(&buffer[2..], 100).expect("valid").expect("whole");
         assert_eq!((publish.kind, publish.body), (PacketType::Publish, &[0, 1, b'a'][..]));
         assert_eq!(next(&buffer[7..], 100), Ok(None));
+    }
+
+    #[test]
+    fn whole_packets_are_counted_whoever_sent_them() {
+        let bytes = [0x20, 2, 0, 0, 0x30, 3, 0, 1, b'a', 0xD0];
+        for (given, expected) in [(0, 0), (3, 0), (4, 4), (5, 4), (8, 4), (9, 9), (10, 9)] {
+            assert_eq!(whole(&bytes[..given]), Ok(expected), "{given}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rumqttd::protocol::{ConnAck, ConnAckProperties, ConnectReturnCode, Packet};
+use rumqttd::protocol::{ConnAck, ConnAckProperties, ConnectReturnCode, LastWill, Packet};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
@@ -218,10 +218,11 @@ impl Door {
         station: &Arc<Station>,
     ) {
         let device = station.device.id.as_str();
+        let (number, kick) = self.enter(device);
         if stream.write_all(&self.welcome_packet(&hello, device)).await.is_err() {
+            self.leave(device, number);
             return;
         }
-        let (number, kick) = self.enter(device);
         debug!(device, "connected");
         let session = Session::new(
             stream,
@@ -232,8 +233,13 @@ impl Door {
             hello.will,
             Throttle::new(self.config.max_messages_per_second),
         );
-        let end = session.run(early, kick).await;
-        self.leave(device, number);
+        let (end, will) = session.run(early, kick).await;
+        // A device that is back already has said so itself: its former connection's will would contradict it.
+        if self.leave(device, number)
+            && let Some(will) = will
+        {
+            self.do_will(station, &will);
+        }
         match end {
             End::Refused(Refusal::ShuttingDown) | End::Goodbye { .. } | End::Lost => {
                 debug!(device, ?end, "disconnected");
@@ -323,10 +329,20 @@ impl Door {
         (number, kicked)
     }
 
-    fn leave(&self, client: &str, number: u64) {
+    /// Whether this was still the client's newest connection.
+    fn leave(&self, client: &str, number: u64) -> bool {
         let mut sessions = self.sessions();
-        if sessions.by_client.get(client).is_some_and(|(n, _)| *n == number) {
+        let is_newest = sessions.by_client.get(client).is_some_and(|(n, _)| *n == number);
+        if is_newest {
             sessions.by_client.remove(client);
+        }
+        is_newest
+    }
+
+    fn do_will(&self, station: &Station, will: &LastWill) {
+        session::set_status(station, &will.message, self.around.clock.now());
+        if let Ok(topic) = std::str::from_utf8(&will.topic) {
+            self.around.services.relay(topic, &will.message, will.retain);
         }
     }
 

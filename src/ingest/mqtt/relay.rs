@@ -27,6 +27,9 @@ const MAX_PACKET_BYTES: usize = 1024 * 1024;
 /// How long a service may take to read what it is sent, before its connection ends.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a goodbye may take.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// rumqttd refuses a keep-alive of 0 ("for ever"); the longest that can be written is a working day.
 const LONGEST_KEEP_ALIVE: u16 = u16::MAX;
 
@@ -38,6 +41,7 @@ pub(super) struct Relay<S> {
     account: Arc<ServiceAccount>,
     services: Services,
     subscriptions: Subscriptions,
+    is_clean: bool,
 }
 
 /// What becomes of a packet from the service.
@@ -61,6 +65,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         services: Services,
     ) -> Result<Self, Refusal> {
         let version = hello.version;
+        scope_client(&mut hello.connect.client_id, &account)?;
         hello.login = Some(Login {
             username: INTERNAL_USER.to_owned(),
             password: services.password().to_owned(),
@@ -68,13 +73,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         if hello.connect.keep_alive == 0 {
             hello.connect.keep_alive = LONGEST_KEEP_ALIVE;
         }
+        let is_clean = hello.connect.clean_session || hello.connect.client_id.is_empty();
+        let subscriptions = services.subscriptions(&hello.connect.client_id, is_clean);
         let bytes = codec::write_hello(hello)?;
         let unavailable = |_| Refusal::Unavailable;
         let mut broker =
             TcpStream::connect(services.address(version)).await.map_err(unavailable)?;
         broker.write_all(&bytes).await.map_err(unavailable)?;
-        let subscriptions = services.subscriptions();
-        Ok(Relay { client, broker, version, account, services, subscriptions })
+        Ok(Relay { client, broker, version, account, services, subscriptions, is_clean })
     }
 
     /// Relays until either side ends.
@@ -104,8 +110,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                 },
                 read = self.broker.read_buf(&mut down) => match read {
                     Ok(n) if n > 0 => {
-                        self.answer(&down).await?;
-                        down.clear();
+                        // Whole packets only: an answer of the door's own may come between two of them.
+                        let whole = frame::whole(&down)?;
+                        let ready = down.split_to(whole);
+                        self.answer(&ready).await?;
                     }
                     _ => return Ok(()),
                 },
@@ -116,10 +124,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     /// The refusal as the service's protocol says it, and the end.
     pub(super) async fn refuse(client: &mut S, version: Version, refusal: &Refusal) {
         if version == Version::V5 {
-            // A client that is gone already does not need to hear it.
-            let _ = client.write_all(&[0xE0, 2, refusal.v5_code(), 0]).await;
+            // A client that is gone already, or does not read, does not need to hear it.
+            let goodbye = [0xE0, 2, refusal.v5_code(), 0];
+            let _ = timeout(GOODBYE_TIMEOUT, client.write_all(&goodbye)).await;
         }
-        let _ = client.shutdown().await;
+        let _ = timeout(GOODBYE_TIMEOUT, client.shutdown()).await;
     }
 
     /// Takes every whole packet; false after the last one.
@@ -133,8 +142,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             match verdict {
                 Ok(Verdict::Answer(answer)) => self.answer(&answer).await?,
                 Ok(forward @ (Verdict::Forward | Verdict::Last)) => {
-                    let sent = self.broker.write_all(&up[..length]).await;
-                    if sent.is_err() || matches!(forward, Verdict::Last) {
+                    // A service that does not read what it subscribed to stops the broker, and with it this write.
+                    let sent = timeout(WRITE_TIMEOUT, self.broker.write_all(&up[..length])).await;
+                    if !matches!(sent, Ok(Ok(()))) || matches!(forward, Verdict::Last) {
                         return Ok(false);
                     }
                 }
@@ -190,7 +200,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     fn judge_subscribe(&mut self, id: u16, filters: &[Filter]) -> Result<Verdict, Refusal> {
         let is_granted = |filter: &Filter| {
             let path = plain(&filter.path);
-            path.as_bytes().first().is_some_and(u8::is_ascii)
+            // rumqttd's router panics when a kept session with unacknowledged messages leaves a shared subscription.
+            let is_safe = self.is_clean || !filter.path.starts_with("$share/");
+            is_safe
+                && path.as_bytes().first().is_some_and(u8::is_ascii)
                 && topics::is_filter(path)
                 && self.account.subscribe.iter().any(|granted| topics::covers(granted, path))
         };
@@ -215,6 +228,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             Ok(Err(_)) | Err(_) => Err(Refusal::SlowReader),
         }
     }
+}
+
+/// Gives the client a name of its own account's: rumqttd knows a session by its client identifier alone, and neither
+/// another account's session nor the door's feed may be taken over by naming it.
+fn scope_client(client: &mut String, account: &ServiceAccount) -> Result<(), Refusal> {
+    if client.contains(['+', '$', '#', '/']) {
+        return Err(Refusal::Protocol("a client identifier with + $ # or /"));
+    }
+    if !client.is_empty() {
+        *client = format!("{}:{client}", account.name);
+    }
+    Ok(())
 }
 
 /// Whether the service may publish to this topic.

@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
 
 use bytes::Bytes;
@@ -47,6 +47,8 @@ struct Inner {
     password: String,
     interest: RwLock<Interest>,
     interested: AtomicUsize,
+    /// What sessions that the broker keeps were subscribed to when their client left.
+    kept: Mutex<HashMap<String, Vec<String>>>,
     dropped: AtomicU64,
     log: Arc<SecurityLog>,
 }
@@ -76,10 +78,12 @@ pub enum ServicesError {
     Thread(#[source] std::io::Error),
 }
 
-/// What one relay subscribed to; forgotten when it ends.
+/// What one relay subscribed to; forgotten when it ends, unless the broker keeps the session.
 #[derive(Debug)]
 pub(super) struct Subscriptions {
     services: Services,
+    client: String,
+    is_clean: bool,
     filters: Vec<String>,
 }
 
@@ -117,6 +121,7 @@ impl Services {
             password,
             interest: RwLock::default(),
             interested: AtomicUsize::new(0),
+            kept: Mutex::default(),
             dropped: AtomicU64::new(0),
             log,
         })))
@@ -162,8 +167,24 @@ impl Services {
         &self.0.password
     }
 
-    pub(super) fn subscriptions(&self) -> Subscriptions {
-        Subscriptions { services: self.clone(), filters: Vec::new() }
+    /// The subscriptions of a client: what the broker kept for it, unless it begins anew.
+    pub(super) fn subscriptions(&self, client: &str, is_clean: bool) -> Subscriptions {
+        let filters = self.kept().remove(client).unwrap_or_default();
+        let mut subscriptions =
+            Subscriptions { services: self.clone(), client: client.to_owned(), is_clean, filters };
+        if is_clean {
+            subscriptions.forget_all();
+        }
+        subscriptions
+    }
+
+    /// Whether the broker still takes what devices publish.
+    pub fn is_up(&self) -> bool {
+        !self.0.feed.is_closed()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<String, Vec<String>>> {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -198,11 +219,22 @@ impl Subscriptions {
     }
 }
 
-impl Drop for Subscriptions {
-    fn drop(&mut self) {
+impl Subscriptions {
+    fn forget_all(&mut self) {
         for filter in std::mem::take(&mut self.filters) {
             self.forget(&filter);
         }
+    }
+}
+
+impl Drop for Subscriptions {
+    fn drop(&mut self) {
+        let mut kept = self.services.kept();
+        if !self.is_clean && kept.len() < MAX_SERVICES {
+            kept.insert(std::mem::take(&mut self.client), std::mem::take(&mut self.filters));
+        }
+        drop(kept);
+        self.forget_all();
     }
 }
 

@@ -24,7 +24,7 @@ use super::throttle::Throttle;
 use super::topics::{self, OwnTopic};
 use crate::clock::Clock;
 use crate::model::Timestamp;
-use crate::pipeline::{Desk, Draft, Intake, LinkStatus, Progress, Receipt, Station};
+use crate::pipeline::{Bill, Closed, Desk, Draft, Intake, LinkStatus, Progress, Receipt, Station};
 
 /// What is read from a socket at once, into a buffer that the thread's sessions share: an idle connection holds none.
 const READ_BYTES: usize = 64 * 1024;
@@ -85,6 +85,8 @@ pub(super) struct Session<S> {
     draft: Draft,
     progress: Arc<Progress>,
     batch: u64,
+    /// What the last read costs of the room between the sockets and the disk; not handed in when the hub goes down.
+    bill: Result<Bill, Closed>,
     throttle: Throttle,
     keep_alive: Option<Duration>,
     last_packet: Instant,
@@ -104,7 +106,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Session {
             stream,
             version,
-            station_version: around.intake.version(),
+            // Looked up before the first message: the tables' versions begin at 1.
+            station_version: 0,
             around,
             station,
             telemetry_topic: String::new(),
@@ -114,6 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             draft: Draft::default(),
             progress: Arc::default(),
             batch: 1,
+            bill: Ok(Bill::default()),
             throttle,
             // One and a half times the keep-alive [MQTT-3.1.2-22]; 0 turns it off.
             keep_alive: (keep_alive > 0)
@@ -124,19 +128,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Serves the device until either side ends it. `early` is what came behind the CONNECT.
-    pub(super) async fn run(mut self, early: Vec<u8>, kick: oneshot::Receiver<Refusal>) -> End {
+    ///
+    /// Returns the last will too, if it is to be done: by the door, which knows whether the device is back already.
+    pub(super) async fn run(
+        mut self,
+        early: Vec<u8>,
+        kick: oneshot::Receiver<Refusal>,
+    ) -> (End, Option<LastWill>) {
         let _link = self.station.link();
         self.partial = early;
         let end = self.serve(kick).await;
         self.finish(&end).await;
-        end
+        let is_void = matches!(end, End::Goodbye { with_will: false });
+        (end, self.will.filter(|_| !is_void))
     }
 
     async fn serve(&mut self, mut kick: oneshot::Receiver<Refusal>) -> End {
         if !self.partial.is_empty() {
             let early = std::mem::take(&mut self.partial);
             if let Err(end) = self.take(&early) {
-                self.hand_in().await;
                 return end;
             }
             if let Err(end) = self.after_read().await {
@@ -156,9 +166,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 () = progress.changed(), if !self.acks.is_empty() => self.acknowledge().await,
                 read = poll_fn(|cx| self.poll_read(cx)), if may_read => match read {
                     Ok(()) => self.after_read().await,
-                    Err(end) => { self.hand_in().await; Err(end) }
+                    Err(end) => Err(end),
                 },
-                () = alarm.as_mut() => self.on_alarm(alarm.as_mut()),
+                () = alarm.as_mut() => self.on_alarm(alarm.as_mut(), may_read),
             };
             if let Err(end) = step {
                 return end;
@@ -190,7 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn take(&mut self, bytes: &[u8]) -> Result<(), End> {
         self.last_packet = Instant::now();
         let received_at = self.around.clock.now();
-        self.refresh_station();
+        self.refresh_station()?;
         let station = Arc::clone(&self.station);
         let intake = self.around.intake.clone();
         let mut draft = std::mem::take(&mut self.draft);
@@ -208,7 +218,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Err(refusal) => break Err(End::Refused(refusal)),
             }
         };
-        drop(desk);
+        // A refused or repeated message leaves nothing to store, but its answer has its place in the order too.
+        self.bill = if desk.has_news() || self.acks.owes_for(self.batch) {
+            let receipt = Receipt { progress: Arc::clone(&self.progress), number: self.batch };
+            self.batch += 1;
+            desk.hand_in(Some(receipt))
+        } else {
+            drop(desk);
+            Ok(Bill::default())
+        };
         self.draft = draft;
         if rest.is_empty() {
             self.partial = Vec::new();
@@ -294,7 +312,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 topic.clone_into(&mut self.telemetry_topic);
                 return Ok(self.take_telemetry(topic, publish, desk));
             }
-            OwnTopic::Status => self.set_status(publish.payload, received_at),
+            OwnTopic::Status => set_status(&self.station, publish.payload, received_at),
             // Answers to commands go to whoever listens; the command room will read them here.
             OwnTopic::Replies => {}
         }
@@ -348,21 +366,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     async fn after_read(&mut self) -> Result<(), End> {
-        if !self.hand_in().await {
-            return Err(End::Refused(Refusal::ShuttingDown));
-        }
+        let bill = std::mem::replace(&mut self.bill, Ok(Bill::default()));
+        let Ok(bill) = bill else { return Err(End::Refused(Refusal::ShuttingDown)) };
+        self.around.intake.pay(bill).await;
         self.flush().await
-    }
-
-    /// Hands what was read to the disk. Also before an end: what came before a bad packet was good.
-    async fn hand_in(&mut self) -> bool {
-        // A refused or repeated message leaves nothing to store, but its answer has its place in the order too.
-        if self.draft.is_empty() && !self.acks.owes_for(self.batch) {
-            return true;
-        }
-        let receipt = Receipt { progress: Arc::clone(&self.progress), number: self.batch };
-        self.batch += 1;
-        self.around.intake.submit(&mut self.draft, Some(receipt)).await
     }
 
     async fn acknowledge(&mut self) -> Result<(), End> {
@@ -388,33 +395,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.last_packet + self.keep_alive.unwrap_or(Duration::from_secs(24 * 3600))
     }
 
-    fn on_alarm(&mut self, alarm: Pin<&mut Sleep>) -> Result<(), End> {
-        if self.keep_alive.is_some() && self.next_alarm() <= Instant::now() {
-            return Err(End::Refused(Refusal::KeepAlive));
+    fn on_alarm(&mut self, alarm: Pin<&mut Sleep>, was_listening: bool) -> Result<(), End> {
+        let now = Instant::now();
+        if self.next_alarm() <= now {
+            if was_listening && self.keep_alive.is_some() {
+                return Err(End::Refused(Refusal::KeepAlive));
+            }
+            // Not heard because not listened to, or because there is nothing that it must say.
+            self.last_packet = now;
+        } else if !was_listening {
+            self.last_packet = now;
         }
-        alarm.reset(self.next_alarm().max(Instant::now() + Duration::from_millis(1)));
+        alarm.reset(self.next_alarm());
         Ok(())
     }
 
     /// The device may have got another profile or asset since the last read.
-    fn refresh_station(&mut self) {
+    fn refresh_station(&mut self) -> Result<(), End> {
         let version = self.around.intake.version();
         if version == self.station_version {
-            return;
+            return Ok(());
         }
         self.station_version = version;
-        if let Some(station) = self.around.intake.stations().get(self.station.device.id.as_str()) {
-            self.station = Arc::clone(station);
-            self.telemetry_topic.clear();
-        }
+        let stations = self.around.intake.stations();
+        let station = stations.get(self.station.device.id.as_str());
+        self.station = Arc::clone(station.ok_or(End::Refused(Refusal::NoProfile))?);
+        self.telemetry_topic.clear();
+        Ok(())
     }
 
-    fn set_status(&self, payload: &[u8], at: Timestamp) {
-        let payload = payload[..payload.len().min(STATUS_BYTES)].to_vec();
-        self.station.set_status(LinkStatus { at, payload });
-    }
-
-    /// The last acknowledgements, the goodbye, and the last will.
+    /// The last acknowledgements and the goodbye.
     async fn finish(&mut self, end: &End) {
         let progress = Arc::clone(&self.progress);
         let last = self.batch - 1;
@@ -433,15 +443,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let _ = self.flush().await;
             let _ = timeout(LAST_ACKS, self.stream.shutdown()).await;
         }
-        if !matches!(end, End::Goodbye { with_will: false })
-            && let Some(will) = self.will.take()
-        {
-            self.set_status(&will.message, self.around.clock.now());
-            if let Ok(topic) = std::str::from_utf8(&will.topic) {
-                self.around.services.relay(topic, &will.message, will.retain);
-            }
-        }
     }
+}
+
+/// Keeps what a device, or its last will, says of its link.
+pub(super) fn set_status(station: &Station, payload: &[u8], at: Timestamp) {
+    let payload = payload[..payload.len().min(STATUS_BYTES)].to_vec();
+    station.set_status(LinkStatus { at, payload });
 }
 
 /// The QoS that a subscription to commands is granted.
