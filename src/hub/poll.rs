@@ -31,7 +31,7 @@ impl PollSink for Sink {
             desk.hand_in(None)
         };
         if let Ok(bill) = handed_in {
-            self.intake.pay(bill).await;
+            bill.pay().await;
         }
     }
 

@@ -6,11 +6,11 @@ use std::thread;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tracing::{error, info};
 
 use super::Counters;
-use super::intake::{Batch, IN_FLIGHT_READINGS, Intake};
+use super::intake::{Batch, Budget, Intake};
 use super::judge::JudgeMessage;
 use super::station::StationTable;
 use crate::model::Measurement;
@@ -63,7 +63,7 @@ pub struct Committer {
 struct Writer {
     store: Arc<dyn Store>,
     queue: mpsc::UnboundedReceiver<Batch>,
-    budget: Arc<Semaphore>,
+    budget: Arc<Budget>,
     judge: mpsc::Sender<JudgeMessage>,
     counters: Arc<Counters>,
     health: Arc<StoreHealth>,
@@ -83,7 +83,7 @@ impl Committer {
     ) -> std::io::Result<(Self, Intake)> {
         // Bounded by the budget: every batch costs at least one reading of it.
         let (sender, queue) = mpsc::unbounded_channel();
-        let budget = Arc::new(Semaphore::new(IN_FLIGHT_READINGS));
+        let budget = Arc::new(Budget::new());
         let intake = Intake::new(stations, sender, Arc::clone(&budget), Arc::clone(&counters));
         let writer = Writer { store, queue, budget, judge, counters, health };
         let thread = thread::Builder::new().name("committer".to_owned()).spawn(|| writer.run())?;
@@ -126,7 +126,7 @@ impl Writer {
                 batches.push(batch.measurements);
             }
         }
-        self.budget.add_permits(cost);
+        self.budget.give_back(cost);
         if let Some(seq) = seq {
             self.counters.committed(readings as u64);
             // The judge ends after this thread; a refusal can only mean that it panicked, which it has reported.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::MutexGuard;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -14,7 +14,7 @@ use crate::normalize::{self, Tally, Track};
 use crate::profile::{DecodeError, Decoded};
 
 /// Readings between a socket and the disk, all adapters together: 10 MB, and at a million readings a second still
-/// a quarter of a second, far more than a commit takes. Beyond it [`Intake::pay`] waits.
+/// a quarter of a second, far more than a commit takes. Beyond it [`Bill::pay`] waits.
 pub(super) const IN_FLIGHT_READINGS: usize = 256 * 1024;
 
 /// Where adapters hand in what they heard. Cheap to clone.
@@ -22,7 +22,7 @@ pub(super) const IN_FLIGHT_READINGS: usize = 256 * 1024;
 pub struct Intake {
     stations: Arc<ArcSwap<StationTable>>,
     queue: mpsc::UnboundedSender<Batch>,
-    budget: Arc<Semaphore>,
+    budget: Arc<Budget>,
     counters: Arc<Counters>,
 }
 
@@ -80,11 +80,76 @@ impl Receipt {
     }
 }
 
-/// What a handed-in batch takes of the room between the sockets and the disk; to be paid before more is read.
+/// Room for readings between the sockets and the disk.
+#[derive(Debug)]
+pub(super) struct Budget {
+    room: Semaphore,
+    /// What was handed in by adapters that ended before they paid: kept back from what commits give back.
+    debt: AtomicUsize,
+}
+
+/// What a handed-in batch still takes of the room between the sockets and the disk; to be paid before more is read.
 #[derive(Debug, Default)]
 #[must_use = "whoever does not pay is not slowed down"]
 pub struct Bill {
-    cost: u32,
+    owed: Option<(usize, Arc<Budget>)>,
+}
+
+impl Budget {
+    pub(super) fn new() -> Self {
+        Budget { room: Semaphore::new(IN_FLIGHT_READINGS), debt: AtomicUsize::new(0) }
+    }
+
+    /// Takes room at once if there is any; else there is a bill to pay.
+    pub(super) fn charge(self: &Arc<Self>, cost: usize) -> Bill {
+        match self.room.try_acquire_many(cost as u32) {
+            Ok(permit) => {
+                permit.forget();
+                Bill::default()
+            }
+            Err(_) => Bill { owed: Some((cost, Arc::clone(self))) },
+        }
+    }
+
+    /// Gives back what is on disk.
+    pub(super) fn give_back(&self, cost: usize) {
+        let mut repaid = 0;
+        // The closure always returns a value, so the update cannot fail.
+        let _ = self.debt.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |debt| {
+            repaid = debt.min(cost);
+            Some(debt - repaid)
+        });
+        self.room.add_permits(cost - repaid);
+    }
+
+    #[cfg(test)]
+    pub(super) fn free(&self) -> usize {
+        self.room.available_permits()
+    }
+}
+
+impl Bill {
+    /// Waits until there is room for what was handed in: whoever waits reads no further, so between the sockets and the
+    /// disk there is the budget and one read of each adapter at most.
+    pub async fn pay(mut self) {
+        let Some((cost, budget)) = self.owed.as_ref().map(|(n, budget)| (*n, Arc::clone(budget)))
+        else {
+            return;
+        };
+        // The budget is never closed; if it were, there would be nothing to wait for.
+        if let Ok(permit) = budget.room.acquire_many(cost as u32).await {
+            permit.forget();
+            self.owed = None;
+        }
+    }
+}
+
+impl Drop for Bill {
+    fn drop(&mut self) {
+        if let Some((cost, budget)) = self.owed.take() {
+            budget.debt.fetch_add(cost, Ordering::Relaxed);
+        }
+    }
 }
 
 /// The hub is shutting down and takes nothing more.
@@ -179,7 +244,7 @@ impl Intake {
     pub(super) fn new(
         stations: Arc<ArcSwap<StationTable>>,
         queue: mpsc::UnboundedSender<Batch>,
-        budget: Arc<Semaphore>,
+        budget: Arc<Budget>,
         counters: Arc<Counters>,
     ) -> Self {
         Intake { stations, queue, budget, counters }
@@ -213,16 +278,11 @@ impl Intake {
     ) -> Result<Bill, Closed> {
         let cost = measurements.len().clamp(1, IN_FLIGHT_READINGS);
         let batch = Batch { measurements, receipt, cost };
-        self.queue.send(batch).map_err(|_| Closed)?;
-        Ok(Bill { cost: cost as u32 })
-    }
-
-    /// Waits until there is room for what was handed in: whoever waits reads no further, so between the sockets and the
-    /// disk there is the budget and one read of each adapter at most.
-    pub async fn pay(&self, bill: Bill) {
-        // The budget is never closed; if it were, there would be nothing to wait for.
-        if let Ok(permit) = self.budget.acquire_many(bill.cost).await {
-            permit.forget();
+        let bill = self.budget.charge(cost);
+        match self.queue.send(batch) {
+            Ok(()) => Ok(bill),
+            // Nothing is given back any more, so nothing must be paid.
+            Err(_) => Err(Closed),
         }
     }
 }

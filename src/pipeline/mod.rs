@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Takes uplinks from the adapters; hands on what is true now ([`Present`]) and pushes changes to the live feed. Both
-//! queues are bounded: the first by readings in flight ([`intake::IN_FLIGHT_READINGS`]), the second by commits
-//! ([`judge::QUEUE_COMMITS`]); a full queue makes the adapter stop reading its socket.
+//! queues are bounded: the first by readings in flight (`intake::IN_FLIGHT_READINGS`), the second by commits
+//! (`judge::QUEUE_COMMITS`); a full queue makes the adapter stop reading its socket.
 //!
 //! Invariant: nothing is acknowledged, judged or shown that is not on disk. So an alert can never rest on a reading
 //! that a crash would take away, and after a crash the judge replays what was stored since its own watermark.

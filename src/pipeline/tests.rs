@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::intake::{Batch, IN_FLIGHT_READINGS};
+use super::intake::{Batch, Budget, IN_FLIGHT_READINGS};
 use super::*;
 use crate::model::{Measurement, Quality, Sample, SeriesId, Timestamp};
 use crate::store::{Bucket, CommitSeq, SeriesKey, Store, StoreError, StoreStats};
@@ -119,7 +119,7 @@ fn readings(n: usize) -> Vec<Measurement> {
 
 async fn submit(intake: &Intake, n: usize, receipt: Receipt) {
     let bill = intake.post(readings(n), Some(receipt)).unwrap();
-    intake.pay(bill).await;
+    bill.pay().await;
 }
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -176,6 +176,20 @@ async fn a_failing_disk_is_tried_again_and_loses_nothing() {
     let judged = timeout(PATIENCE, rig.judged.recv()).await.expect("handed on").expect("open");
     let JudgeMessage::Commit(commit) = judged else { panic!("a commit: {judged:?}") };
     assert_eq!((commit.seq, commit.batches), (CommitSeq(1), vec![readings(3)]));
+}
+
+#[tokio::test]
+async fn who_leaves_without_paying_does_not_widen_the_budget() {
+    let budget = Arc::new(Budget::new());
+    let first = budget.charge(IN_FLIGHT_READINGS);
+    let left = budget.charge(1_000);
+    drop(left);
+    let cancelled = timeout(Duration::from_millis(1), budget.charge(500).pay()).await;
+    assert!(cancelled.is_err(), "there is no room");
+    first.pay().await;
+    budget.give_back(IN_FLIGHT_READINGS);
+    budget.give_back(1_000 + 500);
+    assert_eq!(budget.free(), IN_FLIGHT_READINGS);
 }
 
 #[test]

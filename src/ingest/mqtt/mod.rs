@@ -1,9 +1,9 @@
 //! The front door: MQTT 3.1.1 and 5 on one port, for devices that nobody can trust.
 //!
 //! Takes a bound listener; hands uplinks to the pipeline's intake. Guards every byte before rumqttd's codec sees it
-//! ([`frame`]), checks who connects against the registry, lets a device publish under its own topics and subscribe to
-//! its own commands only ([`topics`]), and acknowledges a reading when it is on disk ([`session`], [`acks`]). Services
-//! are relayed to rumqttd's own server behind the door ([`relay`], [`services`]).
+//! (`frame`), checks who connects against the registry, lets a device publish under its own topics and subscribe to
+//! its own commands only (`topics`), and acknowledges a reading when it is on disk (`session`, `acks`). Services
+//! are relayed to rumqttd's own server behind the door (`relay`, `services`).
 //!
 //! Never here: a payload's meaning, a unit, a limit of the town. A device session never reaches rumqttd's router.
 

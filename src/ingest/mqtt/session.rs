@@ -368,7 +368,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn after_read(&mut self) -> Result<(), End> {
         let bill = std::mem::replace(&mut self.bill, Ok(Bill::default()));
         let Ok(bill) = bill else { return Err(End::Refused(Refusal::ShuttingDown)) };
-        self.around.intake.pay(bill).await;
+        bill.pay().await;
         self.flush().await
     }
 
