@@ -149,9 +149,16 @@ impl Door {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 
-    /// A connection, behind its TLS handshake if its port asks for one.
+    /// A connection, behind its TLS handshake if its port asks for one. Boxed where it is large and rare: every
+    /// connection's task is as large as the largest of its ways.
     async fn open(&self, stream: TcpStream, acceptor: Option<TlsAcceptor>, peer: &str) {
-        let Some(acceptor) = acceptor else { return self.welcome(stream, peer).await };
+        match acceptor {
+            None => self.welcome(stream, peer).await,
+            Some(acceptor) => Box::pin(self.open_tls(stream, acceptor, peer)).await,
+        }
+    }
+
+    async fn open_tls(&self, stream: TcpStream, acceptor: TlsAcceptor, peer: &str) {
         match timeout(self.config.connect_timeout, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => self.welcome(stream, peer).await,
             Ok(Err(_)) => self.log.refused(peer, &Refusal::Malformed("the TLS handshake")),
@@ -179,7 +186,7 @@ impl Door {
                 self.serve_device(stream, hello, early, &station).await;
             }
             Ok(Admitted::Service(account)) => {
-                self.serve_service(stream, hello, early, account).await;
+                Box::pin(self.serve_service(stream, hello, early, account)).await;
             }
             Err(refusal) => {
                 let who = hello.login.as_ref().map_or(peer, |login| &login.username);
