@@ -165,10 +165,10 @@ fn read_registers(
         let found: Vec<u16> =
             addresses.map_while(|address| words.get(&(read.table, address)).copied()).collect();
         if let Some(raw) = registers::decode(read.kind, &found) {
-            out.readings.push(Reading { point: PointIndex(i as u16), raw, comm_fault: false });
+            out.push(Reading { point: PointIndex(i as u16), raw, comm_fault: false });
         }
     }
-    if out.readings.is_empty() { Err(DecodeError::NoPoint) } else { Ok(()) }
+    if out.is_empty() { Err(DecodeError::NoPoint) } else { Ok(()) }
 }
 
 /// What came out of one fixture.
@@ -180,28 +180,22 @@ struct Outcome<'a> {
 fn compare(profile: &Profile, fixture: &Fixture, decoded: &Decoded) -> Vec<String> {
     let series: Vec<SeriesId> = (0..profile.points.len() as u32).map(SeriesId).collect();
     let mut measurements = Vec::new();
-    let received_at = decoded.time.unwrap_or(RECEIVED_AT);
-    normalize::normalize(
-        profile,
-        &mut Track::new(profile),
-        &series,
-        decoded,
-        received_at,
-        &mut measurements,
-    );
+    let mut track = Track::new(profile);
+    let time = decoded.reports().find_map(|(report, _)| report.time.at());
+    let received_at = time.unwrap_or(RECEIVED_AT);
+    for (report, readings) in decoded.reports() {
+        let out = &mut measurements;
+        normalize::normalize(profile, &mut track, &series, report.time, readings, received_at, out);
+    }
     let outcome = Outcome { profile, measurements };
     let mut failures = Vec::new();
     outcome.compare_values(fixture, &mut failures);
     outcome.compare_qualities(fixture, &mut failures);
     outcome.compare_alerts(fixture, &mut failures);
-    if fixture.time.is_some() && fixture.time != decoded.time {
+    if fixture.time.is_some() && fixture.time != time {
         let show =
             |time: Option<Timestamp>| time.map_or("none".to_owned(), |time| time.to_string());
-        failures.push(format!(
-            "expected the time {}, found {}",
-            show(fixture.time),
-            show(decoded.time)
-        ));
+        failures.push(format!("expected the time {}, found {}", show(fixture.time), show(time)));
     }
     failures
 }

@@ -30,7 +30,7 @@ kind         = "manhole"
 
 [source.mqtt]
 payload = "json"
-time    = { path = "/ts", format = "unix_us" }
+time    = { path = "/ts", format = "unix_us", optional = true }
 
 [staleness]
 stale_after = "1h"

@@ -7,15 +7,17 @@
 //!
 //! Which time a reading gets: the device's own, if it named one that can be true; otherwise the hub's. A device that
 //! names no time cannot repeat itself recognisably, so its readings are kept apart by a microsecond; a device whose
-//! time is wrong gets the hub's time and Uncertain(clock).
+//! time is wrong, unreadable or missing gets the hub's time and Uncertain(clock).
 
 mod point;
 mod time;
 
 use std::ops::AddAssign;
 
-use crate::model::{Measurement, PointIndex, Quality, Reason, Sample, SeriesId, Timestamp};
-use crate::profile::{Decoded, Profile};
+use crate::model::{
+    Measurement, PointIndex, Quality, Reading, Reason, Sample, SeriesId, Timestamp,
+};
+use crate::profile::{DeviceTime, Profile};
 
 use point::PointTrack;
 
@@ -71,21 +73,23 @@ impl Track {
     }
 }
 
-/// Turns one decoded message into measurements, appended to `out`. `series` numbers the profile's points.
+/// Turns one report of a device into measurements, appended to `out`. `series` numbers the profile's points; `time` is
+/// what the device said of when it observed them.
 ///
 /// A reading whose point the profile does not have cannot come from its decoder and is left out.
 pub fn normalize(
     profile: &Profile,
     track: &mut Track,
     series: &[SeriesId],
-    decoded: &Decoded,
+    time: DeviceTime,
+    readings: &[Reading],
     received_at: Timestamp,
     out: &mut Vec<Measurement>,
 ) -> Tally {
-    let time = time::judge(decoded.time, received_at, track.newest);
+    let time = time::judge(time, received_at, track.newest);
     let is_old = received_at.since(time.observed_at) > profile.staleness.stale_after;
     let mut tally = Tally::default();
-    for reading in &decoded.readings {
+    for reading in readings {
         let index = usize::from(reading.point.0);
         let (Some(point), Some(&series), Some(point_track)) =
             (profile.points.get(index), series.get(index), track.points.get_mut(index))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::{AssetKind, Label, Reading, Severity};
+use crate::model::{AssetKind, Label, Severity};
 use crate::profile::{ModbusSource, Point, Read, Source, Staleness, State};
 
 const T0: i64 = 1_790_000_000;
@@ -67,12 +67,11 @@ fn run(point: Point, messages: &[Message]) -> Vec<Option<(i64, f64, Quality)>> {
     messages
         .iter()
         .map(|&(device_time, received, raw)| {
-            let decoded = Decoded {
-                time: device_time.map(at),
-                readings: vec![Reading { point: PointIndex(0), raw, comm_fault: false }],
-            };
+            let time = device_time.map_or(DeviceTime::Unsaid, |time| DeviceTime::At(at(time)));
+            let readings = [Reading { point: PointIndex(0), raw, comm_fault: false }];
+            let series = [SeriesId(7)];
             let mut out = Vec::new();
-            normalize(&profile, &mut track, &[SeriesId(7)], &decoded, at(received), &mut out);
+            normalize(&profile, &mut track, &series, time, &readings, at(received), &mut out);
             out.first().map(|m| (m.observed_at.as_micros() - T0 * 1_000_000, m.value, m.quality))
         })
         .collect()
@@ -190,11 +189,20 @@ fn a_seeded_track_knows_an_old_reading_for_what_it_is() {
         Sample { observed_at: at(100), received_at: at(100), value: 1.0, quality: Quality::GOOD };
     track.seed(PointIndex(0), &newest);
     track.seed(PointIndex(9), &newest);
-    let decoded = Decoded {
-        time: Some(at(90)),
-        readings: vec![Reading { point: PointIndex(0), raw: 1.0, comm_fault: false }],
-    };
-    let mut out = Vec::new();
-    let tally = normalize(&profile, &mut track, &[SeriesId(0)], &decoded, at(101), &mut out);
+    let time = DeviceTime::At(at(90));
+    let readings = [Reading { point: PointIndex(0), raw: 1.0, comm_fault: false }];
+    let (series, mut out) = ([SeriesId(0)], Vec::new());
+    let tally = normalize(&profile, &mut track, &series, time, &readings, at(101), &mut out);
     assert_eq!((tally.late, out[0].quality), (1, Quality::LATE));
+}
+
+#[test]
+fn a_time_that_cannot_be_read_is_a_doubt_and_no_loss() {
+    let profile = profile(point());
+    let mut track = Track::new(&profile);
+    let readings = [Reading { point: PointIndex(0), raw: 5.0, comm_fault: false }];
+    let (series, mut out) = ([SeriesId(0)], Vec::new());
+    let time = DeviceTime::Unreadable;
+    normalize(&profile, &mut track, &series, time, &readings, at(7), &mut out);
+    assert_eq!((out[0].observed_at, out[0].quality), (at(7), Quality::uncertain(Reason::Clock)));
 }

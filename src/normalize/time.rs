@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::model::Timestamp;
+use crate::profile::DeviceTime;
 
 /// How far ahead of the hub a device's clock may run and still be believed: crystal drift of a device that was last
 /// set weeks ago, no more.
@@ -14,12 +15,12 @@ const OLDEST: Duration = Duration::from_secs(366 * 24 * 3600);
 /// The time of a message's readings.
 pub(super) struct MessageTime {
     pub(super) observed_at: Timestamp,
-    /// The device named a time that cannot be true; the hub's stands in.
+    /// The device's time cannot be true, or cannot be read; the hub's stands in.
     pub(super) is_wrong: bool,
 }
 
 pub(super) fn judge(
-    device_time: Option<Timestamp>,
+    device_time: DeviceTime,
     received_at: Timestamp,
     newest: Option<Timestamp>,
 ) -> MessageTime {
@@ -27,10 +28,12 @@ pub(super) fn judge(
         time <= received_at.plus(FUTURE_TOLERANCE) && time >= received_at.minus(OLDEST)
     };
     match device_time {
-        Some(time) if is_credible(time) => MessageTime { observed_at: time, is_wrong: false },
-        wrong_or_none => MessageTime {
+        DeviceTime::At(time) if is_credible(time) => {
+            MessageTime { observed_at: time, is_wrong: false }
+        }
+        other => MessageTime {
             observed_at: own_time(received_at, newest),
-            is_wrong: wrong_or_none.is_some(),
+            is_wrong: other != DeviceTime::Unsaid,
         },
     }
 }

@@ -11,7 +11,7 @@ use super::Counters;
 use super::station::{Station, StationTable, Undecoded};
 use crate::model::{Measurement, Reading, Timestamp};
 use crate::normalize::{self, Tally, Track};
-use crate::profile::{DecodeError, Decoded};
+use crate::profile::{DecodeError, Decoded, DeviceTime};
 
 /// Readings between a socket and the disk, all adapters together: 10 MB, and at a million readings a second still
 /// a quarter of a second, far more than a commit takes. Beyond it [`Bill::pay`] waits.
@@ -202,7 +202,11 @@ impl Desk<'_> {
         self.draft.uplinks += 1;
         match self.station.profile.decode(payload, &mut self.draft.decoded) {
             Ok(()) => {
-                self.normalize();
+                let decoded = std::mem::take(&mut self.draft.decoded);
+                for (report, readings) in decoded.reports() {
+                    self.normalize(report.time, readings);
+                }
+                self.draft.decoded = decoded;
                 Ok(())
             }
             Err(error) => {
@@ -223,17 +227,16 @@ impl Desk<'_> {
     /// Normalizes what a bus poller read.
     pub fn polled(&mut self, readings: &[Reading]) {
         self.draft.uplinks += 1;
-        self.draft.decoded.clear();
-        self.draft.decoded.readings.extend_from_slice(readings);
-        self.normalize();
+        self.normalize(DeviceTime::Unsaid, readings);
     }
 
-    fn normalize(&mut self) {
+    fn normalize(&mut self, time: DeviceTime, readings: &[Reading]) {
         self.draft.tally += normalize::normalize(
             &self.station.profile,
             &mut self.track,
             &self.station.series,
-            &self.draft.decoded,
+            time,
+            readings,
             self.received_at,
             &mut self.draft.measurements,
         );

@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::decode::{DecodeError, Decoded};
+use super::decode::{DecodeError, Decoded, DeviceTime};
 use crate::model::{PointIndex, Reading};
 
 pub use value::TimeFormat;
@@ -35,6 +35,8 @@ pub(super) enum PointerError {
 #[derive(Debug, Default)]
 pub(super) struct JsonDecoder {
     root: Node,
+    /// What a payload says of its time when it does not have it.
+    untimed: DeviceTime,
 }
 
 /// A place in the payload.
@@ -76,8 +78,16 @@ impl Default for Node {
 }
 
 impl JsonDecoder {
+    /// A time that a payload leaves out is no doubt: the hub's own stands.
+    pub(super) fn allow_untimed(&mut self) {
+        self.untimed = DeviceTime::Unsaid;
+    }
+
     /// Adds a place to read (RFC 6901; the empty pointer is the whole payload).
     pub(super) fn add(&mut self, pointer: &str, sink: Sink) -> Result<(), PointerError> {
+        if matches!(sink, Sink::Time(_)) {
+            self.untimed = DeviceTime::Unreadable;
+        }
         let mut node = &mut self.root;
         if !pointer.is_empty() {
             let tokens = pointer.strip_prefix('/').ok_or_else(|| no_slash(pointer))?;
@@ -91,13 +101,14 @@ impl JsonDecoder {
     /// Reads one payload into `out`, which holds nothing on an error.
     pub(super) fn decode(&self, payload: &[u8], out: &mut Decoded) -> Result<(), DecodeError> {
         out.clear();
+        out.begin(None, self.untimed);
         let mut failure = None;
         let mut json = serde_json::Deserializer::from_slice(payload);
         let read = Walk { node: &self.root, out, failure: &mut failure }
             .deserialize(&mut json)
             .and_then(|()| json.end());
         let result = match (read, failure) {
-            (Ok(()), _) if out.readings.is_empty() => Err(DecodeError::NoPoint),
+            (Ok(()), _) if out.is_empty() => Err(DecodeError::NoPoint),
             (Ok(()), _) => return Ok(()),
             (Err(_), Some(failure)) => Err(failure),
             (Err(error), None) => Err(DecodeError::NotJson(error.to_string())),
@@ -182,8 +193,8 @@ impl Node {
         match self {
             Node::Branch(children) => children.iter().for_each(|child| child.node.forget(out)),
             Node::Leaf(leaf) => leaf.sinks.iter().for_each(|sink| match sink {
-                Sink::Point { point, .. } => out.readings.retain(|reading| reading.point != *point),
-                Sink::Time(_) => out.time = None,
+                Sink::Point { point, .. } => out.forget(*point),
+                Sink::Time(_) => out.set_time(DeviceTime::Unreadable),
             }),
         }
     }
@@ -199,12 +210,11 @@ impl Leaf {
             match sink {
                 Sink::Point { point, states } => {
                     let raw = raw(value, states).ok_or_else(|| self.wrong_type(value, states))?;
-                    out.readings.push(Reading { point: *point, raw, comm_fault: false });
+                    out.push(Reading { point: *point, raw, comm_fault: false });
                 }
                 Sink::Time(_) if matches!(value, Value::Null) => {}
                 Sink::Time(format) => {
-                    let time = format.read(value).ok_or_else(|| self.bad_time(value, *format))?;
-                    out.time = Some(time);
+                    out.set_time(format.read(value).map_or(DeviceTime::Unreadable, DeviceTime::At));
                 }
             }
         }
@@ -218,15 +228,6 @@ impl Leaf {
             path: self.path.to_string(),
             found: found.to_string(),
             states: Some(names).filter(|names| !names.is_empty()),
-        }
-    }
-
-    #[cold]
-    fn bad_time(&self, found: Value<'_>, format: TimeFormat) -> DecodeError {
-        DecodeError::BadTime {
-            path: self.path.to_string(),
-            found: found.to_string(),
-            expected: format.expected(),
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::model::{AssetKind, Label, MetricName, PointIndex, ProfileId, Severity
 
 use json::JsonDecoder;
 
-pub use decode::{DecodeError, Decoded};
+pub use decode::{DecodeError, Decoded, DeviceTime, Report};
 pub use error::ProfileError;
 pub use fixture::{AlertRef, Fixture, Input};
 pub use json::TimeFormat;

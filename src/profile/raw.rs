@@ -68,6 +68,8 @@ pub(super) struct RawMqtt {
 pub(super) struct RawTime {
     pub(super) path: Maybe<String>,
     pub(super) format: Maybe<String>,
+    /// A report without it is no doubt.
+    pub(super) optional: Maybe<bool>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -44,7 +44,7 @@ manufacturer = "m"
 model = "m"
 kind = "manhole"
 source.mqtt.payload = "json"
-source.mqtt.time = { path = "/ts", format = "unix_s" }
+source.mqtt.time = { path = "/ts", format = "unix_s", optional = true }
 [points.level]
 label = "Level"
 unit = "m"

@@ -18,8 +18,15 @@ const MAX_REGISTERS: i64 = 125;
 
 /// The source before its points are known.
 pub(super) enum Wiring {
-    Mqtt { topic: Option<TopicTemplate>, time: Option<(Spanned<String>, TimeFormat)> },
+    Mqtt { topic: Option<TopicTemplate>, time: Option<TimePlace> },
     Modbus { source: ModbusSource, order: WordOrder, zero_based: bool },
+}
+
+/// Where a message says its time.
+pub(super) struct TimePlace {
+    path: Spanned<String>,
+    format: TimeFormat,
+    is_optional: bool,
 }
 
 pub(super) fn compile(raw: Maybe<RawSource>, problems: &mut Problems<'_>) -> Option<Wiring> {
@@ -53,17 +60,15 @@ fn compile_mqtt(raw: RawMqtt, problems: &mut Problems<'_>) -> Option<Wiring> {
     Some(Wiring::Mqtt { topic, time })
 }
 
-fn compile_time(
-    raw: Spanned<RawTime>,
-    problems: &mut Problems<'_>,
-) -> Option<(Spanned<String>, TimeFormat)> {
+fn compile_time(raw: Spanned<RawTime>, problems: &mut Problems<'_>) -> Option<TimePlace> {
     let at = raw.span();
     let raw = raw.into_inner();
     let path = problems.require(raw.path, &at, "path", "\"/ts\"");
     let format = problems.require(raw.format, &at, "format", "\"unix_ms\"");
     let format =
         format.and_then(|f| problems.choose(&f, "format", &TimeFormat::ALL, TimeFormat::as_str));
-    Some((path?, format?))
+    let is_optional = raw.optional.is_some_and(Spanned::into_inner);
+    Some(TimePlace { path: path?, format: format?, is_optional })
 }
 
 fn compile_modbus(raw: Spanned<RawModbus>, problems: &mut Problems<'_>) -> Option<Wiring> {
@@ -149,7 +154,7 @@ pub(super) fn finish(
 }
 
 fn compile_decoder(
-    time: Option<(Spanned<String>, TimeFormat)>,
+    time: Option<TimePlace>,
     points: &[Placed],
     problems: &mut Problems<'_>,
 ) -> JsonDecoder {
@@ -158,7 +163,8 @@ fn compile_decoder(
         problems.check(at, decoder.add(pointer, sink));
     };
     // The time first: that is where devices put it, and the decoder expects members in this order.
-    if let Some((path, format)) = time {
+    let is_optional = time.as_ref().is_some_and(|time| time.is_optional);
+    if let Some(TimePlace { path, format, .. }) = time {
         add(path.get_ref(), Sink::Time(format), &path.span());
     }
     for (i, Placed { point, read_at }) in points.iter().enumerate() {
@@ -166,6 +172,9 @@ fn compile_decoder(
         let states = point.states.iter().flatten();
         let states = states.map(|state| (state.name.clone(), state.code)).collect();
         add(path, Sink::Point { point: PointIndex(i as u16), states }, read_at);
+    }
+    if is_optional {
+        decoder.allow_untimed();
     }
     decoder
 }

@@ -47,15 +47,6 @@ impl TimeFormat {
         }
     }
 
-    pub(super) fn expected(self) -> &'static str {
-        match self {
-            TimeFormat::UnixS => "seconds since 1970 (unix_s)",
-            TimeFormat::UnixMs => "milliseconds since 1970 (unix_ms)",
-            TimeFormat::UnixUs => "microseconds since 1970 (unix_us)",
-            TimeFormat::Rfc3339 => "an RFC 3339 time such as 2026-09-21T14:13:20Z",
-        }
-    }
-
     /// Microseconds in one of its units; `None` for text.
     fn unit_us(self) -> Option<i64> {
         match self {

@@ -20,7 +20,7 @@ kind         = "manhole"
 [source.mqtt]
 topic   = "probes/{site}/{device}/up"
 payload = "json"
-time    = { path = "/ts", format = "unix_us" }
+time    = { path = "/ts", format = "unix_us", optional = true }
 
 [staleness]
 stale_after = "1h"
