@@ -32,8 +32,8 @@ fn every_device_profile_passes_its_tests_and_raises_its_alerts() {
 fn the_device_profiles_load_as_a_set() {
     let set = ProfileSet::load(&device_profiles()).expect("the folder");
     assert!(set.refused.is_empty(), "{:?}", set.refused);
-    let ids: Vec<&str> = set.profiles.keys().map(|id| id.as_str()).collect();
-    assert_eq!(ids, ["wz-cl1", "wz-mh1", "wz-pb1", "wz-pf2", "wz-rg1", "wz-sg200"]);
+    let files = find_files(&device_profiles()).expect("the folder");
+    assert_eq!(set.profiles.len(), files.len());
 }
 
 const PROFILE: &str = r#"
