@@ -43,6 +43,9 @@ enum Command {
     Service(ServiceCommand),
     /// Print the API's OpenAPI document.
     Openapi,
+    /// Run codecs for the hub, which starts this itself.
+    #[command(hide = true)]
+    CodecChild,
 }
 
 #[derive(Debug, Subcommand)]
@@ -104,6 +107,12 @@ const PATIENCE: Duration = Duration::from_millis(4_800);
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
+    if matches!(arguments.command, Some(Command::CodecChild)) {
+        // Before anything is opened that a codec could reach.
+        townhub::codec::child_main()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    townhub::codec::set_program(std::env::current_exe()?);
     tracing_subscriber::fmt()
         .with_env_filter(
             EnvFilter::try_from_default_env()
