@@ -9,6 +9,7 @@ mod duration;
 mod error;
 mod fixture;
 mod json;
+mod lorawan;
 mod parse;
 mod raw;
 pub mod registers;
@@ -21,6 +22,7 @@ mod unit;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::codec::CodecError;
 use crate::model::{AssetKind, Label, MetricName, PointIndex, ProfileId, Severity};
 
 use json::JsonDecoder;
@@ -29,6 +31,7 @@ pub use decode::{DecodeError, Decoded, DeviceTime, Report};
 pub use error::ProfileError;
 pub use fixture::{AlertRef, Fixture, Input};
 pub use json::TimeFormat;
+pub use lorawan::{EnvelopeKind, LorawanSource};
 pub use registers::{NumberType, RegisterKind, RegisterRead, Table, WordOrder};
 pub use schema::{SCHEMA_FILE, json_schema};
 pub use set::{
@@ -66,6 +69,8 @@ pub enum Source {
     Mqtt(MqttSource),
     /// It is polled.
     Modbus(ModbusSource),
+    /// Its network's server publishes for it.
+    Lorawan(LorawanSource),
 }
 
 /// A publishing device's topic and payload.
@@ -228,6 +233,19 @@ impl Profile {
                 out.clear();
                 Err(DecodeError::NoPoint)
             }
+            // Its codec is in another process; who calls here has no way to it.
+            Source::Lorawan(_) => {
+                out.clear();
+                Err(CodecError::Unavailable("this way has none".to_owned()).into())
+            }
+        }
+    }
+
+    /// How its frames are read, when it is a LoRaWAN device: that needs a codec, see [`LorawanSource`].
+    pub fn lorawan(&self) -> Option<&LorawanSource> {
+        match &self.source {
+            Source::Lorawan(lorawan) => Some(lorawan),
+            _ => None,
         }
     }
 
