@@ -119,3 +119,89 @@ fn pause(in_a_row: u32) -> Duration {
 fn suspended(rest: Duration, why: &'static str) -> CodecError {
     CodecError::Suspended { for_s: rest.as_secs() + 1, why }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::codec::{Answer, Codec, Function};
+    use crate::model::Timestamp;
+
+    fn job(source: &str, device: &str) -> Job {
+        Job {
+            codec: Arc::new(Codec::new("x.js", source)),
+            function: Function::DecodeUplink,
+            port: 1,
+            at: Timestamp::EPOCH,
+            input: [].into(),
+            device: Some(device.into()),
+            is_timed: false,
+            radio: "".into(),
+        }
+    }
+
+    fn fine() -> Outcome {
+        Ok(Answer::Data { json: "{}".to_owned(), warnings: Vec::new() })
+    }
+
+    /// How long the job has to wait, in whole seconds.
+    fn wait(breaker: &Breaker, job: &Job, now: Instant) -> u64 {
+        match breaker.admit(job, now) {
+            Err(CodecError::Suspended { for_s, .. }) => for_s,
+            _ => 0,
+        }
+    }
+
+    #[test]
+    fn a_device_waits_longer_each_time_until_a_call_succeeds() {
+        let (mut breaker, mut now) = (Breaker::default(), Instant::now());
+        let (looping, other) = (job("a", "1"), job("a", "2"));
+        let mut waits = Vec::new();
+        for _ in 0..14 {
+            breaker.note(&looping, &Err(CodecError::Timeout), now);
+            let seconds = wait(&breaker, &looping, now);
+            waits.push(seconds);
+            assert_eq!(wait(&breaker, &other, now), 0);
+            now += Duration::from_secs(seconds);
+        }
+        assert_eq!(waits[..6], [0, 0, 2, 3, 5, 9]);
+        assert_eq!(waits[13], 301);
+        breaker.note(&looping, &fine(), now);
+        breaker.note(&looping, &Err(CodecError::Timeout), now);
+        assert_eq!(wait(&breaker, &looping, now), 0);
+    }
+
+    #[test]
+    fn what_costs_nothing_is_no_fault() {
+        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        let throwing = job("a", "1");
+        for _ in 0..100 {
+            breaker.note(&throwing, &Err(CodecError::Throws("x".to_owned())), now);
+        }
+        assert_eq!(wait(&breaker, &throwing, now), 0);
+    }
+
+    #[test]
+    fn a_codec_that_wastes_a_core_over_many_devices_earns_its_calls_back() {
+        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        for device in 0..60 {
+            let job = job("a", &device.to_string());
+            breaker.note(&job, &Err(CodecError::Timeout), now);
+        }
+        // 3 s were wasted, 2 s are forgiven; a twentieth is earned.
+        let fresh = job("a", "fresh");
+        assert_eq!(wait(&breaker, &fresh, now), 21);
+        assert_eq!(wait(&breaker, &fresh, now + Duration::from_secs(21)), 0);
+        assert_eq!(wait(&breaker, &job("b", "fresh"), now), 0);
+    }
+
+    #[test]
+    fn it_remembers_a_bounded_number() {
+        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        for n in 0..3 * MAX_ENTRIES {
+            breaker.note(&job("a", &n.to_string()), &Err(CodecError::Died), now);
+        }
+        assert!(breaker.devices.len() <= MAX_ENTRIES);
+    }
+}

@@ -5,6 +5,7 @@
 mod support;
 
 mod a_bad_packet_harms_only_its_sender;
+mod a_hostile_codec_harms_only_its_device;
 mod a_kill_loses_nothing_that_was_acknowledged;
 mod a_newcomer_watches_the_town_live;
 mod an_alert_lives_until_the_sensor_agrees;
