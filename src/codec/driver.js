@@ -207,7 +207,8 @@
     if (errors.length > 0) return [REFUSED, joined(errors)];
     const warnings = list(answer.warnings);
     if (kind === ENCODE_DOWNLINK) return frame(answer.bytes, answer.fPort ?? port, warnings, name);
-    return values(answer.data, warnings, name);
+    // A frame that says nothing is answered without data, or with nothing at all in it.
+    return values(answer.data ?? {}, warnings, name);
   }
 
   // What must not be different after a call. The light look finds what was added by assignment, which is how honest codecs

@@ -10,5 +10,6 @@ mod a_kill_loses_nothing_that_was_acknowledged;
 mod a_newcomer_watches_the_town_live;
 mod an_alert_lives_until_the_sensor_agrees;
 mod peers_that_we_did_not_write_are_served;
+mod published_codecs_run_as_they_are;
 mod refusals_say_what_would_be_right;
 mod the_door_keeps_its_promises;

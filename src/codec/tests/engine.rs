@@ -208,14 +208,14 @@ fn a_codec_that_fails_says_how() {
         "null",
         "7",
         "'x'",
-        "{}",
-        "{ data: null }",
         "{ data: 7 }",
         "{ data: () => 1 }",
         "{ data: { toJSON() { return undefined } } }",
     ] {
         check_error(&body(&format!("return {result}")), "codec_bad_result", "decodeUplink");
     }
+    check(&body("return {}"), "{}");
+    check(&body("return { data: null }"), "{}");
     check_error(
         &body("return { data: { s: 'x'.repeat(70000) } }"),
         "codec_bad_result",
