@@ -212,6 +212,8 @@ async fn the_document_lists_every_route() {
         "GET /api/v1/map",
         "GET /api/v1/openapi.json",
         "GET /api/v1/profiles",
+        "GET /api/v1/profiles/1",
+        "POST /api/v1/profiles/reload",
         "GET /api/v1/series/d-1/level",
         "GET /api/v1/session",
         "POST /api/v1/session",

@@ -18,6 +18,7 @@ use tower::ServiceExt;
 use super::{AlertReader, AppState, Limits, Readiness, TownInfo, router};
 use crate::alert::Engine;
 use crate::clock::Clock;
+use crate::library::Library;
 use crate::live::Feed;
 use crate::model::{
     AssetKind, Label, Measurement, PointIndex, Position, Quality, Reason, SeriesId, Severity,
@@ -94,7 +95,7 @@ impl Rig {
         assert!(report.applied, "{report:?}");
         let profiles = ProfileSet {
             profiles: BTreeMap::from([(profile.id.clone(), profile)]),
-            refused: vec![],
+            ..ProfileSet::default()
         };
 
         let store: Arc<dyn Store> =
@@ -133,12 +134,14 @@ impl Rig {
         tokio::spawn(keeper.keep(registry.changes()));
         let readiness = Arc::new(Readiness::new(&["mqtt"]));
         let alerts_of = registry.clone();
+        let library = Library::open(folder.path().to_owned(), clock.clone(), |_| true).unwrap();
         let router = router(AppState {
             registry,
             present,
             store,
             feed: feed.clone(),
             profiles,
+            library: Arc::new(library),
             clock,
             town: TownInfo {
                 name: Label::new("乌镇", "Wuzhen"),
