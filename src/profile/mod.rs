@@ -38,6 +38,7 @@ pub use set::{
     find_files, fingerprint, read_file, read_folder, read_text,
 };
 pub use topic::{TopicError, TopicTemplate};
+pub(crate) use unit::code as unit_code;
 
 /// A device model: how it speaks and what its points mean. Checked and compiled; immutable.
 #[derive(Debug)]
