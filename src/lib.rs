@@ -17,6 +17,8 @@
 //! - [`normalize`]: one shape. *Only here does a value change its unit and get its quality.*
 //! - [`store`]: memory. Every measurement, durable. *Never here: a profile, an asset.*
 //! - [`alert`]: judgement. One owner, no locks, no clock. *No I/O but its own tables.*
+//! - [`case`]: what people do about alerts, from the first look to the sensor's agreement. One owner, one log.
+//!   *Never here: a reading; whether a sensor agrees is asked of [`case::Evidence`].*
 //! - [`live`]: the live feed, encoded once, pushed to every map. *Never here: a queue per client.*
 //! - [`pipeline`]: the way joined: `Intake` (decode, normalize) → `Committer` (append, acknowledge) → `Judge` (latest,
 //!   alerts, live). It knows the rooms from `profile` to `live`; adapters know it.
@@ -52,6 +54,8 @@ pub mod normalize;
 pub mod store;
 
 pub mod alert;
+
+pub mod case;
 
 pub mod live;
 
