@@ -20,11 +20,13 @@
 //!
 //! # Layout
 //! `machine` stages and guarded moves · `record` a case from its events · `calendar` working time · `deadline` promises ·
-//! `registrar` the one owner · `tables` the disk · `unit` who is sent.
+//! `registrar` the one owner · `office` its thread · `tables` the disk · `photo` evidence · `unit` who is sent.
 
 mod calendar;
 mod deadline;
 mod machine;
+mod office;
+mod photo;
 mod record;
 mod registrar;
 mod tables;
@@ -42,6 +44,8 @@ use crate::model::{Severity, Timestamp};
 pub use calendar::{Budget, CalendarConfig, CalendarError, DutyCalendar};
 pub use deadline::{Deadlines, Promise, Promises, Step};
 pub use machine::{Facts, Lacking, Missing, Move, MoveKind, Proof, Refusal, Stage, UnknownMove};
+pub use office::{Desk, Office, OfficeThread, Surroundings};
+pub use photo::{MAX_PHOTO_BYTES, Photo, PhotoError, photo};
 pub use record::{Case, CaseEvent, Happened, Subject};
 pub use registrar::{Actor, Places, Registrar, Remarks};
 pub use tables::{CaseQuery, MAX_LISTED, history, list, units};
@@ -127,6 +131,9 @@ pub enum CaseError {
     /// Only a closed case is reopened.
     #[error("case {} is not closed, or goes on as another one already", .0.0)]
     NotClosed(CaseId),
+    /// A photo is not taken.
+    #[error(transparent)]
+    Photo(#[from] PhotoError),
     /// The hub is going down.
     #[error("the hub is shutting down; try again when it is back")]
     ShuttingDown,

@@ -240,6 +240,25 @@ impl Registrar {
         self.write_one(made, id)
     }
 
+    /// Keeps a photo for a case that the actor handles; a move then names it.
+    ///
+    /// # Errors
+    /// When there is no such case, the actor may not, the photo is not taken, or SQLite fails.
+    pub fn put_photo(
+        &mut self,
+        id: CaseId,
+        bytes: &[u8],
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<String, CaseError> {
+        let case = self.find(id, actor)?;
+        actor.check(Right::Handle, case.subject.zone.as_ref(), "photo")?;
+        if case.stage.is_closed() {
+            return Err(CaseError::NotOpen(id));
+        }
+        super::photo::put(&mut self.db, id, &actor.name, bytes, now)
+    }
+
     /// Looks at every deadline: what has passed is overdue, what stays overdue is escalated. Returns what changed.
     ///
     /// # Errors

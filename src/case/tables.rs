@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::record::{Case, CaseEvent, Happened};
 use super::{CaseError, CaseId, Stage, Unit, UnitId};
 use crate::alert::AlertId;
+use crate::audit::{self, Entry};
 use crate::model::{AssetId, Label, Severity, Timestamp, ZoneId};
 
 /// The most cases in one answer of [`list`]: the next page goes on with [`CaseQuery::before`].
@@ -139,6 +140,13 @@ fn write_event(tx: &Transaction<'_>, event: &CaseEvent) -> rusqlite::Result<()> 
         happened["what"].as_str(),
         happened.to_string(),
     ])?;
+    let subject = format!("case:{}", event.case.0);
+    let action = format!("case.{}", happened["what"].as_str().unwrap_or("?"));
+    let actor = event.actor.as_deref().unwrap_or(audit::HUB);
+    let detail =
+        serde_json::json!({ "version": event.version, "note": event.note, "happened": happened });
+    let entry = Entry { at: event.at, actor, action: &action, subject: &subject, detail };
+    audit::append(tx, &entry)?;
     let alert = match &event.happened {
         Happened::Opened { root, .. } => *root,
         Happened::Attached { alert, .. } => Some(*alert),

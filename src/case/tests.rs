@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::model::{AssetKind, Label, Role, ZoneId};
 
-const SCHEMAS: [&str; 3] = [
+const SCHEMAS: [&str; 4] = [
+    include_str!("../audit/schema.sql"),
     include_str!("../alert/schema.sql"),
     include_str!("../alert/event_seq.sql"),
     include_str!("schema.sql"),
@@ -138,7 +139,8 @@ impl Town {
     fn set_active(&self, id: AlertId, active: bool, at: Timestamp) {
         let db = connect(&self.path);
         let changed = "UPDATE alert SET active = ?2, cleared_at = ?3 WHERE id = ?1";
-        db.execute(changed, params![id.0 as i64, active, (!active).then_some(at.as_micros())]).unwrap();
+        db.execute(changed, params![id.0 as i64, active, (!active).then_some(at.as_micros())])
+            .unwrap();
         self.log(id, if active { "raised_again" } else { "returned" }, at);
     }
 
