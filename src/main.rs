@@ -53,6 +53,8 @@ enum ProfileCommand {
         #[arg(required = true)]
         paths: Vec<PathBuf>,
     },
+    /// Print the JSON Schema of a profile, for editors.
+    Schema,
     /// Check them, then run their fixtures.
     Test {
         /// Profiles, or folders of profiles.
@@ -118,6 +120,10 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         Command::Profile(ProfileCommand::Test { paths }) => {
             Ok(profile(&paths, townhub::trial::test))
+        }
+        Command::Profile(ProfileCommand::Schema) => {
+            println!("{:#}", townhub::profile::json_schema());
+            Ok(ExitCode::SUCCESS)
         }
         Command::Openapi => {
             println!("{}", townhub::api::openapi().to_pretty_json()?);

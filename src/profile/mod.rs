@@ -12,7 +12,9 @@ mod json;
 mod parse;
 mod raw;
 pub mod registers;
+mod schema;
 mod set;
+mod spanned;
 mod topic;
 mod unit;
 
@@ -28,6 +30,7 @@ pub use error::ProfileError;
 pub use fixture::{AlertRef, Fixture, Input};
 pub use json::TimeFormat;
 pub use registers::{NumberType, RegisterKind, RegisterRead, Table, WordOrder};
+pub use schema::{SCHEMA_FILE, json_schema};
 pub use set::{
     ProfileFile, ProfileSet, RefusedProfile, check_file, find_files, read_file, read_text,
 };

@@ -195,7 +195,7 @@ mod tests {
             set.refused.iter().map(|r| r.errors[0].lines().next().unwrap_or_default()).collect();
         let expected = [
             "c.toml: the id `wz-rg1` is taken by b/rain.toml",
-            "d.toml:22:12: `millimetres` is no unit",
+            "d.toml:23:12: `millimetres` is no unit",
             "e.toml: not UTF-8 from byte 0 on",
             "f.toml: larger than 1024 KiB",
         ];

@@ -12,7 +12,7 @@ mod source;
 use std::ops::Range;
 use std::time::Duration;
 
-use toml::Spanned;
+use crate::profile::spanned::Spanned;
 
 use super::error::Problems;
 use super::raw::{Maybe, Named, RawPoint, RawProfile, RawStaleness};
