@@ -5,18 +5,19 @@
 //! is put forward, a working hour that does not exist is worked an hour later, as jiff's "compatible" rule says.
 
 use std::collections::BTreeSet;
+use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::Timestamp;
 
 /// How far ahead a due time is looked for: a calendar without a working day in so long is a mistake.
 const HORIZON_DAYS: usize = 5 * 366;
 
-/// How much time a step may take, and how it is counted.
+/// How much time a step may take, and how it is counted: `30min`, `4 working hours`, `1 working day`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Budget {
     /// 紧急工作时: by the clock, day and night.
@@ -25,6 +26,45 @@ pub enum Budget {
     WorkingHours(Duration),
     /// 工作日: until work ends on so many working days after the day of the start.
     WorkingDays(u16),
+}
+
+/// A text that says no budget.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{found}` is no time for a step; write for example 30min, 4 working hours or 1 working day"
+)]
+pub struct BudgetError {
+    /// The text that was given.
+    pub found: String,
+}
+
+impl FromStr for Budget {
+    type Err = BudgetError;
+
+    fn from_str(text: &str) -> Result<Self, BudgetError> {
+        let error = || BudgetError { found: text.to_owned() };
+        let number = |rest: &str| rest.trim().parse::<u16>().map_err(|_| error());
+        let words = |unit: &str| {
+            let rest =
+                text.trim().strip_suffix(unit).or(text.trim().strip_suffix(&format!("{unit}s")));
+            rest.map(number)
+        };
+        if let Some(days) = words("working day") {
+            return Ok(Budget::WorkingDays(days?));
+        }
+        if let Some(hours) = words("working hour") {
+            return Ok(Budget::WorkingHours(Duration::from_secs(u64::from(hours?) * 3600)));
+        }
+        let clock =
+            text.parse::<jiff::SignedDuration>().ok().and_then(|d| Duration::try_from(d).ok());
+        clock.map(Budget::Clock).ok_or_else(error)
+    }
+}
+
+impl<'de> Deserialize<'de> for Budget {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
 }
 
 /// When people work. Checked: made by [`DutyCalendar::new`] only.
@@ -296,6 +336,22 @@ mod tests {
         assert_eq!(refused(CalendarConfig { hours: overlapping, ..default() }), "hours");
         assert_eq!(refused(CalendarConfig { weekdays: one("monday"), ..default() }), "weekdays");
         assert_eq!(refused(CalendarConfig { holidays: one("1 October"), ..default() }), "holidays");
+    }
+
+    #[test]
+    fn a_budget_is_written_as_people_say_it() {
+        let check =
+            |text: &str, expected| assert_eq!(text.parse::<Budget>().ok(), expected, "{text}");
+        check("30min", Some(Budget::Clock(HOUR / 2)));
+        check("6h", Some(Budget::Clock(6 * HOUR)));
+        check("4 working hours", Some(Budget::WorkingHours(4 * HOUR)));
+        check("1 working day", Some(Budget::WorkingDays(1)));
+        check("3 working days", Some(Budget::WorkingDays(3)));
+        for wrong in
+            ["soon", "working day", "-1 working days", "1.5 working days", "99999999 working hours"]
+        {
+            check(wrong, None);
+        }
     }
 
     proptest! {

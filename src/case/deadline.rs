@@ -24,7 +24,8 @@ pub enum Step {
 }
 
 /// How long each step may take for a severity, all counted from the dispatch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Promise {
     /// Until somebody accepts.
     pub accept: Option<Budget>,
@@ -35,7 +36,8 @@ pub struct Promise {
 }
 
 /// The promises for all severities.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Promises {
     critical: Promise,
     major: Promise,

@@ -38,10 +38,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alert::{Alert, AlertId};
+use crate::alert::{Alert, AlertError, AlertId};
 use crate::model::{Severity, Timestamp};
 
-pub use calendar::{Budget, CalendarConfig, CalendarError, DutyCalendar};
+pub use calendar::{Budget, BudgetError, CalendarConfig, CalendarError, DutyCalendar};
 pub use deadline::{Deadlines, Promise, Promises, Step};
 pub use machine::{Facts, Lacking, Missing, Move, MoveKind, Proof, Refusal, Stage, UnknownMove};
 pub use office::{Desk, Office, OfficeThread, Surroundings};
@@ -87,6 +87,9 @@ pub enum CaseError {
     /// SQLite said no.
     #[error("the case tables failed")]
     Database(#[from] rusqlite::Error),
+    /// The alerts cannot be read.
+    #[error("cannot read the alerts of a case")]
+    Alert(#[from] AlertError),
     /// A row that no version of the hub writes.
     #[error("the case tables are damaged: {0}")]
     Damaged(String),

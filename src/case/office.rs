@@ -28,15 +28,18 @@ pub trait Surroundings: Evidence + 'static {
 /// What is asked: runs on the office's thread.
 type Question = Box<dyn FnOnce(&mut Desk) + Send>;
 
-/// The handle. Cheap to clone; the thread ends when the last one is gone.
+/// The handle. Cheap to clone; does not keep the office open.
 #[derive(Debug, Clone)]
 pub struct Office {
-    questions: mpsc::Sender<Question>,
+    questions: mpsc::WeakSender<Question>,
 }
 
-/// The office's thread.
+/// The office's thread, open until it is joined or dropped.
 #[derive(Debug)]
-pub struct OfficeThread(thread::JoinHandle<()>);
+pub struct OfficeThread {
+    thread: thread::JoinHandle<()>,
+    questions: mpsc::Sender<Question>,
+}
 
 /// The registrar with what it needs at hand.
 pub struct Desk {
@@ -65,7 +68,7 @@ impl Office {
                 question(&mut desk);
             }
         })?;
-        Ok((Office { questions }, OfficeThread(thread)))
+        Ok((Office { questions: questions.downgrade() }, OfficeThread { thread, questions }))
     }
 
     /// Does something with the registrar and returns its answer.
@@ -81,21 +84,26 @@ impl Office {
             // Whoever went away does not need the answer.
             let _ = reply.send(question(desk));
         });
-        self.questions.send(question).await.map_err(|_| CaseError::ShuttingDown)?;
+        let questions = self.questions.upgrade().ok_or(CaseError::ShuttingDown)?;
+        questions.send(question).await.map_err(|_| CaseError::ShuttingDown)?;
+        drop(questions);
         answer.await.map_err(|_| CaseError::ShuttingDown)?
     }
 
     /// Follows the alerts and looks at the deadlines, if the office is not busy: then the next tick will.
     pub fn tick(&self) {
         // Full or closed: both will do without this one.
-        let _ = self.questions.try_send(Box::new(Desk::tick));
+        if let Some(questions) = self.questions.upgrade() {
+            let _ = questions.try_send(Box::new(Desk::tick));
+        }
     }
 }
 
 impl OfficeThread {
-    /// Waits for the thread's end. Blocks.
+    /// Closes the office when what was asked is done, and waits for the thread's end. Blocks.
     pub fn join(self) {
-        if self.0.join().is_err() {
+        drop(self.questions);
+        if self.thread.join().is_err() {
             error!("the registrar's thread panicked");
         }
     }

@@ -13,6 +13,7 @@ use super::tables::{self, AlertNews, Changes, Progress};
 use super::unit::Unit;
 use super::{CaseError, CaseId, Evidence, Settings, UnitId};
 use crate::alert::{self, Alert, AlertId};
+use crate::audit::{self, Entry};
 use crate::model::{AssetKind, Right, Role, Timestamp, ZoneId};
 
 /// Entries of the alerts' log in one transaction.
@@ -278,11 +279,20 @@ impl Registrar {
     /// Makes or replaces a unit.
     ///
     /// # Errors
-    /// When somebody was faster, or SQLite fails.
-    pub fn put_unit(&mut self, mut unit: Unit) -> Result<Unit, CaseError> {
+    /// When SQLite fails.
+    pub fn put_unit(
+        &mut self,
+        mut unit: Unit,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<Unit, CaseError> {
         unit.version = self.units.get(&unit.id).map_or(1, |known| known.version + 1);
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tables::put_unit(&tx, &unit)?;
+        let detail = serde_json::to_value(&unit).unwrap_or_default();
+        let entry =
+            Entry { at: now, actor: by, action: "unit.put", subject: unit.id.as_str(), detail };
+        audit::append(&tx, &entry)?;
         tx.commit()?;
         self.units.insert(unit.id.clone(), unit.clone());
         Ok(unit)

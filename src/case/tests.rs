@@ -111,7 +111,7 @@ impl Town {
             members: vec!["hand".to_owned(), "hand2".to_owned()],
             version: 0,
         };
-        registrar.put_unit(unit).unwrap();
+        registrar.put_unit(unit, "admin", MONDAY).unwrap();
         Town { _dir: dir, path, registrar, alerts: 0 }
     }
 
