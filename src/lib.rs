@@ -27,6 +27,10 @@
 //! - [`api`]: faces. *Only here is HTTP known.*
 //! - [`hub`]: the building: makes the rooms, joins them, owns every task, stops them in order.
 //! - [`trial`]: a profile's fixtures, run through the real decode, normalize and alert test; for the CLI and the tests.
+//! - [`library`]: the profiles in force. A changed file comes into force when its fixtures pass; until then the version
+//!   that ran goes on running. *Never here: a device.*
+//! - [`workshop`]: what an engineer does with a profile at the command line: begin one, see its plan, bring one in from
+//!   another system. *Never used by the hub.*
 //!
 //! Beside `src/`: `device-profiles/` (real profiles), `simulators/` (`townsim`, which shares no code with the hub),
 //! `dashboards/console/` (the operators' console, embedded into the binary), `tests/hub/` (the whole hub as a process),
@@ -68,7 +72,9 @@ pub mod pipeline;
 pub mod api;
 
 pub mod hub;
+pub mod library;
 pub mod trial;
+pub mod workshop;
 
 /// An error with all its causes, for the log: `Display` never repeats its source.
 pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {

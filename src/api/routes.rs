@@ -37,6 +37,8 @@ pub(crate) fn table() -> OpenApiRouter<Hub> {
         .routes(routes!(devices::rotate_secret))
         .routes(routes!(import::devices).layer(large()))
         .routes(routes!(profiles::list))
+        .routes(routes!(profiles::show))
+        .routes(routes!(profiles::reload))
         .routes(routes!(series::show))
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::acknowledge))

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::error::Problem;
 use crate::case::Office;
 use crate::clock::Clock;
+use crate::library::Library;
 use crate::live::Feed;
 use crate::model::{Label, Position};
 use crate::pipeline::{Counters, Present};
@@ -33,6 +34,8 @@ pub struct AppState {
     pub feed: Feed,
     /// The profiles in force; replaced as one when they are reloaded.
     pub profiles: Arc<ArcSwap<ProfileSet>>,
+    /// Reloads them.
+    pub library: Arc<Library>,
     /// The time.
     pub clock: Clock,
     /// Which town this is.

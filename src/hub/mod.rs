@@ -28,8 +28,9 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::ingest::modbus::{Poller, Target};
 use crate::ingest::mqtt::{Door, SecurityLog, Services, ServicesError, TlsError, TlsPort};
+use crate::library::Library;
 use crate::live::Feed;
-use crate::model::{Position, Sample, SeriesId};
+use crate::model::{Position, ProfileId, Sample, SeriesId};
 use crate::pipeline::{
     Committer, Counters, Judge, JudgeError, JudgeMessage, Present, StationTable, StoreHealth,
 };
@@ -107,6 +108,7 @@ pub struct Hub {
 struct Rooms {
     registry: Registry,
     store: Arc<dyn Store>,
+    library: Arc<Library>,
     profiles: Arc<ArcSwap<ProfileSet>>,
     stations: Arc<ArcSwap<StationTable>>,
     feed: Feed,
@@ -188,6 +190,7 @@ impl Hub {
             "mqtt"
         });
         servers.spawn(serve_http(http, api::router(state), until_down(down.clone())));
+        servers.spawn(follow(Arc::clone(&rooms.library), until_down(down.clone())));
         let keeper =
             Keeper { rooms, present, poller: Arc::clone(&poller), judge: judge_queue.clone() };
         let feed = keeper.rooms.feed.clone();
@@ -269,19 +272,18 @@ impl Rooms {
     fn open(config: &Config, clock: Clock) -> Result<Self, HubError> {
         let registry = Registry::open(&config.data.join("town.db"), clock.clone())?;
         let store = Arc::new(EmbeddedStore::open(&config.data.join("readings.db"))?);
-        let profiles = ProfileSet::load(&config.profiles)
+        let town = registry.clone();
+        let in_use =
+            move |id: &ProfileId| town.town().devices.values().any(|device| device.profile == *id);
+        let library = Library::open(config.profiles.clone(), clock.clone(), in_use)
             .map_err(|source| HubError::Profiles { folder: config.profiles.clone(), source })?;
-        for refused in &profiles.refused {
-            for why in &refused.errors {
-                warn!(file = refused.file, "profile refused: {why}");
-            }
-        }
         // Pages that were open before the restart must read the map again: a new epoch tells them.
         let epoch = u32::try_from(clock.now().as_millis() / 1_000).unwrap_or_default();
         Ok(Rooms {
             registry,
             store,
-            profiles: Arc::new(ArcSwap::from_pointee(profiles)),
+            profiles: library.profiles(),
+            library: Arc::new(library),
             stations: Arc::default(),
             feed: Feed::new(epoch, FEED_RING),
             clock,
@@ -356,6 +358,7 @@ impl Rooms {
             store: Arc::clone(&self.store),
             feed: self.feed.clone(),
             profiles: Arc::clone(&self.profiles),
+            library: Arc::clone(&self.library),
             clock: self.clock.clone(),
             town: TownInfo { name: config.town.name.clone(), center, zoom: config.town.zoom },
             readiness: Arc::clone(readiness),
@@ -369,7 +372,8 @@ impl Rooms {
     }
 }
 
-/// Follows the registry: new devices get stations, rules and bus actors without a restart.
+/// Follows the registry and the profiles: new devices, and devices whose profile changed, get stations, rules and bus
+/// actors without a restart.
 struct Keeper {
     rooms: Rooms,
     present: Present,
@@ -380,6 +384,7 @@ struct Keeper {
 impl Keeper {
     async fn keep(self, going_down: impl Future<Output = ()> + Send) -> &'static str {
         let mut changes = self.rooms.registry.changes();
+        let mut profiles = self.rooms.library.changes();
         let mut looks = tokio::time::interval(OTHER_PROCESSES);
         tokio::pin!(going_down);
         loop {
@@ -393,12 +398,13 @@ impl Keeper {
                     continue;
                 }
                 changed = changes.changed() => if changed.is_err() { return "keeper" },
+                changed = profiles.changed() => if changed.is_err() { return "keeper" },
             }
             let outcome = tokio::task::block_in_place(|| {
                 self.rooms.rebuild(&|series| self.present.latest(series))
             });
             if let Err(why) = outcome {
-                error!(error = %crate::error_chain(&why), "cannot take up the registry's change");
+                error!(error = %crate::error_chain(&why), "cannot take up the change of devices or profiles");
                 continue;
             }
             if self.judge.send(JudgeMessage::Stations).await.is_err() {
@@ -407,6 +413,18 @@ impl Keeper {
             poll(&self.poller, &self.rooms.stations.load());
         }
     }
+}
+
+/// Follows the profile folder.
+async fn follow(
+    library: Arc<Library>,
+    going_down: impl Future<Output = ()> + Send,
+) -> &'static str {
+    tokio::select! {
+        () = going_down => {}
+        () = library.follow() => {}
+    }
+    "profiles"
 }
 
 /// Tells the poller whom to poll.

@@ -9,6 +9,7 @@ mod duration;
 mod error;
 mod fixture;
 mod json;
+mod lint;
 mod parse;
 mod raw;
 pub mod registers;
@@ -31,8 +32,10 @@ pub use fixture::{AlertRef, Fixture, Input};
 pub use json::TimeFormat;
 pub use registers::{NumberType, RegisterKind, RegisterRead, Table, WordOrder};
 pub use schema::{SCHEMA_FILE, json_schema};
+pub(crate) use set::taken;
 pub use set::{
-    ProfileFile, ProfileSet, RefusedProfile, check_file, find_files, read_file, read_text,
+    Fingerprint, ProfileFile, ProfileSet, RefusedProfile, SourceFile, Version, check_file,
+    find_files, fingerprint, read_file, read_folder, read_text,
 };
 pub use topic::{TopicError, TopicTemplate};
 

@@ -21,6 +21,7 @@ use crate::alert::Engine;
 use crate::case::{Office, OfficeThread, Registrar};
 use crate::clock::Clock;
 use crate::hub::cases::Town;
+use crate::library::Library;
 use crate::live::Feed;
 use crate::model::{
     AssetKind, Label, Measurement, PointIndex, Position, Quality, Reason, SeriesId, Severity,
@@ -98,7 +99,7 @@ impl Rig {
         assert!(report.applied, "{report:?}");
         let profiles = ProfileSet {
             profiles: BTreeMap::from([(profile.id.clone(), profile)]),
-            refused: vec![],
+            ..ProfileSet::default()
         };
 
         let store: Arc<dyn Store> =
@@ -141,12 +142,14 @@ impl Rig {
         let registrar = Registrar::open(registry.connect().unwrap(), settings).unwrap();
         let town = Town::new(present.clone(), registry.clone(), feed.clone());
         let (cases, office) = Office::start(registrar, Box::new(town), clock.clone()).unwrap();
+        let library = Library::open(folder.path().to_owned(), clock.clone(), |_| true).unwrap();
         let router = router(AppState {
             registry,
             present,
             store,
             feed: feed.clone(),
             profiles,
+            library: Arc::new(library),
             clock,
             town: TownInfo {
                 name: Label::new("乌镇", "Wuzhen"),
