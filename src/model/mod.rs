@@ -5,6 +5,7 @@
 //! we know, borrowed: see `pipeline::Desk`) → [`Reading`] (a point of a profile with its raw value) → [`Measurement`] (a
 //! series, a unit, a quality) → [`Sample`] (what the store gives back).
 
+mod endpoint;
 mod id;
 mod kind;
 mod label;
@@ -16,6 +17,7 @@ mod role;
 mod severity;
 mod time;
 
+pub use endpoint::{Endpoint, EndpointError, Line, Parity, Transport};
 pub use id::{
     AssetId, AssetNumber, DeviceId, IdError, MetricName, ProfileId, SeriesId, UnitId, ZoneId,
 };

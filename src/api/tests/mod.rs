@@ -261,6 +261,7 @@ fn profile() -> Profile {
             table: Table::Holding,
             address,
             kind: RegisterKind { number: NumberType::U16, order: WordOrder::ABCD },
+            part: crate::profile::Part::Whole,
             poll: "fast".into(),
         }),
         scale: 1.0,
