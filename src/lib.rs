@@ -9,6 +9,8 @@
 //! - [`model`]: the words that every room shares. *Never here: behaviour of a room, time, I/O.*
 //! - [`clock`]: the one door to time. *Nothing else asks what time it is;* pacing (timeouts, intervals) is tokio's.
 //! - [`config`]: one typed struct per room.
+//! - [`audit`]: who changed what: append-only and hash-chained, written in the transaction of the change. Every room that
+//!   writes the town's state file knows it. *Never here: a decision, a secret.*
 //! - [`registry`]: assets, devices, zones, accounts: the town's own state, its spatial index, its imports.
 //!   *Never here: a reading.*
 //! - [`ingest`]: bytes in. [`ingest::mqtt`] is the front door, [`ingest::modbus`] the pollers. Both hand uplinks to
@@ -17,6 +19,8 @@
 //! - [`normalize`]: one shape. *Only here does a value change its unit and get its quality.*
 //! - [`store`]: memory. Every measurement, durable. *Never here: a profile, an asset.*
 //! - [`alert`]: judgement. One owner, no locks, no clock. *No I/O but its own tables.*
+//! - [`case`]: what people do about alerts, from the first look to the sensor's agreement. One owner, one log.
+//!   *Never here: a reading; whether a sensor agrees is asked of [`case::Evidence`].*
 //! - [`live`]: the live feed, encoded once, pushed to every map. *Never here: a queue per client.*
 //! - [`pipeline`]: the way joined: `Intake` (decode, normalize) → `Committer` (append, acknowledge) → `Judge` (latest,
 //!   alerts, live). It knows the rooms from `profile` to `live`; adapters know it.
@@ -45,6 +49,8 @@ pub mod model;
 pub mod clock;
 pub mod config;
 
+pub mod audit;
+
 pub mod registry;
 
 pub mod ingest;
@@ -56,6 +62,8 @@ pub mod normalize;
 pub mod store;
 
 pub mod alert;
+
+pub mod case;
 
 pub mod live;
 

@@ -3,6 +3,7 @@
 //!
 //! Owns every task and thread. Never looks at data.
 
+pub(crate) mod cases;
 mod metrics;
 mod poll;
 
@@ -21,7 +22,8 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::alert::{AlertError, Engine};
-use crate::api::{self, AlertReader, AppState, Limits, Readiness, TownInfo};
+use crate::api::{self, AppState, Limits, Readiness, TableReader, TownInfo};
+use crate::case::{CaseError, Office, OfficeThread, Registrar};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::ingest::modbus::{Poller, Target};
@@ -68,6 +70,8 @@ pub enum HubError {
     Alert(#[from] AlertError),
     #[error("cannot start the judge")]
     Judge(#[from] JudgeError),
+    #[error("cannot take up the cases")]
+    Cases(#[from] CaseError),
     #[error("cannot start the services' broker")]
     Services(#[from] ServicesError),
     #[error("cannot listen on {what} = {address}")]
@@ -95,6 +99,7 @@ pub struct Hub {
     feed: Feed,
     committer: Committer,
     judge: Judge,
+    office: OfficeThread,
     /// Held until the end: two hubs on one folder would lose readings.
     _lock: File,
 }
@@ -170,7 +175,15 @@ impl Hub {
         readiness.set("store", true);
         readiness.set("judge", true);
         readiness.set("services", services.is_up());
-        let state = rooms.app_state(&config, present.clone(), metrics, counters, &readiness)?;
+        let (office, office_thread) = rooms.office(&config, &present)?;
+        let state = rooms.app_state(
+            &config,
+            present.clone(),
+            metrics,
+            counters,
+            &readiness,
+            office.clone(),
+        )?;
         let going_down = until_down(down.clone());
         servers.spawn(async move {
             door.serve(mqtt, mqtt_tls, going_down).await;
@@ -183,7 +196,7 @@ impl Hub {
         let feed = keeper.rooms.feed.clone();
         servers.spawn(keeper.keep(until_down(down)));
         let mut ticker = JoinSet::new();
-        ticker.spawn(tick(judge_queue, readiness, health, services));
+        ticker.spawn(tick(judge_queue, office, readiness, health, services));
         drop(intake);
         info!(mqtt = %addresses.0, http = %addresses.1, "the hub is up");
         Ok(Hub {
@@ -198,6 +211,7 @@ impl Hub {
             feed,
             committer,
             judge,
+            office: office_thread,
             _lock: lock,
         })
     }
@@ -245,6 +259,7 @@ impl Hub {
         let joined = tokio::task::spawn_blocking(|| {
             self.committer.join();
             self.judge.join();
+            self.office.join();
         });
         if joined.await.is_err() {
             error!("the pipeline's end was not clean");
@@ -297,6 +312,18 @@ impl Rooms {
         Ok(())
     }
 
+    /// The case room at work.
+    fn office(
+        &self,
+        config: &Config,
+        present: &Present,
+    ) -> Result<(Office, OfficeThread), HubError> {
+        let settings = config.case.settings().map_err(ConfigError::from)?;
+        let registrar = Registrar::open(self.registry.connect()?, settings)?;
+        let town = cases::Town::new(present.clone(), self.registry.clone(), self.feed.clone());
+        Office::start(registrar, Box::new(town), self.clock.clone()).map_err(HubError::Thread)
+    }
+
     fn judge_parts(&self) -> Result<crate::pipeline::JudgeParts, HubError> {
         let rules = crate::pipeline::rules_of(&self.stations.load());
         let engine = Engine::open(self.registry.connect()?, rules, self.clock.now())?;
@@ -316,6 +343,7 @@ impl Rooms {
         metrics: prometheus::Registry,
         counters: Arc<Counters>,
         readiness: &Arc<Readiness>,
+        cases: Office,
     ) -> Result<AppState, HubError> {
         let [lon, lat] = config.town.center;
         let center = Position::new(lon, lat).map_err(|why| ConfigError::Value {
@@ -336,7 +364,8 @@ impl Rooms {
             readiness: Arc::clone(readiness),
             metrics,
             counters,
-            alerts: AlertReader::new(move || registry.connect()),
+            tables: TableReader::new(move || registry.connect()),
+            cases,
             https_only: config.http.https_only,
             limits: Limits::default(),
         })
@@ -424,6 +453,7 @@ async fn until_down(mut down: watch::Receiver<bool>) {
 
 async fn tick(
     judge: mpsc::Sender<JudgeMessage>,
+    office: Office,
     readiness: Arc<Readiness>,
     health: Arc<StoreHealth>,
     services: Services,
@@ -434,6 +464,7 @@ async fn tick(
         ticks.tick().await;
         readiness.set("store", health.failure().is_none());
         readiness.set("services", services.is_up());
+        office.tick();
         if judge.send(JudgeMessage::Tick).await.is_err() {
             // It can only have panicked: this task is stopped before the judge is.
             error!("the judge has ended; restart the hub");

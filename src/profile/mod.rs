@@ -30,7 +30,9 @@ pub use decode::{DecodeError, Decoded, DeviceTime, Report};
 pub use error::ProfileError;
 pub use fixture::{AlertRef, Fixture, Input};
 pub use json::TimeFormat;
-pub use registers::{NumberType, RegisterKind, RegisterRead, Table, WordOrder};
+pub use registers::{
+    MaskWrite, NumberType, Part, RegisterKind, RegisterRead, RegisterWrite, Table, WordOrder,
+};
 pub use schema::{SCHEMA_FILE, json_schema};
 pub(crate) use set::taken;
 pub use set::{
