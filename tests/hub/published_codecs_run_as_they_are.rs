@@ -7,10 +7,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value, json};
 use townhub::codec::{Answer, Codec, Function, Job, Outcome, Worker};
 use townhub::model::Timestamp;
-use yaml_rust2::{Yaml, YamlLoader};
 
 /// What must pass: V8 itself reaches 99.18 % of the public examples, some of which contradict their codecs.
 const TARGET: f64 = 0.991;
@@ -156,7 +156,7 @@ fn read_corpus(folder: &Path) -> Vec<Example> {
 
 fn read_examples(file: &Path) -> Vec<Example> {
     let Ok(text) = std::fs::read_to_string(file) else { return Vec::new() };
-    let Ok(documents) = YamlLoader::load_from_str(&text) else {
+    let Ok(documents) = Yaml::load_from_str(&text) else {
         println!("{}: no YAML", file.display());
         return Vec::new();
     };
@@ -215,15 +215,15 @@ fn read_example(
     Some(Example { name, job, output: example.get("output")?.clone() })
 }
 
-fn to_json(yaml: &Yaml) -> Value {
+fn to_json(yaml: &Yaml<'_>) -> Value {
     match yaml {
-        Yaml::Integer(n) => json!(n),
-        Yaml::Real(_) => yaml.as_f64().map_or(Value::Null, |x| json!(x)),
-        Yaml::String(text) => json!(text),
-        Yaml::Boolean(b) => json!(b),
-        Yaml::Array(all) => all.iter().map(to_json).collect(),
-        Yaml::Hash(all) => {
-            let key = |key: &Yaml| match to_json(key) {
+        Yaml::Value(Scalar::Integer(n)) => json!(n),
+        Yaml::Value(Scalar::FloatingPoint(x)) => json!(x.into_inner()),
+        Yaml::Value(Scalar::String(text)) => json!(text),
+        Yaml::Value(Scalar::Boolean(b)) => json!(b),
+        Yaml::Sequence(all) => all.iter().map(to_json).collect(),
+        Yaml::Mapping(all) => {
+            let key = |key: &Yaml<'_>| match to_json(key) {
                 Value::String(text) => text,
                 other => other.to_string(),
             };
