@@ -15,7 +15,7 @@ use crate::live::Freshness;
 use crate::model::{AssetId, AssetKind, DeviceId, Label, ProfileId, Sample, SeriesId, Timestamp};
 use crate::pipeline::{Station, Undecoded};
 use crate::profile::Staleness;
-use crate::registry::{Device, ModbusAddress, Town};
+use crate::registry::{Device, DeviceAddress, ModbusAddress, Town};
 
 const DEFAULT_LIMIT: usize = 1000;
 
@@ -43,6 +43,14 @@ pub(crate) struct DeviceSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<wire::ModbusAddress>)]
     modbus: Option<ModbusAddress>,
+    /// The device that may publish for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    gateway: Option<DeviceId>,
+    /// What its gateway calls it, when that is not its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    address: Option<DeviceAddress>,
 }
 
 /// A device with all that it last said.
@@ -106,6 +114,12 @@ pub(crate) struct NewDevice {
     #[schema(value_type = Option<wire::Label>)]
     name: Option<Label>,
     modbus: Option<NewModbusAddress>,
+    /// The device that may publish for it.
+    #[schema(value_type = Option<String>)]
+    gateway: Option<DeviceId>,
+    /// What its gateway calls it: a DevEUI, a Sparkplug device id, a SenML base name; its id when left out.
+    #[schema(value_type = Option<String>)]
+    address: Option<DeviceAddress>,
 }
 
 /// Where a Modbus device is reached.
@@ -218,6 +232,8 @@ impl From<NewDevice> for Device {
             profile: new.profile,
             asset: new.asset,
             modbus: new.modbus.map(|at| ModbusAddress { endpoint: at.endpoint, unit: at.unit }),
+            gateway: new.gateway,
+            address: new.address,
         }
     }
 }
@@ -261,6 +277,8 @@ fn summarize(device: &Device, station: Option<&Station>, now: Timestamp) -> Devi
             freshness_of(last_heard, &station.profile.staleness, now)
         }),
         modbus: device.modbus.clone(),
+        gateway: device.gateway.clone(),
+        address: device.address.clone(),
     }
 }
 

@@ -75,7 +75,7 @@ pub(crate) async fn zones(
 /// Imports devices from CSV. New devices' secrets are in the answer and never shown again.
 #[utoipa::path(
     post, path = "/api/v1/devices/import", tag = "devices", params(ImportParams),
-    request_body(description = "CSV with the columns id,profile,asset,name_zh,name_en,modbus_endpoint,modbus_unit,secret", content((String = "text/csv"))),
+    request_body(description = "CSV with the columns id,profile,asset,name_zh,name_en,modbus_endpoint,modbus_unit,gateway,address,secret", content((String = "text/csv"))),
     responses((status = 200, body = wire::ImportReport), (status = 422, description = "A row is wrong: nothing was applied", body = wire::ImportReport))
 )]
 pub(crate) async fn devices(

@@ -19,6 +19,7 @@ mod import;
 mod index;
 mod lockout;
 mod migrations;
+mod rotation;
 mod secrets;
 mod things;
 mod town;
@@ -35,16 +36,19 @@ use tokio::sync::watch;
 
 use accounts::Accounts;
 use door::Keys;
+use rotation::DeviceKey;
 use secrets::{Passwords, SecretHash, new_device_secret};
 
 pub use accounts::{TokenInfo, User};
 pub use door::{Denied, Principal, SERVICE_PREFIX, ServiceAccount};
 pub use error::RegistryError;
 pub use import::{ImportMode, ImportReport, ImportRow, MAX_DOCUMENT_BYTES, MAX_ROWS, RowStatus};
-pub use things::{Asset, Device, ModbusAddress, Zone};
+pub use rotation::MAX_GRACE;
+pub use things::{AddressError, Asset, Device, DeviceAddress, ModbusAddress, Zone};
 pub use town::Town;
 
 use crate::clock::Clock;
+use crate::model::DeviceId;
 
 /// The registry's handle: cheap to clone, safe to share.
 #[derive(Debug, Clone)]
@@ -62,6 +66,8 @@ struct Inner {
     /// What an unknown device's secret is checked against, so that it takes as long as a known one's.
     nobody: SecretHash,
     accounts: Accounts,
+    /// Devices that used a new secret for the first time: their former one is to be forgotten on disk too.
+    used: Mutex<Vec<DeviceId>>,
 }
 
 /// What is published as one: the town and the secrets of those who are in it.
@@ -85,7 +91,7 @@ enum Change {
 #[derive(Debug)]
 struct DeviceChange {
     device: Device,
-    secret: SecretHash,
+    key: DeviceKey,
 }
 
 impl Registry {
@@ -110,6 +116,7 @@ impl Registry {
             state: ArcSwap::from_pointee(state),
             nobody: SecretHash::new(new_device_secret().as_bytes()),
             accounts,
+            used: Mutex::default(),
         })))
     }
 
@@ -136,6 +143,7 @@ impl Registry {
     /// # Errors
     /// When SQLite fails.
     pub fn take_up_changes(&self) -> Result<(), RegistryError> {
+        self.forget_former_secrets()?;
         self.change(|_| Ok((None, ())))
     }
 
@@ -186,7 +194,7 @@ impl State {
             Change::Zones(zones) => town.put_zones(zones),
             Change::Assets(assets) => town.put_assets(assets),
             Change::Devices(changes) => town.put_devices(changes.into_iter().map(|change| {
-                keys.put_device(&change.device.id, change.secret);
+                keys.put_device(&change.device.id, change.key);
                 change.device
             })),
             Change::Service(account, secret) => keys.put_service(account, secret),

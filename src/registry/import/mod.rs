@@ -9,6 +9,7 @@
 //! say are kept: a device's secret, and the properties of an asset.
 
 mod csv;
+mod gateways;
 mod geojson;
 mod plan;
 mod report;
@@ -19,6 +20,7 @@ pub use report::{ImportMode, ImportReport, ImportRow, RowStatus};
 pub(super) use geojson::shape;
 
 use super::error::RegistryError;
+use super::rotation::DeviceKey;
 use super::secrets::{SecretHash, new_device_secret};
 use super::things::Device;
 use super::{Change, DeviceChange, Registry, State};
@@ -75,7 +77,8 @@ impl Registry {
         self.import(mode, |state| plan::assets(&state.town, drafts), Change::Assets)
     }
 
-    /// Imports devices from CSV with the columns id,profile,asset,name_zh,name_en,modbus_endpoint,modbus_unit,secret.
+    /// Imports devices from CSV with the columns id,profile,asset,name_zh,name_en,modbus_endpoint,modbus_unit,gateway,
+    /// address,secret.
     /// An empty secret makes one for a new device and keeps a known device's. `profiles` are the ids that exist.
     ///
     /// # Errors
@@ -146,14 +149,14 @@ fn apply_devices(DevicePlan(mut plan): DevicePlan) -> (Option<Change>, ImportRep
         return (None, ImportReport::new(false, plan.rows));
     }
     let mut changes = Vec::with_capacity(plan.changes.len());
-    for PlannedDevice { at, device, secret } in plan.changes {
-        let secret = secret.unwrap_or_else(|| {
+    for PlannedDevice { at, device, key } in plan.changes {
+        let key = key.unwrap_or_else(|| {
             let made = new_device_secret();
             let hash = SecretHash::new(made.as_bytes());
             plan.rows[at].secret = Some(made);
-            hash
+            DeviceKey::new(hash)
         });
-        changes.push(DeviceChange { device, secret });
+        changes.push(DeviceChange { device, key });
     }
     let changed = !changes.is_empty();
     (changed.then_some(Change::Devices(changes)), ImportReport::new(true, plan.rows))

@@ -6,12 +6,14 @@ use std::hash::Hash;
 
 use geo::Geometry;
 
+use super::gateways::Gateways;
 use super::report::{ImportRow, RowStatus};
 use super::row::{AssetDraft, DeviceDraft, Head, ZoneDraft, hint};
 use crate::model::{AssetId, AssetKind, ProfileId};
 use crate::registry::State;
 use crate::registry::db::UNNUMBERED;
 use crate::registry::door::SERVICE_PREFIX;
+use crate::registry::rotation::DeviceKey;
 use crate::registry::secrets::SecretHash;
 use crate::registry::things::{Asset, Device, Zone};
 use crate::registry::town::Town;
@@ -39,7 +41,7 @@ pub(super) struct PlannedDevice {
     pub(super) at: usize,
     pub(super) device: Device,
     /// The row's, else the known one; `None` when one is to be made.
-    pub(super) secret: Option<SecretHash>,
+    pub(super) key: Option<DeviceKey>,
 }
 
 impl<T> Plan<T> {
@@ -218,12 +220,18 @@ pub(super) fn devices(
 ) -> DevicePlan {
     let first_rows = first_rows(drafts.iter().map(|draft| &draft.head));
     let mut plan = Plan::with_capacity(drafts.len());
+    let gateways = Gateways::new(&state.town, &drafts);
     for mut draft in drafts {
         check_duplicate(&mut draft.head, &first_rows);
         check_device(&state.town, profiles, &mut draft);
-        let DeviceDraft { head, profile, name, asset, modbus, secret } = draft;
+        gateways.check(&mut draft);
+        let DeviceDraft { head, profile, name, asset, modbus, gateway, address, secret } = draft;
         let device = head.id.clone().zip(profile);
-        let device = device.map(|(id, profile)| Device { id, name, profile, asset, modbus });
+        let device = device.map(|(id, profile)| {
+            // Its id is what it is called anyhow: the same thing has one spelling.
+            let address = address.filter(|address| address.as_str() != id.as_str());
+            Device { id, name, profile, asset, modbus, gateway, address }
+        });
         let planned = device.map(|device| plan_device(state, plan.rows.len(), device, secret));
         plan.push(head, planned);
     }
@@ -236,16 +244,16 @@ fn plan_device(
     device: Device,
     secret: Option<String>,
 ) -> (RowStatus, PlannedDevice) {
-    let key = state.keys.of_device(&device.id);
-    let secret = match secret {
-        Some(given) if !key.is_some_and(|key| key.matches(given.as_bytes())) => {
-            Some(SecretHash::new(given.as_bytes()))
+    let former = state.keys.of_device(&device.id);
+    let key = match secret {
+        Some(given) if !former.is_some_and(|key| key.is_present(given.as_bytes())) => {
+            Some(DeviceKey::new(SecretHash::new(given.as_bytes())))
         }
-        _ => key.cloned(),
+        _ => former.cloned(),
     };
     let known = state.town.devices.get(&device.id);
-    let fate = fate(known.map(|known| **known == device && key == secret.as_ref()));
-    (fate, PlannedDevice { at, device, secret })
+    let fate = fate(known.map(|known| **known == device && former == key.as_ref()));
+    (fate, PlannedDevice { at, device, key })
 }
 
 fn check_device(town: &Town, profiles: &[ProfileId], draft: &mut DeviceDraft) {

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use geo::Geometry;
 
 use crate::model::{AssetId, AssetKind, DeviceId, Label, Position, ProfileId, ZoneId};
-use crate::registry::things::{Device, ModbusAddress};
+use crate::registry::things::{Device, DeviceAddress, ModbusAddress};
 
 /// The longest name of a thing in characters.
 const MAX_NAME_CHARS: usize = 200;
@@ -59,6 +59,8 @@ pub(super) struct DeviceDraft {
     pub(super) name: Label,
     pub(super) asset: Option<AssetId>,
     pub(super) modbus: Option<ModbusAddress>,
+    pub(super) gateway: Option<DeviceId>,
+    pub(super) address: Option<DeviceAddress>,
     pub(super) secret: Option<String>,
 }
 
@@ -96,8 +98,8 @@ impl DeviceDraft {
         }
         let secret = secret.and_then(|secret| check_secret(secret, &mut errors));
         let head = Head::new(1, Some(device.id.as_str()), errors);
-        let Device { name, profile, asset, modbus, .. } = device;
-        DeviceDraft { head, profile: Some(profile), name, asset, modbus, secret }
+        let Device { name, profile, asset, modbus, gateway, address, .. } = device;
+        DeviceDraft { head, profile: Some(profile), name, asset, modbus, gateway, address, secret }
     }
 }
 

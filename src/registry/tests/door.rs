@@ -68,6 +68,8 @@ fn a_single_device_is_put_and_checked_like_a_row() {
         profile: profiles()[0].clone(),
         asset: Some("mh-001".parse().unwrap()),
         modbus: None,
+        gateway: None,
+        address: None,
     };
     let secret = registry.put_device(thing.clone(), None).unwrap().unwrap();
     assert!(device(registry, "dev-new", &secret).is_some());
