@@ -11,6 +11,8 @@ use super::error::RegistryError;
 const MIGRATIONS: &[&str] = &[
     include_str!("schema.sql"),
     include_str!("../alert/schema.sql"),
+    include_str!("access.sql"),
+    include_str!("../audit/schema.sql"),
     include_str!("provisioning.sql"),
 ];
 

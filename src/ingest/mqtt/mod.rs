@@ -10,6 +10,7 @@
 mod acks;
 mod codec;
 mod frame;
+mod gateway;
 mod publish;
 mod refusal;
 mod relay;

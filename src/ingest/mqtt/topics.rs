@@ -1,8 +1,10 @@
 //! Which topics are whose.
 
+use std::sync::Arc;
+
 use crate::model::DeviceId;
-use crate::pipeline::Station;
-use crate::profile::Source;
+use crate::pipeline::{Listed, Station};
+use crate::profile::{Profile, Source, TopicTemplate};
 
 /// What a device publishes to one of its own topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +30,39 @@ pub(super) fn own(station: &Station, topic: &str) -> Option<OwnTopic> {
             .as_ref()
             .is_some_and(|template| template.matches(topic, device))
             .then_some(OwnTopic::Telemetry),
+    }
+}
+
+/// The listed device that a gateway's topic names, by its id or its address, and what is published to it.
+pub(super) fn listed<'a>(listed: &'a Listed, topic: &str) -> Option<(&'a Arc<Station>, OwnTopic)> {
+    if let Some((name, level)) = topic.strip_prefix("devices/").and_then(|t| t.split_once('/')) {
+        let own = match level {
+            "telemetry" => Some(OwnTopic::Telemetry),
+            "status" => Some(OwnTopic::Status),
+            "replies" => Some(OwnTopic::Replies),
+            _ => None,
+        };
+        if let (Some(station), Some(own)) = (listed.get(name), own) {
+            return Some((station, own));
+        }
+    }
+    listed.profiles().iter().find_map(|profile| {
+        let station = listed.get(template(profile)?.device_in(topic)?)?;
+        Arc::ptr_eq(&station.profile, profile).then_some((station, OwnTopic::Telemetry))
+    })
+}
+
+/// The listed device whose commands `filter` asks for.
+pub(super) fn listed_commands<'a>(listed: &'a Listed, filter: &str) -> Option<&'a Arc<Station>> {
+    let (name, level) = filter.strip_prefix("devices/")?.split_once('/')?;
+    listed.get(name).filter(|_| level == "commands")
+}
+
+/// Where devices of this profile publish besides their own topics.
+fn template(profile: &Profile) -> Option<&TopicTemplate> {
+    match &profile.source {
+        Source::Mqtt(source) => source.topic.as_ref(),
+        Source::Modbus(_) => None,
     }
 }
 
