@@ -25,7 +25,7 @@ use crate::api::{self, AlertReader, AppState, Limits, Readiness, TownInfo};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::ingest::modbus::{Poller, Target};
-use crate::ingest::mqtt::{Door, SecurityLog, Services, ServicesError, TlsError, TlsPort};
+use crate::ingest::mqtt::{Door, Doorman, SecurityLog, Services, ServicesError, TlsError, TlsPort};
 use crate::live::Feed;
 use crate::model::{Position, Sample, SeriesId};
 use crate::pipeline::{
@@ -139,6 +139,7 @@ impl Hub {
         .map_err(HubError::Thread)?;
         let log = Arc::new(SecurityLog::new(clock.clone()));
         let services = Services::start(Arc::clone(&log))?;
+        let doorman = Arc::new(Doorman::default());
         let poller =
             Arc::new(Poller::new(clock.clone(), Arc::new(poll::Sink::new(intake.clone()))));
         poll(&poller, &rooms.stations.load());
@@ -153,6 +154,7 @@ impl Hub {
             Arc::clone(&log),
             clock.clone(),
             config.mqtt.clone(),
+            Arc::clone(&doorman),
         ));
         let metrics = metrics::registry(metrics::Watched {
             counters: Arc::clone(&counters),
@@ -168,7 +170,8 @@ impl Hub {
         readiness.set("store", true);
         readiness.set("judge", true);
         readiness.set("services", services.is_up());
-        let state = rooms.app_state(&config, present.clone(), metrics, counters, &readiness)?;
+        let state =
+            rooms.app_state(&config, present.clone(), metrics, counters, &readiness, doorman)?;
         let going_down = until_down(down.clone());
         servers.spawn(async move {
             door.serve(mqtt, mqtt_tls, going_down).await;
@@ -314,6 +317,7 @@ impl Rooms {
         metrics: prometheus::Registry,
         counters: Arc<Counters>,
         readiness: &Arc<Readiness>,
+        doorman: Arc<Doorman>,
     ) -> Result<AppState, HubError> {
         let [lon, lat] = config.town.center;
         let center = Position::new(lon, lat).map_err(|why| ConfigError::Value {
@@ -336,6 +340,7 @@ impl Rooms {
             alerts: AlertReader::new(move || registry.connect()),
             https_only: config.http.https_only,
             limits: Limits::default(),
+            doorman,
         })
     }
 }

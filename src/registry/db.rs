@@ -7,6 +7,7 @@ use geo::Geometry;
 use rusqlite::{Connection, Row, Transaction, named_params, params};
 
 use super::door::{Keys, ServiceAccount};
+use super::enrolment::Lobby;
 use super::error::RegistryError;
 use super::rotation::DeviceKey;
 use super::secrets::SecretHash;
@@ -74,7 +75,8 @@ pub(super) fn load(tx: &Transaction<'_>) -> Result<State, RegistryError> {
     }
     let assets = all(tx, "SELECT * FROM assets", asset)?;
     let zones = all(tx, "SELECT * FROM zones", zone)?;
-    Ok(State { town: Town::new(town_version(tx)?, devices, assets, zones).into(), keys })
+    let lobby = Lobby::load(tx)?;
+    Ok(State { town: Town::new(town_version(tx)?, devices, assets, zones).into(), keys, lobby })
 }
 
 fn all<T>(
@@ -184,6 +186,7 @@ pub(super) fn write(tx: &Transaction<'_>, change: &mut Change) -> Result<(), Reg
         Change::Assets(assets) => write_assets(tx, assets)?,
         Change::Devices(devices) => write_devices(tx, devices)?,
         Change::Service(account, secret) => write_service(tx, account, secret)?,
+        Change::Lobby(change) => change.write(tx)?,
     }
     Ok(())
 }
@@ -228,7 +231,10 @@ fn write_assets(tx: &Transaction<'_>, assets: &mut [Asset]) -> Result<(), Regist
     Ok(())
 }
 
-fn write_devices(tx: &Transaction<'_>, devices: &[DeviceChange]) -> Result<(), rusqlite::Error> {
+pub(super) fn write_devices(
+    tx: &Transaction<'_>,
+    devices: &[DeviceChange],
+) -> Result<(), rusqlite::Error> {
     let mut put = tx.prepare(
         "INSERT INTO devices (id, name_zh, name_en, profile, asset, modbus_endpoint, modbus_unit,
                               gateway, address, secret, former_secret, former_until)

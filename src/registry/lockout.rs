@@ -50,6 +50,13 @@ impl Tries {
         true
     }
 
+    /// Whether a name that nobody has had too many tries; counts none.
+    pub(super) fn is_locked(&self, name: &str, now: Timestamp) -> bool {
+        let is_recent = |&&time: &&Timestamp| now.since(time) < WINDOW;
+        let recent = self.0.get(name).map(|recent| recent.times.iter().filter(is_recent).count());
+        recent.is_some_and(|count| count >= MAX_TRIES)
+    }
+
     /// The last try was right: forget the name.
     pub(super) fn succeeded(&mut self, name: &str) {
         self.0.remove(name);

@@ -14,7 +14,9 @@
 mod accounts;
 mod db;
 mod door;
+mod enrolment;
 mod error;
+mod export;
 mod import;
 mod index;
 mod lockout;
@@ -36,17 +38,25 @@ use tokio::sync::watch;
 
 use accounts::Accounts;
 use door::Keys;
+use enrolment::{Audit, Lobby, LobbyChange};
+use lockout::Tries;
 use rotation::DeviceKey;
 use secrets::{Passwords, SecretHash, new_device_secret};
 
 pub use accounts::{TokenInfo, User};
 pub use door::{Denied, Principal, SERVICE_PREFIX, ServiceAccount};
+pub use enrolment::{
+    Approval, ENROLL, EnrolError, Enrolled, Enrolment, MAX_DEVICES, MAX_LIFE, MAX_WAITING,
+    NewEnrolment, WaitingDevice, Wish, is_enroll,
+};
 pub use error::RegistryError;
+pub use export::secrets_csv;
 pub use import::{ImportMode, ImportReport, ImportRow, MAX_DOCUMENT_BYTES, MAX_ROWS, RowStatus};
 pub use rotation::MAX_GRACE;
 pub use things::{AddressError, Asset, Device, DeviceAddress, ModbusAddress, Zone};
 pub use town::Town;
 
+use crate::audit;
 use crate::clock::Clock;
 use crate::model::DeviceId;
 
@@ -68,6 +78,8 @@ struct Inner {
     accounts: Accounts,
     /// Devices that used a new secret for the first time: their former one is to be forgotten on disk too.
     used: Mutex<Vec<DeviceId>>,
+    /// Wrong enrolment keys, by the address that they came from.
+    enrol_tries: Mutex<Tries>,
 }
 
 /// What is published as one: the town and the secrets of those who are in it.
@@ -75,6 +87,7 @@ struct Inner {
 struct State {
     town: Arc<Town>,
     keys: Keys,
+    lobby: Lobby,
 }
 
 /// A change of the town: things to add or to replace.
@@ -85,6 +98,7 @@ enum Change {
     Assets(Vec<Asset>),
     Devices(Vec<DeviceChange>),
     Service(ServiceAccount, SecretHash),
+    Lobby(LobbyChange),
 }
 
 /// A device to add or to replace.
@@ -117,6 +131,7 @@ impl Registry {
             nobody: SecretHash::new(new_device_secret().as_bytes()),
             accounts,
             used: Mutex::default(),
+            enrol_tries: Mutex::default(),
         })))
     }
 
@@ -161,6 +176,17 @@ impl Registry {
         &self,
         plan: impl FnOnce(&State) -> Result<(Option<Change>, R), RegistryError>,
     ) -> Result<R, RegistryError> {
+        self.change_audited(audit::HUB, |state| {
+            plan(state).map(|(change, answer)| (change, Vec::new(), answer))
+        })
+    }
+
+    /// The same, with what the audit log is told of it in the same transaction.
+    fn change_audited<R>(
+        &self,
+        actor: &str,
+        plan: impl FnOnce(&State) -> Result<(Option<Change>, Vec<Audit>, R), RegistryError>,
+    ) -> Result<R, RegistryError> {
         let mut db = lock(&self.0.writer);
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if db::town_version(&tx)? != self.state().town.version {
@@ -168,9 +194,14 @@ impl Registry {
             self.publish(db::load(&tx)?);
         }
         let state = self.0.state.load_full();
-        let (change, answer) = plan(&state)?;
+        let (change, told, answer) = plan(&state)?;
         if let Some(mut change) = change {
             db::write(&tx, &mut change)?;
+            let at = self.0.clock.now();
+            for Audit { action, subject, detail } in told {
+                let subject = &subject;
+                audit::append(&tx, &audit::Entry { at, actor, action, subject, detail })?;
+            }
             let version = db::next_town_version(&tx)?;
             tx.commit()?;
             self.publish(state.next(version, change));
@@ -190,6 +221,7 @@ impl State {
     fn next(&self, version: u64, change: Change) -> Self {
         let mut town = self.town.next(version);
         let mut keys = self.keys.clone();
+        let mut lobby = self.lobby.clone();
         match change {
             Change::Zones(zones) => town.put_zones(zones),
             Change::Assets(assets) => town.put_assets(assets),
@@ -198,8 +230,14 @@ impl State {
                 change.device
             })),
             Change::Service(account, secret) => keys.put_service(account, secret),
+            Change::Lobby(change) => {
+                if let Some(DeviceChange { device, key }) = change.apply(&mut lobby) {
+                    keys.put_device(&device.id, key);
+                    town.put_devices([device]);
+                }
+            }
         }
-        State { town: Arc::new(town), keys }
+        State { town: Arc::new(town), keys, lobby }
     }
 }
 

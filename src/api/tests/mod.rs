@@ -151,6 +151,7 @@ impl Rig {
             alerts: AlertReader::new(move || alerts_of.connect()),
             https_only: false,
             limits: Limits::default(),
+            doorman: Arc::default(),
         });
         Rig { router, feed, readiness, user, password, token, _judge: judge, _folder: folder }
     }

@@ -18,6 +18,8 @@ mod row;
 pub use report::{ImportMode, ImportReport, ImportRow, RowStatus};
 
 pub(super) use geojson::shape;
+pub(super) use plan::plan_one;
+pub(super) use row::MIN_SECRET_CHARS;
 
 use super::error::RegistryError;
 use super::rotation::DeviceKey;

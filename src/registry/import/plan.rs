@@ -3,16 +3,18 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::hash::Hash;
+use std::sync::Arc;
 
 use geo::Geometry;
 
 use super::gateways::Gateways;
 use super::report::{ImportRow, RowStatus};
 use super::row::{AssetDraft, DeviceDraft, Head, ZoneDraft, hint};
-use crate::model::{AssetId, AssetKind, ProfileId};
+use crate::model::{AssetId, AssetKind, DeviceId, ProfileId};
 use crate::registry::State;
 use crate::registry::db::UNNUMBERED;
 use crate::registry::door::SERVICE_PREFIX;
+use crate::registry::enrolment::{ENROLL, Lobby, is_enroll};
 use crate::registry::rotation::DeviceKey;
 use crate::registry::secrets::SecretHash;
 use crate::registry::things::{Asset, Device, Zone};
@@ -223,7 +225,7 @@ pub(super) fn devices(
     let gateways = Gateways::new(&state.town, &drafts);
     for mut draft in drafts {
         check_duplicate(&mut draft.head, &first_rows);
-        check_device(&state.town, profiles, &mut draft);
+        check_device(state, profiles, &mut draft);
         gateways.check(&mut draft);
         let DeviceDraft { head, profile, name, asset, modbus, gateway, address, secret } = draft;
         let device = head.id.clone().zip(profile);
@@ -236,6 +238,22 @@ pub(super) fn devices(
         plan.push(head, planned);
     }
     DevicePlan(plan)
+}
+
+/// Checks a single device that is not there yet, as a row is checked; returns it with everything that is wrong. The
+/// caller has checked that its profile exists.
+pub(in crate::registry) fn plan_one(
+    state: &State,
+    device: Device,
+) -> (Option<Device>, Vec<String>) {
+    let profile = device.profile.clone();
+    // It may wait: that is what it is approved from.
+    let (town, keys) = (Arc::clone(&state.town), state.keys.clone());
+    let state = &State { town, keys, lobby: Lobby::default() };
+    let DevicePlan(mut plan) =
+        devices(state, &[profile], vec![DeviceDraft::from_device(device, None)]);
+    let errors = plan.rows.pop().map(|row| row.errors).unwrap_or_default();
+    (plan.changes.pop().map(|planned| planned.device), errors)
 }
 
 fn plan_device(
@@ -256,10 +274,18 @@ fn plan_device(
     (fate, PlannedDevice { at, device, key })
 }
 
-fn check_device(town: &Town, profiles: &[ProfileId], draft: &mut DeviceDraft) {
+fn check_device(state: &State, profiles: &[ProfileId], draft: &mut DeviceDraft) {
+    let town = &state.town;
     let errors = &mut draft.head.errors;
     if draft.head.id.as_ref().is_some_and(|id| id.as_str().starts_with(SERVICE_PREFIX)) {
         errors.push(format!("ids that start with {SERVICE_PREFIX} are for service accounts"));
+    }
+    let is_known = |id| town.devices.contains_key::<DeviceId>(id);
+    if draft.head.id.as_ref().is_some_and(|id| is_enroll(id.as_str()) && !is_known(id)) {
+        errors.push(format!("the id {ENROLL} is for devices that register themselves"));
+    }
+    if draft.head.id.as_ref().is_some_and(|id| state.lobby.is_waiting(id)) {
+        errors.push("a device of this id waits for approval; approve or reject it".to_owned());
     }
     if let Some(profile) = draft.profile.as_ref().filter(|&profile| !profiles.contains(profile)) {
         let hint = hint(profile.as_str(), profiles.iter().map(ProfileId::as_str));

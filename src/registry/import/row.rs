@@ -25,7 +25,7 @@ const SHOWN_MESSAGE_CHARS: usize = 200;
 
 /// The shortest device secret that somebody may choose, in characters: a registry answers anybody who can
 /// reach the MQTT port, so a secret must not be guessable.
-pub(super) const MIN_SECRET_CHARS: usize = 16;
+pub(in crate::registry) const MIN_SECRET_CHARS: usize = 16;
 
 /// The longest device secret in bytes.
 const MAX_SECRET_BYTES: usize = 128;
