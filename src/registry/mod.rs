@@ -5,18 +5,23 @@
 //!
 //! A change is planned against the town in memory, written in one SQLite transaction, and then published as a
 //! new [`Town`]; what is in memory is always what is on disk. [`Registry::town`], [`Registry::changes`] and
-//! [`Registry::authenticate`] never touch SQLite; [`Registry::who`] nearly never; everything else blocks and
+//! [`Registry::authenticate`] never touch SQLite; [`Registry::holder`] nearly never; everything else blocks and
 //! belongs on a blocking thread.
+//!
+//! Every change of the town goes through [`Registry::change`], which refuses what reaches out of the actor's zones and
+//! writes the audit log in the same transaction; every change of accounts logs itself likewise.
 //!
 //! Architecture invariant: nothing here deletes an asset or gives its number away. A number on the map, in an
 //! alert or in a client's memory means one asset for ever.
 
 mod accounts;
+mod actor;
 mod db;
 mod door;
 mod error;
 mod import;
 mod index;
+mod journal;
 mod lockout;
 mod migrations;
 mod secrets;
@@ -34,10 +39,13 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::watch;
 
 use accounts::Accounts;
+use actor::Actor;
 use door::Keys;
 use secrets::{Passwords, SecretHash, new_device_secret};
 
-pub use accounts::{TokenInfo, User};
+pub use accounts::{
+    Grant, Holder, NewToken, SessionInfo, TokenInfo, User, UserChange, UserInfo,
+};
 pub use door::{Denied, Principal, SERVICE_PREFIX, ServiceAccount};
 pub use error::RegistryError;
 pub use import::{ImportMode, ImportReport, ImportRow, MAX_DOCUMENT_BYTES, MAX_ROWS, RowStatus};
@@ -46,9 +54,10 @@ pub use town::Town;
 
 use crate::clock::Clock;
 
-/// The registry's handle: cheap to clone, safe to share.
+/// The registry's handle: cheap to clone, safe to share. It acts for somebody: for the hub itself, until
+/// [`Registry::by`] makes one for a person.
 #[derive(Debug, Clone)]
-pub struct Registry(Arc<Inner>);
+pub struct Registry(Arc<Inner>, Actor);
 
 #[derive(Debug)]
 struct Inner {
@@ -102,7 +111,7 @@ impl Registry {
         migrations::migrate(&mut writer)?;
         let state = db::load(&writer.transaction()?)?;
         let accounts = Accounts::open(db::open(path)?, passwords, clock.now())?;
-        Ok(Registry(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             path: path.to_owned(),
             clock,
             writer: Mutex::new(writer),
@@ -110,7 +119,8 @@ impl Registry {
             state: ArcSwap::from_pointee(state),
             nobody: SecretHash::new(new_device_secret().as_bytes()),
             accounts,
-        })))
+        });
+        Ok(Registry(inner, Actor::hub()))
     }
 
     /// A further connection to the state database, for the room that owns other tables in it (alerts).
@@ -148,7 +158,8 @@ impl Registry {
     }
 
     /// Runs `plan` on the present state and puts the change that it returns, if any, into force: on disk, then in
-    /// memory, then told. When `plan` or SQLite fails, nothing has happened.
+    /// memory, then told. When `plan` or SQLite fails, or the change reaches out of the actor's zones, nothing has
+    /// happened.
     fn change<R>(
         &self,
         plan: impl FnOnce(&State) -> Result<(Option<Change>, R), RegistryError>,
@@ -162,7 +173,9 @@ impl Registry {
         let state = self.0.state.load_full();
         let (change, answer) = plan(&state)?;
         if let Some(mut change) = change {
+            self.1.check(&state, &change)?;
             db::write(&tx, &mut change)?;
+            journal::record(&tx, self.0.clock.now(), &self.1.name, &state, &change)?;
             let version = db::next_town_version(&tx)?;
             tx.commit()?;
             self.publish(state.next(version, change));
