@@ -24,6 +24,7 @@
 //!   alerts, live). It knows the rooms from `profile` to `live`; adapters know it.
 //! - [`api`]: faces. *Only here is HTTP known.*
 //! - [`hub`]: the building: makes the rooms, joins them, owns every task, stops them in order.
+//! - [`provision`]: devices and enrolment keys on the command line.
 //! - [`trial`]: a profile's fixtures, run through the real decode, normalize and alert test; for the CLI and the tests.
 //!
 //! Beside `src/`: `device-profiles/` (real profiles), `simulators/` (`townsim`, which shares no code with the hub),
@@ -64,6 +65,7 @@ pub mod pipeline;
 pub mod api;
 
 pub mod hub;
+pub mod provision;
 pub mod trial;
 
 /// An error with all its causes, for the log: `Display` never repeats its source.

@@ -154,7 +154,7 @@ pub(crate) async fn create(
             max_devices: new.max_devices,
             expires_in: Duration::from_secs(u64::from(new.expires_in_hours) * 3600),
         };
-        let (enrolment, key) = hub.registry.create_enrolment(&user.name, new)?;
+        let (enrolment, key) = hub.registry.by(&user).create_enrolment(new)?;
         Ok(CreatedEnrolment { enrolment: enrolment.into(), key })
     });
     Ok((StatusCode::CREATED, Json(created.await?)))
@@ -175,7 +175,7 @@ pub(crate) async fn revoke(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let number: i64 = id.parse().map_err(|_| Problem::not_found("enrolment", &id))?;
-    hub.blocking(Work::Query, move |hub| Ok(hub.registry.revoke_enrolment(&user.name, number)?))
+    hub.blocking(Work::Query, move |hub| Ok(hub.registry.by(&user).revoke_enrolment(number)?))
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -199,7 +199,7 @@ pub(crate) async fn approve(
         }
         let ApprovalBody { profile, asset, name, gateway, address } = body;
         let approval = Approval { profile, asset, name, gateway, address };
-        Ok(hub.registry.approve(&user.name, &wanted, &approval)?)
+        Ok(hub.registry.by(&user).approve(&wanted, &approval)?)
     });
     let device = device.await?;
     // When it comes back its station is there: what it was not answered it sends again, and that is stored.
@@ -217,7 +217,7 @@ pub(crate) async fn reject(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let wanted = id.clone();
-    hub.blocking(Work::Query, move |hub| Ok(hub.registry.reject(&user.name, &wanted)?)).await?;
+    hub.blocking(Work::Query, move |hub| Ok(hub.registry.by(&user).reject(&wanted)?)).await?;
     hub.doorman.forget(&id);
     hub.doorman.disconnect(&id);
     Ok(StatusCode::NO_CONTENT)

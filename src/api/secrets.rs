@@ -15,7 +15,7 @@ use super::error::{Code, Problem};
 use super::extract::{JsonBody, Params, accepts};
 use super::state::{AppState, Hub, Work};
 use crate::model::{DeviceId, ProfileId, ZoneId};
-use crate::registry::{Device, Town, secrets_csv};
+use crate::registry::{Device, Town, User, secrets_csv};
 
 /// How one secret follows the other.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -85,7 +85,7 @@ pub(crate) async fn rotate(
         let town = hub.registry.town();
         let device =
             town.devices.get(id.as_str()).ok_or_else(|| Problem::not_found("device", &id))?;
-        renew(hub, &user.name, &[device.id.clone()], grace_hours, disconnect)
+        renew(hub, &user, &[device.id.clone()], grace_hours, disconnect)
     });
     let made = made.await?.into_iter().next();
     let (_, secret) = made.ok_or_else(|| Problem::unavailable("no secret was made; try again"))?;
@@ -105,7 +105,7 @@ pub(crate) async fn rotate_many(
 ) -> Result<Response, Problem> {
     let made = hub.blocking(Work::Import, move |hub| {
         let devices = body.devices(&hub.registry.town())?;
-        renew(hub, &user.name, &devices, body.grace_hours, body.disconnect)
+        renew(hub, &user, &devices, body.grace_hours, body.disconnect)
     });
     let made = made.await?;
     if accepts(&headers, "text/csv") {
@@ -122,13 +122,13 @@ pub(crate) fn csv(text: String) -> Response {
 
 fn renew(
     hub: &AppState,
-    actor: &str,
+    user: &User,
     devices: &[DeviceId],
     grace_hours: u32,
     disconnect: bool,
 ) -> Result<Vec<(DeviceId, String)>, Problem> {
     let grace = Duration::from_secs(u64::from(grace_hours) * 3600);
-    let made = hub.registry.rotate_secrets(actor, devices, grace)?;
+    let made = hub.registry.by(user).rotate_secrets(devices, grace)?;
     if disconnect {
         for (device, _) in &made {
             hub.doorman.disconnect(device.as_str());

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rusqlite::{Transaction, params};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::door::SERVICE_PREFIX;
 use super::error::RegistryError;
@@ -24,7 +24,6 @@ use super::rotation::DeviceKey;
 use super::secrets::{SecretHash, fingerprint, new_grant};
 use super::things::{Device, DeviceAddress};
 use super::{Change, DeviceChange, Registry, State, lock};
-use crate::audit;
 use crate::model::{AssetId, DeviceId, IdError, Label, ProfileId, Timestamp, ZoneId};
 
 /// The MQTT user name of a device that registers itself. `enroll:ID` says its id for a client that cannot choose its client
@@ -310,6 +309,49 @@ impl LobbyChange {
         Ok(())
     }
 
+    /// What the audit log is told of it: an action, whom it concerns, and the rest.
+    pub(super) fn entry(&self, before: &State) -> (&'static str, String, Value) {
+        let origin = |id: &DeviceId| {
+            let waiting = before.lobby.waiting.get(id);
+            waiting.map_or(Value::Null, |w| json!({ "enrolment": w.enrolment, "peer": w.peer }))
+        };
+        match self {
+            LobbyChange::Key(_, key) => {
+                let detail = json!({ "label": key.label, "profile": key.profile, "zone": key.zone,
+                    "max_devices": key.max_devices, "expires_at": key.expires_at });
+                ("enrolment.add", key.id.to_string(), detail)
+            }
+            LobbyChange::Revoked(id, _) => {
+                let used = before.lobby.key(*id).map(|key| key.used);
+                ("enrolment.revoke", id.to_string(), json!({ "used": used }))
+            }
+            LobbyChange::Arrived(device) => {
+                let detail = json!({ "enrolment": device.enrolment, "peer": device.peer });
+                ("device.wait", device.id.to_string(), detail)
+            }
+            LobbyChange::Rejected(id, _) => ("device.reject", id.to_string(), origin(id)),
+            LobbyChange::Approved(id, change) => {
+                let device = &change.device;
+                let detail = json!({ "profile": device.profile, "asset": device.asset,
+                    "gateway": device.gateway, "address": device.address, "origin": origin(id) });
+                ("device.approve", id.to_string(), detail)
+            }
+        }
+    }
+
+    /// The zone that it concerns; `None` when that is the whole town. An approval concerns its device.
+    pub(super) fn zone<'a>(&'a self, before: &'a State) -> Option<&'a ZoneId> {
+        let of_key = |id: i64| before.lobby.key(id)?.zone.as_ref();
+        match self {
+            LobbyChange::Key(_, key) => key.zone.as_ref(),
+            LobbyChange::Revoked(id, _) => of_key(*id),
+            LobbyChange::Arrived(device) => of_key(device.enrolment),
+            LobbyChange::Rejected(id, _) | LobbyChange::Approved(id, _) => {
+                before.lobby.waiting.get(id)?.zone.as_ref()
+            }
+        }
+    }
+
     /// Puts it into force in memory; returns the device that it made, if it did.
     pub(super) fn apply(self, lobby: &mut Lobby) -> Option<DeviceChange> {
         match self {
@@ -367,13 +409,12 @@ impl Registry {
     /// [`RegistryError::Invalid`] with everything that is wrong with it; or SQLite fails.
     pub fn create_enrolment(
         &self,
-        actor: &str,
         new: NewEnrolment,
     ) -> Result<(Enrolment, String), RegistryError> {
         let now = self.0.clock.now();
         let key = new_grant();
         let hash = fingerprint(&key);
-        let enrolment = self.change_audited(actor, |state| {
+        let enrolment = self.change(|state| {
             let errors = new.errors(state);
             if !errors.is_empty() {
                 let id = new.label.chars().take(64).collect();
@@ -391,14 +432,8 @@ impl Registry {
                 expires_at: now.plus(new.expires_in),
                 revoked_at: None,
             };
-            let entry = Audit {
-                action: "enrolment.create",
-                subject: enrolment.label.clone(),
-                detail: json!({ "profile": enrolment.profile, "zone": enrolment.zone,
-                    "max_devices": enrolment.max_devices, "expires_at": enrolment.expires_at }),
-            };
             let change = LobbyChange::Key(hash, enrolment);
-            Ok((Some(Change::Lobby(change)), vec![entry], ()))
+            Ok((Some(Change::Lobby(change)), ()))
         });
         enrolment?;
         let state = self.state();
@@ -417,20 +452,15 @@ impl Registry {
     ///
     /// # Errors
     /// When there is no such key, or SQLite fails.
-    pub fn revoke_enrolment(&self, actor: &str, id: i64) -> Result<(), RegistryError> {
+    pub fn revoke_enrolment(&self, id: i64) -> Result<(), RegistryError> {
         let now = self.0.clock.now();
-        self.change_audited(actor, |state| {
+        self.change(|state| {
             let key = state.lobby.key(id);
             let key = key.ok_or_else(|| RegistryError::not_found("enrolment", &id.to_string()))?;
             if key.revoked_at.is_some() {
-                return Ok((None, Vec::new(), ()));
+                return Ok((None, ()));
             }
-            let entry = Audit {
-                action: "enrolment.revoke",
-                subject: id.to_string(),
-                detail: json!({ "label": key.label, "used": key.used }),
-            };
-            Ok((Some(Change::Lobby(LobbyChange::Revoked(id, now))), vec![entry], ()))
+            Ok((Some(Change::Lobby(LobbyChange::Revoked(id, now))), ()))
         })
     }
 
@@ -497,17 +527,10 @@ impl Registry {
     ) -> Result<Enrolled, EnrolError> {
         let now = self.0.clock.now();
         let hash = fingerprint(&String::from_utf8_lossy(key));
-        let arrived = self.change_audited(audit::HUB, |state| {
+        let arrived = self.change(|state| {
             Ok(match plan_arrival(state, &id, &hash, own, peer, now) {
-                Ok(device) => {
-                    let entry = Audit {
-                        action: "device.wait",
-                        subject: id.to_string(),
-                        detail: json!({ "enrolment": device.enrolment, "peer": peer }),
-                    };
-                    (Some(Change::Lobby(LobbyChange::Arrived(device))), vec![entry], Ok(()))
-                }
-                Err(refusal) => (None, Vec::new(), Err(refusal)),
+                Ok(device) => (Some(Change::Lobby(LobbyChange::Arrived(device))), Ok(())),
+                Err(refusal) => (None, Err(refusal)),
             })
         });
         match arrived {
@@ -523,26 +546,15 @@ impl Registry {
     ///
     /// # Errors
     /// When it does not wait, or [`RegistryError::Invalid`] with everything that is wrong; or SQLite fails.
-    pub fn approve(
-        &self,
-        actor: &str,
-        id: &str,
-        approval: &Approval,
-    ) -> Result<Arc<Device>, RegistryError> {
-        self.change_audited(actor, |state| {
+    pub fn approve(&self, id: &str, approval: &Approval) -> Result<Arc<Device>, RegistryError> {
+        self.change(|state| {
             let waiting = state.lobby.waiting().find(|device| device.id.as_str() == id);
             let waiting = waiting.ok_or_else(|| RegistryError::not_found("waiting device", id))?;
             let device = plan_approval(state, waiting, approval)?;
             let key = DeviceKey::new(waiting.secret.clone());
-            let entry = Audit {
-                action: "device.approve",
-                subject: id.to_owned(),
-                detail: json!({ "profile": device.profile, "asset": device.asset,
-                    "enrolment": waiting.enrolment, "peer": waiting.peer }),
-            };
             let change = DeviceChange { device, key };
             let change = LobbyChange::Approved(waiting.id.clone(), Box::new(change));
-            Ok((Some(Change::Lobby(change)), vec![entry], ()))
+            Ok((Some(Change::Lobby(change)), ()))
         })?;
         let town = self.town();
         town.devices.get(id).cloned().ok_or_else(|| RegistryError::not_found("device", id))
@@ -552,28 +564,15 @@ impl Registry {
     ///
     /// # Errors
     /// When it does not wait, or SQLite fails.
-    pub fn reject(&self, actor: &str, id: &str) -> Result<(), RegistryError> {
+    pub fn reject(&self, id: &str) -> Result<(), RegistryError> {
         let now = self.0.clock.now();
-        self.change_audited(actor, |state| {
+        self.change(|state| {
             let waiting = state.lobby.waiting().find(|device| device.id.as_str() == id);
             let waiting = waiting.ok_or_else(|| RegistryError::not_found("waiting device", id))?;
-            let entry = Audit {
-                action: "device.reject",
-                subject: id.to_owned(),
-                detail: json!({ "enrolment": waiting.enrolment, "peer": waiting.peer }),
-            };
             let change = LobbyChange::Rejected(waiting.id.clone(), now);
-            Ok((Some(Change::Lobby(change)), vec![entry], ()))
+            Ok((Some(Change::Lobby(change)), ()))
         })
     }
-}
-
-/// What the audit log is told of a change.
-#[derive(Debug)]
-pub(super) struct Audit {
-    pub(super) action: &'static str,
-    pub(super) subject: String,
-    pub(super) detail: serde_json::Value,
 }
 
 /// Whether a user name asks for the enrolment's door.

@@ -5,13 +5,17 @@
 //!
 //! A change is planned against the town in memory, written in one SQLite transaction, and then published as a
 //! new [`Town`]; what is in memory is always what is on disk. [`Registry::town`], [`Registry::changes`] and
-//! [`Registry::authenticate`] never touch SQLite; [`Registry::who`] nearly never; everything else blocks and
+//! [`Registry::authenticate`] never touch SQLite; [`Registry::holder`] nearly never; everything else blocks and
 //! belongs on a blocking thread.
+//!
+//! Every change of the town goes through [`Registry::change`], which refuses what reaches out of the actor's zones and
+//! writes the audit log in the same transaction; every change of accounts logs itself likewise.
 //!
 //! Architecture invariant: nothing here deletes an asset or gives its number away. A number on the map, in an
 //! alert or in a client's memory means one asset for ever.
 
 mod accounts;
+mod actor;
 mod db;
 mod door;
 mod enrolment;
@@ -19,6 +23,7 @@ mod error;
 mod export;
 mod import;
 mod index;
+mod journal;
 mod lockout;
 mod migrations;
 mod rotation;
@@ -37,13 +42,14 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::watch;
 
 use accounts::Accounts;
+use actor::Actor;
 use door::Keys;
-use enrolment::{Audit, Lobby, LobbyChange};
+use enrolment::{Lobby, LobbyChange};
 use lockout::Tries;
 use rotation::DeviceKey;
 use secrets::{Passwords, SecretHash, new_device_secret};
 
-pub use accounts::{TokenInfo, User};
+pub use accounts::{Grant, Holder, NewToken, SessionInfo, TokenInfo, User, UserChange, UserInfo};
 pub use door::{Denied, Principal, SERVICE_PREFIX, ServiceAccount};
 pub use enrolment::{
     Approval, ENROLL, EnrolError, Enrolled, Enrolment, MAX_DEVICES, MAX_LIFE, MAX_WAITING,
@@ -56,13 +62,13 @@ pub use rotation::MAX_GRACE;
 pub use things::{AddressError, Asset, Device, DeviceAddress, ModbusAddress, Zone};
 pub use town::Town;
 
-use crate::audit;
 use crate::clock::Clock;
 use crate::model::DeviceId;
 
-/// The registry's handle: cheap to clone, safe to share.
+/// The registry's handle: cheap to clone, safe to share. It acts for somebody: for the hub itself, until
+/// [`Registry::by`] makes one for a person.
 #[derive(Debug, Clone)]
-pub struct Registry(Arc<Inner>);
+pub struct Registry(Arc<Inner>, Actor);
 
 #[derive(Debug)]
 struct Inner {
@@ -122,7 +128,7 @@ impl Registry {
         migrations::migrate(&mut writer)?;
         let state = db::load(&writer.transaction()?)?;
         let accounts = Accounts::open(db::open(path)?, passwords, clock.now())?;
-        Ok(Registry(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             path: path.to_owned(),
             clock,
             writer: Mutex::new(writer),
@@ -132,7 +138,8 @@ impl Registry {
             accounts,
             used: Mutex::default(),
             enrol_tries: Mutex::default(),
-        })))
+        });
+        Ok(Registry(inner, Actor::hub()))
     }
 
     /// A further connection to the state database, for the room that owns other tables in it (alerts).
@@ -171,21 +178,11 @@ impl Registry {
     }
 
     /// Runs `plan` on the present state and puts the change that it returns, if any, into force: on disk, then in
-    /// memory, then told. When `plan` or SQLite fails, nothing has happened.
+    /// memory, then told. When `plan` or SQLite fails, or the change reaches out of the actor's zones, nothing has
+    /// happened.
     fn change<R>(
         &self,
         plan: impl FnOnce(&State) -> Result<(Option<Change>, R), RegistryError>,
-    ) -> Result<R, RegistryError> {
-        self.change_audited(audit::HUB, |state| {
-            plan(state).map(|(change, answer)| (change, Vec::new(), answer))
-        })
-    }
-
-    /// The same, with what the audit log is told of it in the same transaction.
-    fn change_audited<R>(
-        &self,
-        actor: &str,
-        plan: impl FnOnce(&State) -> Result<(Option<Change>, Vec<Audit>, R), RegistryError>,
     ) -> Result<R, RegistryError> {
         let mut db = lock(&self.0.writer);
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -194,14 +191,11 @@ impl Registry {
             self.publish(db::load(&tx)?);
         }
         let state = self.0.state.load_full();
-        let (change, told, answer) = plan(&state)?;
+        let (change, answer) = plan(&state)?;
         if let Some(mut change) = change {
+            self.1.check(&state, &change)?;
             db::write(&tx, &mut change)?;
-            let at = self.0.clock.now();
-            for Audit { action, subject, detail } in told {
-                let subject = &subject;
-                audit::append(&tx, &audit::Entry { at, actor, action, subject, detail })?;
-            }
+            journal::record(&tx, self.0.clock.now(), &self.1.name, &state, &change)?;
             let version = db::next_town_version(&tx)?;
             tx.commit()?;
             self.publish(state.next(version, change));

@@ -4,14 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde_json::json;
-
-use super::enrolment::Audit;
 use super::error::RegistryError;
 use super::secrets::{SecretHash, new_device_secret};
 use super::things::Device;
 use super::{Change, DeviceChange, Registry, lock};
-use crate::audit;
 use crate::model::{DeviceId, Timestamp};
 
 /// The longest time that two secrets of a device may open the door.
@@ -98,8 +94,7 @@ impl Registry {
     /// # Errors
     /// When there is no such device, or SQLite fails.
     pub fn rotate_secret(&self, device: &DeviceId) -> Result<String, RegistryError> {
-        let mut made =
-            self.rotate_secrets(audit::HUB, std::slice::from_ref(device), Duration::ZERO)?;
+        let mut made = self.rotate_secrets(std::slice::from_ref(device), Duration::ZERO)?;
         made.pop().map(|(_, secret)| secret).ok_or_else(|| not_found(device))
     }
 
@@ -110,7 +105,6 @@ impl Registry {
     /// When one of them is not there, the grace is over [`MAX_GRACE`], or SQLite fails.
     pub fn rotate_secrets(
         &self,
-        actor: &str,
         devices: &[DeviceId],
         grace: Duration,
     ) -> Result<Vec<(DeviceId, String)>, RegistryError> {
@@ -119,8 +113,7 @@ impl Registry {
             return Err(RegistryError::Document(why));
         }
         let until = (!grace.is_zero()).then(|| self.0.clock.now().plus(grace));
-        self.change_audited(actor, |state| {
-            let mut told = Vec::with_capacity(devices.len());
+        self.change(|state| {
             let mut changes = Vec::with_capacity(devices.len());
             let mut made = Vec::with_capacity(devices.len());
             for id in devices {
@@ -130,14 +123,8 @@ impl Registry {
                 let key = key.rotated(SecretHash::new(secret.as_bytes()), until);
                 changes.push(DeviceChange { device: Device::clone(device), key });
                 made.push((id.clone(), secret));
-                let detail = json!({ "grace_s": grace.as_secs() });
-                told.push(Audit {
-                    action: "device.rotate_secret",
-                    subject: id.to_string(),
-                    detail,
-                });
             }
-            Ok(((!changes.is_empty()).then_some(Change::Devices(changes)), told, made))
+            Ok(((!changes.is_empty()).then_some(Change::Devices(changes)), made))
         })
     }
 

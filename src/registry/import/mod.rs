@@ -94,7 +94,11 @@ impl Registry {
         let drafts = csv::devices(csv)?;
         let plan = |state: &State| plan::devices(state, profiles, drafts);
         if mode == ImportMode::DryRun {
-            return Ok(ImportReport::new(false, plan(&self.state()).0.rows));
+            let state = self.state();
+            let DevicePlan(plan) = plan(&state);
+            let devices = plan.changes.iter().map(|planned| &planned.device);
+            self.1.check_devices(&state.town, devices)?;
+            return Ok(ImportReport::new(false, plan.rows));
         }
         self.change(|state| Ok(apply_devices(plan(state))))
     }
@@ -133,7 +137,10 @@ impl Registry {
         change: fn(Vec<T>) -> Change,
     ) -> Result<ImportReport, RegistryError> {
         if mode == ImportMode::DryRun {
-            return Ok(ImportReport::new(false, plan(&self.state()).rows));
+            let state = self.state();
+            let plan = plan(&state);
+            self.1.check(&state, &change(plan.changes))?;
+            return Ok(ImportReport::new(false, plan.rows));
         }
         self.change(|state| {
             let plan = plan(state);

@@ -123,21 +123,20 @@ fn an_old_secret_is_good_until_its_time_is_over_or_the_new_one_is_used() {
     let is_in =
         |registry: &Registry, secret: &str| device(registry, "dev-bay-001", secret).is_some();
 
-    registry.rotate_secrets("admin", std::slice::from_ref(&id), grace).unwrap();
+    registry.rotate_secrets(std::slice::from_ref(&id), grace).unwrap();
     assert!(is_in(registry, old) && is_in(&fixture.reopen(), old));
     fixture.clock.advance(grace);
     assert!(!is_in(registry, old), "its time is over");
 
-    let made = registry.rotate_secrets("admin", std::slice::from_ref(&id), grace).unwrap();
+    let made = registry.rotate_secrets(std::slice::from_ref(&id), grace).unwrap();
     let first = made[0].1.clone();
-    let second =
-        registry.rotate_secrets("admin", std::slice::from_ref(&id), grace).unwrap()[0].1.clone();
+    let second = registry.rotate_secrets(std::slice::from_ref(&id), grace).unwrap()[0].1.clone();
     assert!(!is_in(registry, old), "only one before the present one");
     assert!(is_in(registry, &first) && is_in(registry, &second));
     assert!(!is_in(registry, &first), "the new one was used");
     registry.take_up_changes().unwrap();
     assert!(!is_in(&fixture.reopen(), &first), "also after a restart");
     assert!(is_in(&fixture.reopen(), &second));
-    let over = registry.rotate_secrets("admin", &[id], MAX_GRACE + Duration::from_secs(1));
+    let over = registry.rotate_secrets(&[id], MAX_GRACE + Duration::from_secs(1));
     assert!(matches!(over, Err(RegistryError::Document(_))));
 }

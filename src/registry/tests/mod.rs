@@ -2,6 +2,7 @@
 
 mod accounts;
 mod door;
+mod enrolment;
 mod imports;
 mod places;
 mod property;
