@@ -15,6 +15,8 @@
 //!   *Never here: a reading.*
 //! - [`ingest`]: bytes in. [`ingest::mqtt`] is the front door, [`ingest::modbus`] the pollers. Both hand uplinks to
 //!   [`pipeline::Intake`]. *Never here: a unit, a limit, a table.*
+//! - [`codec`]: foreign code. LoRaWAN codecs, run in child processes with nothing around them. *Never here: a profile, an
+//!   envelope; never in the hub's own process: a codec.*
 //! - [`profile`]: meaning. Device profiles and the decoders compiled from them. *Never here: a scaled value.*
 //! - [`normalize`]: one shape. *Only here does a value change its unit and get its quality.*
 //! - [`store`]: memory. Every measurement, durable. *Never here: a profile, an asset.*
@@ -49,6 +51,8 @@ pub mod audit;
 pub mod registry;
 
 pub mod ingest;
+
+pub mod codec;
 
 pub mod profile;
 

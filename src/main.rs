@@ -50,6 +50,9 @@ enum Command {
     Enrolment(EnrolmentCommand),
     /// Print the API's OpenAPI document.
     Openapi,
+    /// Run codecs for the hub, which starts this itself.
+    #[command(hide = true)]
+    CodecChild,
 }
 
 #[derive(Debug, Subcommand)]
@@ -60,6 +63,8 @@ enum ProfileCommand {
         #[arg(required = true)]
         paths: Vec<PathBuf>,
     },
+    /// Print the JSON Schema of a profile, for editors.
+    Schema,
     /// Check them, then run their fixtures.
     Test {
         /// Profiles, or folders of profiles.
@@ -154,6 +159,12 @@ const PATIENCE: Duration = Duration::from_millis(4_800);
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
+    if matches!(arguments.command, Some(Command::CodecChild)) {
+        // Before anything is opened that a codec could reach.
+        townhub::codec::child_main()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    townhub::codec::set_program(std::env::current_exe()?);
     tracing_subscriber::fmt()
         .with_env_filter(
             EnvFilter::try_from_default_env()
@@ -168,6 +179,10 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         Command::Profile(ProfileCommand::Test { paths }) => {
             Ok(profile(&paths, townhub::trial::test))
+        }
+        Command::Profile(ProfileCommand::Schema) => {
+            println!("{:#}", townhub::profile::json_schema());
+            Ok(ExitCode::SUCCESS)
         }
         Command::Openapi => {
             println!("{}", townhub::api::openapi().to_pretty_json()?);

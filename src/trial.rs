@@ -3,6 +3,8 @@
 //! Takes a profile with its fixtures; hands on what came out otherwise than it should. Has no code of its own for what
 //! the hub does, so that a fixture that passes here is a promise about the hub. Serves the command line and the tests.
 
+mod lorawan;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -77,6 +79,10 @@ pub fn uncovered(profile: &Profile, fixtures: &[Fixture]) -> Vec<String> {
 pub fn check(paths: &[PathBuf]) -> Report {
     for_each_file(paths, |file, text| {
         let Profile { id, points, .. } = &file.profile;
+        if let Some(error) = file.profile.lorawan().and_then(lorawan::check) {
+            let _ = writeln!(text, "FAILED  {id}: {error}");
+            return false;
+        }
         let _ =
             writeln!(text, "ok      {id}: {} points, {} tests", points.len(), file.fixtures.len());
         true
@@ -137,7 +143,16 @@ impl Report {
 fn run_one(profile: &Profile, fixture: &Fixture) -> Vec<String> {
     let mut decoded = Decoded::default();
     let result = match &fixture.input {
-        Input::Message(payload) => profile.decode(payload, &mut decoded),
+        Input::Message(payload) => match profile.lorawan() {
+            Some(source) => lorawan::decode(source, source.job(payload, RECEIVED_AT), &mut decoded),
+            None => profile.decode(payload, &mut decoded),
+        },
+        Input::Frame { port, bytes } => match profile.lorawan() {
+            Some(source) => {
+                lorawan::decode(source, source.frame(*port, bytes, RECEIVED_AT), &mut decoded)
+            }
+            None => Err(DecodeError::NoFrame),
+        },
         Input::Registers(words) => read_registers(profile, words, &mut decoded),
     };
     match (result, &fixture.error) {

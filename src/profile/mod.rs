@@ -9,16 +9,20 @@ mod duration;
 mod error;
 mod fixture;
 mod json;
+mod lorawan;
 mod parse;
 mod raw;
 pub mod registers;
+mod schema;
 mod set;
+mod spanned;
 mod topic;
 mod unit;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::codec::CodecError;
 use crate::model::{AssetKind, Label, MetricName, PointIndex, ProfileId, Severity};
 
 use json::JsonDecoder;
@@ -28,7 +32,9 @@ pub(crate) use duration::parse as parse_duration;
 pub use error::ProfileError;
 pub use fixture::{AlertRef, Fixture, Input};
 pub use json::TimeFormat;
+pub use lorawan::{EnvelopeKind, LorawanSource};
 pub use registers::{NumberType, RegisterKind, RegisterRead, Table, WordOrder};
+pub use schema::{SCHEMA_FILE, json_schema};
 pub use set::{
     ProfileFile, ProfileSet, RefusedProfile, check_file, find_files, read_file, read_text,
 };
@@ -64,6 +70,8 @@ pub enum Source {
     Mqtt(MqttSource),
     /// It is polled.
     Modbus(ModbusSource),
+    /// Its network's server publishes for it.
+    Lorawan(LorawanSource),
 }
 
 /// A publishing device's topic and payload.
@@ -226,6 +234,19 @@ impl Profile {
                 out.clear();
                 Err(DecodeError::NoPoint)
             }
+            // Its codec is in another process; who calls here has no way to it.
+            Source::Lorawan(_) => {
+                out.clear();
+                Err(CodecError::Unavailable("this way has none".to_owned()).into())
+            }
+        }
+    }
+
+    /// How its frames are read, when it is a LoRaWAN device: that needs a codec, see [`LorawanSource`].
+    pub fn lorawan(&self) -> Option<&LorawanSource> {
+        match &self.source {
+            Source::Lorawan(lorawan) => Some(lorawan),
+            _ => None,
         }
     }
 

@@ -20,15 +20,18 @@ pub(super) enum OwnTopic {
 /// Which of its own topics `topic` is; `None` for every other.
 pub(super) fn own(station: &Station, topic: &str) -> Option<OwnTopic> {
     let device = &station.device.id;
-    let Source::Mqtt(source) = &station.profile.source else { return None };
+    let templates = match &station.profile.source {
+        Source::Mqtt(source) => source.topic.as_slice(),
+        Source::Lorawan(source) => &source.topics,
+        Source::Modbus(_) => return None,
+    };
     match level_of(device, topic) {
         Some("telemetry") => Some(OwnTopic::Telemetry),
         Some("status") => Some(OwnTopic::Status),
         Some("replies") => Some(OwnTopic::Replies),
-        _ => source
-            .topic
-            .as_ref()
-            .is_some_and(|template| template.matches(topic, device))
+        _ => templates
+            .iter()
+            .any(|template| template.matches(topic, device))
             .then_some(OwnTopic::Telemetry),
     }
 }

@@ -5,6 +5,7 @@
 
 mod alert;
 mod fixture;
+mod lorawan;
 mod point;
 mod register;
 mod source;
@@ -12,7 +13,7 @@ mod source;
 use std::ops::Range;
 use std::time::Duration;
 
-use toml::Spanned;
+use crate::profile::spanned::Spanned;
 
 use super::error::Problems;
 use super::raw::{Maybe, Named, RawPoint, RawProfile, RawStaleness};

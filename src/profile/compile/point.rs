@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use toml::Spanned;
+use crate::profile::spanned::Spanned;
 
 use super::alert;
 use super::register;
@@ -219,7 +219,7 @@ fn compile_read(
     let offset = raw.offset.take().map_or(0.0, Spanned::into_inner);
     let sentinels = compile_sentinels(&raw.invalid, states, problems);
     let read = match wiring {
-        Wiring::Mqtt { .. } => {
+        Wiring::Mqtt { .. } | Wiring::Lorawan(_) => {
             refuse_register_keys(&raw, problems);
             problems
                 .require(raw.path, &at, "path", "\"/level\"")
