@@ -3,7 +3,8 @@
 //! Which profile reads a gateway's message? When the topic names a listed device, that device's. On the gateway's own
 //! topic every profile among its listed devices reads the message, and the gateway's own: each takes what is said of
 //! *its* devices, because only a device's own profile knows what its names and units mean. So one message may mix models.
-//! A report that names nobody is of the one that the topic names.
+//! A report that names nobody is of the one that the topic names; so is what a LoRaWAN network says in a topic of a device,
+//! whatever DevEUI stands inside.
 //!
 //! What names somebody else (no device, or another gateway's) is counted and kept for a look at the gateway, and costs the
 //! rest of the message nothing.
@@ -72,6 +73,11 @@ impl<'a> Parcel<'a> {
         profiles
     }
 
+    /// Whether it can only be of one device: the topic names it, or nobody stands behind who brought it.
+    fn is_of_one(&self) -> bool {
+        self.listed.is_none() || !Arc::ptr_eq(self.addressee, self.gateway)
+    }
+
     /// Who is called so in it.
     fn find(&self, name: &str) -> Option<&'a Arc<Station>> {
         let listed = self.listed.and_then(|listed| listed.get(name));
@@ -112,7 +118,12 @@ impl<'a> Sorted<'a> {
                     }
                     continue;
                 };
-                match parcel.find(name) {
+                let found = parcel.find(name).or_else(|| {
+                    // A network names a device in two ways, by its own id in the topic and by DevEUI inside.
+                    let is_one = parcel.is_of_one() && profile.lorawan().is_some();
+                    is_one.then_some(parcel.addressee)
+                });
+                match found {
                     Some(station) if Arc::ptr_eq(&station.profile, profile) => {
                         sorted.add(station, report.time, readings);
                     }
@@ -141,6 +152,13 @@ impl<'a> Sorted<'a> {
 }
 
 impl Intake {
+    /// Keeps a parcel for a look whose topic names a device that does not stand behind who brought it.
+    pub fn keep_unknown(&self, parcel: &Parcel<'_>, name: &str) {
+        let undecoded = parcel.undecoded(UNKNOWN_DEVICE, unknown_device(&[name]));
+        parcel.gateway.keep_undecoded(undecoded);
+        self.counters().taken(1, 1, &Tally::default());
+    }
+
     /// Hands out what the profiles found in a parcel, each device its share, and keeps for a look what nobody takes.
     /// Nothing of it is acknowledged by this: [`Intake::seal`] what was handed in.
     ///

@@ -9,6 +9,7 @@ mod duration;
 mod error;
 mod fixture;
 mod json;
+mod lint;
 mod lorawan;
 mod parse;
 mod raw;
@@ -33,10 +34,14 @@ pub use error::ProfileError;
 pub use fixture::{AlertRef, Fixture, Input};
 pub use json::TimeFormat;
 pub use lorawan::{EnvelopeKind, LorawanSource};
-pub use registers::{NumberType, RegisterKind, RegisterRead, Table, WordOrder};
+pub use registers::{
+    MaskWrite, NumberType, Part, RegisterKind, RegisterRead, RegisterWrite, Table, WordOrder,
+};
 pub use schema::{SCHEMA_FILE, json_schema};
+pub(crate) use set::taken;
 pub use set::{
-    ProfileFile, ProfileSet, RefusedProfile, check_file, find_files, read_file, read_text,
+    Fingerprint, ProfileFile, ProfileSet, RefusedProfile, SourceFile, Version, check_file,
+    find_files, fingerprint, read_file, read_folder, read_text,
 };
 pub use topic::{TopicError, TopicTemplate};
 

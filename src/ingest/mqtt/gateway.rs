@@ -17,11 +17,12 @@ use super::publish::{Publish, Qos};
 use super::refusal::Refusal;
 use super::session::{End, Session, set_status};
 use super::topics::{self, OwnTopic};
+use crate::codec::{Codecs, Job};
 use crate::model::Timestamp;
 use crate::pipeline::{
     Bill, Closed, Decoding, Draft, Listed, Parcel, Receipt, Station, StationTable,
 };
-use crate::profile::{Decoded, Profile};
+use crate::profile::{DecodeError, Decoded, Profile};
 
 /// What came on the second road, in its order.
 #[derive(Debug)]
@@ -42,10 +43,13 @@ pub(super) struct Letter {
 }
 
 /// Where a letter goes.
-enum Route<'a> {
+enum Route<'a, 'm> {
     Telemetry(&'a Arc<Station>),
     Status(&'a Arc<Station>),
-    Replies,
+    /// Not for the hub itself.
+    Relayed,
+    /// Telemetry of a device that does not stand behind this gateway.
+    Unlisted(&'m str),
     Refused(Refusal, u8),
 }
 
@@ -63,7 +67,7 @@ impl Mail {
 
 /// Whether a device's messages may concern others.
 pub(super) fn takes_second_road(stations: &StationTable, station: &Station) -> bool {
-    stations.behind(&station.device.id).is_some()
+    stations.behind(&station.device.id).is_some() || station.profile.lorawan().is_some()
 }
 
 /// Whether `filter` asks for the commands of a listed device.
@@ -78,7 +82,7 @@ fn route<'a, 'm>(
     gateway: &'a Arc<Station>,
     listed: Option<&'a Listed>,
     letter: &'m Letter,
-) -> Result<(&'m str, Route<'a>), End> {
+) -> Result<(&'m str, Route<'a, 'm>), End> {
     let topic = std::str::from_utf8(&letter.topic)
         .map_err(|_| End::Refused(Refusal::Malformed("a topic that is not UTF-8")))?;
     if !topics::is_topic(topic) {
@@ -89,20 +93,50 @@ fn route<'a, 'm>(
         Some((station, OwnTopic::Telemetry)) => Route::Telemetry(station),
         Some((station, OwnTopic::Status)) => Route::Status(station),
         // Answers to commands go to whoever listens.
-        Some((_, OwnTopic::Replies)) => Route::Replies,
-        None => Route::Refused(Refusal::NotAuthorized(topic.to_owned()), acks::NOT_AUTHORIZED),
+        Some((_, OwnTopic::Replies)) => Route::Relayed,
+        None => match listed {
+            Some(listed) if let Some(name) = topics::unlisted(listed, topic) => {
+                Route::Unlisted(name)
+            }
+            Some(listed) if topics::is_network_event(listed, topic) => Route::Relayed,
+            _ => Route::Refused(Refusal::NotAuthorized(topic.to_owned()), acks::NOT_AUTHORIZED),
+        },
     };
     Ok((topic, route))
 }
 
-/// Reads payloads as their profiles say, all that one read brought at a time.
-async fn decode(work: Vec<(Arc<Profile>, &[u8])>) -> Vec<Decoding> {
-    let read = |(profile, payload): (Arc<Profile>, &[u8])| {
+/// A payload that a profile has to read.
+struct Work<'m> {
+    profile: Arc<Profile>,
+    payload: &'m [u8],
+    received_at: Timestamp,
+}
+
+/// Reads payloads as their profiles say; all that need a codec in one go.
+async fn decode(codecs: &Codecs, work: Vec<Work<'_>>) -> Vec<Decoding> {
+    let mut jobs = Vec::new();
+    let mut opened = Vec::with_capacity(work.len());
+    for Work { profile, payload, received_at } in &work {
+        let job = profile.lorawan().map(|lorawan| lorawan.job(payload, *received_at));
+        jobs.extend(job.iter().flatten().cloned());
+        opened.push(job);
+    }
+    let outcomes = if jobs.is_empty() { Vec::new() } else { codecs.call(jobs).await };
+    let mut outcomes = outcomes.into_iter();
+    let mut read = |work: Work<'_>, job: Option<Result<Job, DecodeError>>| {
+        let Work { profile, payload, .. } = work;
         let mut decoded = Decoded::default();
-        let outcome = profile.decode(payload, &mut decoded).map(|()| decoded);
-        Decoding { profile, outcome }
+        let outcome = match (profile.lorawan(), job) {
+            (Some(lorawan), Some(Ok(job))) => match outcomes.next() {
+                Some(outcome) => lorawan.finish(&job, outcome, &mut decoded),
+                None => Err(DecodeError::NoPoint),
+            },
+            (_, Some(Err(unopened))) => Err(unopened),
+            _ => profile.decode(payload, &mut decoded),
+        };
+        Decoding { profile, outcome: outcome.map(|()| decoded) }
     };
-    work.into_iter().map(read).collect()
+    work.into_iter().zip(opened).map(|(work, job)| read(work, job)).collect()
 }
 
 /// What a delivery goes with from letter to letter.
@@ -129,11 +163,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 && let Ok((topic, Route::Telemetry(addressee))) = route(&gateway, listed, letter)
             {
                 let parcel = letter.parcel(topic, &gateway, listed, addressee);
-                work.extend(parcel.profiles().into_iter().map(|p| (p, &letter.payload[..])));
+                let (payload, received_at) = (&letter.payload[..], letter.received_at);
+                let profiles = parcel.profiles().into_iter();
+                work.extend(profiles.map(|profile| Work { profile, payload, received_at }));
             }
             shares.push(work.len() - before);
         }
-        let decodings = decode(work).await;
+        let decodings = decode(&self.around.codecs, work).await;
         let mut decodings = &decodings[..];
         let draft = std::mem::take(&mut self.draft);
         let mut round = Round { gateway: &gateway, listed, draft, bills: Vec::new() };
@@ -206,7 +242,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
             }
             Route::Status(station) => set_status(station, &letter.payload, letter.received_at),
-            Route::Replies => {}
+            Route::Unlisted(name) => {
+                let parcel = letter.parcel(topic, round.gateway, round.listed, round.gateway);
+                self.around.intake.keep_unknown(&parcel, name);
+                return Ok(acks::NOT_AUTHORIZED);
+            }
+            Route::Relayed => {}
         }
         self.around.services.relay(topic, &letter.payload, letter.retain);
         Ok(code)

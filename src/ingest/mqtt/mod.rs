@@ -50,6 +50,7 @@ use topics::OwnTopic;
 use waiting::Visit;
 
 use crate::clock::Clock;
+use crate::codec::Codecs;
 use crate::config::{MqttConfig, TlsConfig};
 use crate::model::DeviceId;
 use crate::pipeline::{Intake, Station};
@@ -85,9 +86,15 @@ impl Door {
         clock: Clock,
         config: MqttConfig,
         doorman: Arc<Doorman>,
+        codecs: Codecs,
     ) -> Self {
-        let around =
-            Surroundings { intake, services, clock, max_packet_bytes: config.max_packet_bytes };
+        let around = Surroundings {
+            intake,
+            services,
+            clock,
+            codecs,
+            max_packet_bytes: config.max_packet_bytes,
+        };
         let room = Arc::new(Semaphore::new(config.max_connections));
         Door { registry, around, log, config, doorman, room }
     }

@@ -24,6 +24,7 @@ use super::services::Services;
 use super::throttle::Throttle;
 use super::topics::{self, OwnTopic};
 use crate::clock::Clock;
+use crate::codec::Codecs;
 use crate::model::Timestamp;
 use crate::pipeline::{Bill, Closed, Desk, Draft, Intake, LinkStatus, Progress, Receipt, Station};
 
@@ -54,6 +55,8 @@ pub(super) struct Surroundings {
     pub(super) intake: Intake,
     pub(super) services: Services,
     pub(super) clock: Clock,
+    /// Where payloads of LoRaWAN devices are read.
+    pub(super) codecs: Codecs,
     pub(super) max_packet_bytes: usize,
 }
 

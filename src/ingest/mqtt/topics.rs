@@ -20,16 +20,14 @@ pub(super) enum OwnTopic {
 /// Which of its own topics `topic` is; `None` for every other.
 pub(super) fn own(station: &Station, topic: &str) -> Option<OwnTopic> {
     let device = &station.device.id;
-    let templates = match &station.profile.source {
-        Source::Mqtt(source) => source.topic.as_slice(),
-        Source::Lorawan(source) => &source.topics,
-        Source::Modbus(_) => return None,
-    };
+    if matches!(station.profile.source, Source::Modbus(_)) {
+        return None;
+    }
     match level_of(device, topic) {
         Some("telemetry") => Some(OwnTopic::Telemetry),
         Some("status") => Some(OwnTopic::Status),
         Some("replies") => Some(OwnTopic::Replies),
-        _ => templates
+        _ => templates(&station.profile)
             .iter()
             .any(|template| template.matches(topic, device))
             .then_some(OwnTopic::Telemetry),
@@ -50,9 +48,24 @@ pub(super) fn listed<'a>(listed: &'a Listed, topic: &str) -> Option<(&'a Arc<Sta
         }
     }
     listed.profiles().iter().find_map(|profile| {
-        let station = listed.get(template(profile)?.device_in(topic)?)?;
+        let names = templates(profile).iter().filter_map(|template| template.device_in(topic));
+        let station = names.filter_map(|name| listed.get(name)).next()?;
         Arc::ptr_eq(&station.profile, profile).then_some((station, OwnTopic::Telemetry))
     })
+}
+
+/// The device that a gateway's topic names, which it may not publish for, in a place where its listed devices stand.
+pub(super) fn unlisted<'t>(listed: &Listed, topic: &'t str) -> Option<&'t str> {
+    let mut templates = listed.profiles().iter().flat_map(|profile| templates(profile));
+    templates.find_map(|template| template.device_in(topic))
+}
+
+/// Whether a topic is one in which a LoRaWAN network tells of other things than uplinks: joins, states of a radio gateway,
+/// acknowledgements. It publishes them all or none, so they are let through.
+pub(super) fn is_network_event(listed: &Listed, topic: &str) -> bool {
+    const EVENTS: [&str; 2] = ["application/+/device/+/event/+", "v3/+/devices/+/#"];
+    listed.profiles().iter().any(|profile| profile.lorawan().is_some())
+        && EVENTS.iter().any(|filter| matches(filter, topic))
 }
 
 /// The listed device whose commands `filter` asks for.
@@ -62,10 +75,11 @@ pub(super) fn listed_commands<'a>(listed: &'a Listed, filter: &str) -> Option<&'
 }
 
 /// Where devices of this profile publish besides their own topics.
-fn template(profile: &Profile) -> Option<&TopicTemplate> {
+fn templates(profile: &Profile) -> &[TopicTemplate] {
     match &profile.source {
-        Source::Mqtt(source) => source.topic.as_ref(),
-        Source::Modbus(_) => None,
+        Source::Mqtt(source) => source.topic.as_slice(),
+        Source::Lorawan(source) => &source.topics,
+        Source::Modbus(_) => &[],
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) fn compile(raw: RawProfile, problems: &mut Problems<'_>) -> Option<Pr
         headline,
     };
     let fixtures = fixture::compile_all(raw.test, &profile, problems);
-    problems.is_empty().then_some(ProfileFile { profile, fixtures })
+    problems.is_empty().then_some(ProfileFile { profile, fixtures, warnings: Vec::new() })
 }
 
 fn check_format(raw: &RawProfile, problems: &mut Problems<'_>) {
