@@ -28,6 +28,7 @@
 //!   alerts, live). It knows the rooms from `profile` to `live`; adapters know it.
 //! - [`api`]: faces. *Only here is HTTP known.*
 //! - [`hub`]: the building: makes the rooms, joins them, owns every task, stops them in order.
+//! - [`provision`]: devices and enrolment keys on the command line.
 //! - [`trial`]: a profile's fixtures, run through the real decode, normalize and alert test; for the CLI and the tests.
 //! - [`library`]: the profiles in force. A changed file comes into force when its fixtures pass; until then the version
 //!   that ran goes on running. *Never here: a device.*
@@ -77,6 +78,7 @@ pub mod api;
 
 pub mod hub;
 pub mod library;
+pub mod provision;
 pub mod trial;
 pub mod workshop;
 

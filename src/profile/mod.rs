@@ -29,6 +29,7 @@ use crate::model::{AssetKind, Label, MetricName, PointIndex, ProfileId, Severity
 use json::JsonDecoder;
 
 pub use decode::{DecodeError, Decoded, DeviceTime, Report};
+pub(crate) use duration::parse as parse_duration;
 pub use error::ProfileError;
 pub use fixture::{AlertRef, Fixture, Input};
 pub use json::TimeFormat;
