@@ -175,6 +175,7 @@ impl Hub {
             store: Arc::clone(&rooms.store),
             poller: Arc::clone(&poller),
             present: present.clone(),
+            codecs: codecs.clone(),
         })?;
         let readiness = Arc::new(Readiness::new(&["store", "mqtt", "judge", "services"]));
         readiness.set("mqtt", true);
