@@ -13,16 +13,20 @@ mod measurement;
 mod position;
 mod quality;
 mod reading;
+mod role;
 mod severity;
 mod time;
 
 pub use endpoint::{Endpoint, EndpointError, Line, Parity, Transport};
-pub use id::{AssetId, AssetNumber, DeviceId, IdError, MetricName, ProfileId, SeriesId, ZoneId};
+pub use id::{
+    AssetId, AssetNumber, DeviceId, IdError, MetricName, ProfileId, SeriesId, UnitId, ZoneId,
+};
 pub use kind::{AssetKind, Family, UnknownKind};
 pub use label::Label;
 pub use measurement::{Measurement, Sample};
 pub use position::{Bbox, Position, PositionError};
 pub use quality::{Grade, Quality, Reason};
 pub use reading::{PointIndex, Reading};
+pub use role::{Right, Role, UnknownRight, UnknownRole};
 pub use severity::{Severity, UnknownSeverity};
 pub use time::{TimeError, Timestamp};
