@@ -162,7 +162,7 @@ fn wrong_devices_are_told_without_their_secrets() {
             "`a/b` has `/`",
             "no profile `aqua-mh2`; did you mean `aqua-mh1`?",
             "no asset `no-such`",
-            "`somewhere` is no host:port",
+            "`somewhere` is no Modbus endpoint",
             "250 is reserved",
             "at least 16",
         ],
