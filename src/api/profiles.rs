@@ -7,6 +7,7 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::sight::Sight;
 use super::state::Hub;
 use super::wire;
 use crate::model::{AssetKind, Label, ProfileId};
@@ -47,15 +48,15 @@ pub(crate) struct Refused {
     errors: Vec<String>,
 }
 
-/// Every profile with the number of devices that use it.
+/// Every profile with the number of devices in sight that use it.
 #[utoipa::path(get, path = "/api/v1/profiles", tag = "profiles", responses((status = 200, body = Profiles)))]
-pub(crate) async fn list(State(hub): State<Hub>) -> Json<Profiles> {
-    Json(summarize(&hub.profiles.load(), &hub.registry.town()))
+pub(crate) async fn list(State(hub): State<Hub>, sight: Sight) -> Json<Profiles> {
+    Json(summarize(&hub.profiles.load(), &hub.registry.town(), &sight))
 }
 
-fn summarize(set: &ProfileSet, town: &Town) -> Profiles {
+fn summarize(set: &ProfileSet, town: &Town, sight: &Sight) -> Profiles {
     let mut devices: HashMap<&ProfileId, usize> = HashMap::new();
-    for device in town.devices.values() {
+    for device in town.devices.values().filter(|device| sight.may_see_device(town, device)) {
         *devices.entry(&device.profile).or_default() += 1;
     }
     let profiles = set.profiles.values().map(|profile| ProfileSummary {

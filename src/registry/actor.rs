@@ -89,7 +89,8 @@ impl Actor {
         };
         let outside = devices
             .filter(|device| {
-                !is_inside(device) || town.devices.get(&device.id).is_some_and(|old| !is_inside(old))
+                !is_inside(device)
+                    || town.devices.get(&device.id).is_some_and(|old| !is_inside(old))
             })
             .map(|device| format!("device `{}` observes nothing inside", device.id));
         self.none(outside)

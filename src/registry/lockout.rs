@@ -43,10 +43,7 @@ impl Tries {
         if !self.0.contains_key(name) {
             self.make_room();
         }
-        let recent = self
-            .0
-            .entry(name.to_owned())
-            .or_insert_with(|| Recent::new(stored));
+        let recent = self.0.entry(name.to_owned()).or_insert_with(|| Recent::new(stored));
         if recent.against.as_deref() != stored {
             *recent = Recent::new(stored);
         }

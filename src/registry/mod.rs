@@ -43,9 +43,7 @@ use actor::Actor;
 use door::Keys;
 use secrets::{Passwords, SecretHash, new_device_secret};
 
-pub use accounts::{
-    Grant, Holder, NewToken, SessionInfo, TokenInfo, User, UserChange, UserInfo,
-};
+pub use accounts::{Grant, Holder, NewToken, SessionInfo, TokenInfo, User, UserChange, UserInfo};
 pub use door::{Denied, Principal, SERVICE_PREFIX, ServiceAccount};
 pub use error::RegistryError;
 pub use import::{ImportMode, ImportReport, ImportRow, MAX_DOCUMENT_BYTES, MAX_ROWS, RowStatus};

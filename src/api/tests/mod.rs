@@ -1,5 +1,6 @@
 //! The HTTP face over real rooms: registry, store, judge and feed in a folder of their own, no socket.
 
+mod access;
 mod doors;
 mod resources;
 
@@ -46,6 +47,7 @@ const DEVICES: &str = "id,profile,asset,name_zh,name_en,modbus_endpoint,modbus_u
 /// A whole hub but for its adapters: `mh-1` is full (an alert stands), `mh-2` was never heard of.
 struct Rig {
     router: Router,
+    registry: Registry,
     feed: Feed,
     readiness: Arc<Readiness>,
     user: String,
@@ -86,6 +88,8 @@ impl Rig {
         let registry = Registry::open(&folder.path().join("town.db"), clock.clone()).unwrap();
         let (user, password) = registry.first_admin().unwrap().unwrap();
         let token = registry.create_token(&user, "test").unwrap();
+        // Tests of the first password make a user of their own.
+        registry.settle(&user);
         let profile = Arc::new(profile());
         let ids = [profile.id.clone()];
         registry.import_assets_csv(ASSETS.as_bytes(), ImportMode::Apply).unwrap();
@@ -134,7 +138,7 @@ impl Rig {
         let readiness = Arc::new(Readiness::new(&["mqtt"]));
         let alerts_of = registry.clone();
         let router = router(AppState {
-            registry,
+            registry: registry.clone(),
             present,
             store,
             feed: feed.clone(),
@@ -152,7 +156,17 @@ impl Rig {
             https_only: false,
             limits: Limits::default(),
         });
-        Rig { router, feed, readiness, user, password, token, _judge: judge, _folder: folder }
+        Rig {
+            router,
+            registry,
+            feed,
+            readiness,
+            user,
+            password,
+            token,
+            _judge: judge,
+            _folder: folder,
+        }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {

@@ -218,10 +218,10 @@ impl Grants {
                 None => Grant::Session { id: sessions::name_of(&fingerprint) },
             };
             let holder = Holder { user: user(row)?, by, must_change: row.get("must_change")? };
-            let time = |column| {
-                row.get::<_, Option<i64>>(column).map(|us| us.map(Timestamp::from_micros))
-            };
-            let granted = Granted { holder, ends_at: time("expires_at")?, used_at: time("used_at")? };
+            let time =
+                |column| row.get::<_, Option<i64>>(column).map(|us| us.map(Timestamp::from_micros));
+            let granted =
+                Granted { holder, ends_at: time("expires_at")?, used_at: time("used_at")? };
             by_fingerprint.insert(fingerprint, granted);
         }
         Ok(Grants { version: version(tx)?, checked_at: now, by_fingerprint })
@@ -282,7 +282,10 @@ impl Registry {
                 if lives + USE_STEP > sessions::LIFE {
                     return;
                 }
-                ("UPDATE sessions SET expires_at = ?2 WHERE hash = ?1", Some(now.plus(sessions::LIFE)))
+                (
+                    "UPDATE sessions SET expires_at = ?2 WHERE hash = ?1",
+                    Some(now.plus(sessions::LIFE)),
+                )
             }
             Grant::Token { .. } => {
                 if granted.used_at.is_some_and(|used| now.since(used) < USE_STEP) {

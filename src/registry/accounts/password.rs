@@ -9,16 +9,63 @@ const MIN_CHARS: usize = 10;
 /// The commonest passwords and their stems: what is left of one of these when the digits and signs around it are taken
 /// off is refused too. Only those that [`MIN_CHARS`] characters may begin with.
 const COMMON: &[&str] = &[
-    "access", "admin", "administrator", "asdfghjkl", "baseball", "changeme", "charlie", "computer", "default", "dragon",
-    "football", "guest", "hello", "iloveyou", "letmein", "login", "manager", "master", "michael", "monkey", "operator",
-    "passw0rd", "password", "passwort", "princess", "qazwsx", "qazwsxedc", "qwerty", "qwertyuiop", "root", "secret",
-    "shadow", "starwars", "sunshine", "superman", "support", "system", "test", "townhub", "trustno", "user", "welcome",
-    "whatever", "woaini", "wuzhen", "zaq", "zhongguo", "zxcvbn", "zxcvbnm",
+    "access",
+    "admin",
+    "administrator",
+    "asdfghjkl",
+    "baseball",
+    "changeme",
+    "charlie",
+    "computer",
+    "default",
+    "dragon",
+    "football",
+    "guest",
+    "hello",
+    "iloveyou",
+    "letmein",
+    "login",
+    "manager",
+    "master",
+    "michael",
+    "monkey",
+    "operator",
+    "passw0rd",
+    "password",
+    "passwort",
+    "princess",
+    "qazwsx",
+    "qazwsxedc",
+    "qwerty",
+    "qwertyuiop",
+    "root",
+    "secret",
+    "shadow",
+    "starwars",
+    "sunshine",
+    "superman",
+    "support",
+    "system",
+    "test",
+    "townhub",
+    "trustno",
+    "user",
+    "welcome",
+    "whatever",
+    "woaini",
+    "wuzhen",
+    "zaq",
+    "zhongguo",
+    "zxcvbn",
+    "zxcvbnm",
 ];
 
 /// Rows of keys and of the alphabet, to be read in both directions.
 const ROWS: &[&str] = &[
-    "12345678901234567890", "abcdefghijklmnopqrstuvwxyz", "qwertyuiopasdfghjklzxcvbnm", "1qaz2wsx3edc4rfv5tgb6yhn7ujm",
+    "12345678901234567890",
+    "abcdefghijklmnopqrstuvwxyz",
+    "qwertyuiopasdfghjklzxcvbnm",
+    "1qaz2wsx3edc4rfv5tgb6yhn7ujm",
     "1q2w3e4r5t6y7u8i9o0p",
 ];
 
@@ -62,7 +109,8 @@ mod tests {
 
     #[test]
     fn a_long_password_of_ones_own_is_good() {
-        for good in ["tide-gate-42-west", "春江潮水连海平海上明月", "correct horse battery", "x7#Kpq!2mZ"]
+        for good in
+            ["tide-gate-42-west", "春江潮水连海平海上明月", "correct horse battery", "x7#Kpq!2mZ"]
         {
             assert_eq!(errors("ann", good), Vec::<String>::new(), "{good}");
         }

@@ -88,7 +88,10 @@ impl Registry {
         if let Some(tries) = strangers {
             let detail = json!({ "tries": tries });
             let action = "login.refused";
-            audit::append(&tx, &Entry { at: now, actor: STRANGER, action, subject: STRANGER, detail })?;
+            audit::append(
+                &tx,
+                &Entry { at: now, actor: STRANGER, action, subject: STRANGER, detail },
+            )?;
         }
         Ok(tx.commit()?)
     }

@@ -246,11 +246,8 @@ impl Registry {
 
     /// A handle whose changes are logged under this name.
     fn named(&self, user: &str) -> Self {
-        let user = super::User {
-            name: user.to_owned(),
-            role: crate::model::Role::Viewer,
-            zones: None,
-        };
+        let user =
+            super::User { name: user.to_owned(), role: crate::model::Role::Viewer, zones: None };
         self.by(&user)
     }
 

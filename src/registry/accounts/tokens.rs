@@ -71,7 +71,10 @@ impl<'a> NewToken<'a> {
                 "a label has 1 to {MAX_LABEL_CHARS} characters, this one has {chars}"
             ));
         }
-        if self.scope.as_ref().is_some_and(|scope| scope.is_empty() || scope.len() > Right::ALL.len())
+        if self
+            .scope
+            .as_ref()
+            .is_some_and(|scope| scope.is_empty() || scope.len() > Right::ALL.len())
         {
             errors.push("a scope has one right at least, each once".to_owned());
         }
@@ -110,7 +113,8 @@ impl Registry {
         let scope = new.scope.as_ref().map(|scope| json!(scope));
         let life = Duration::from_secs(86_400 * u64::from(new.days.unwrap_or(DEFAULT_DAYS)));
         self.change_accounts(|tx, now| {
-            let ended = tx.execute("DELETE FROM tokens WHERE expires_at <= ?1", [now.as_micros()])?;
+            let ended =
+                tx.execute("DELETE FROM tokens WHERE expires_at <= ?1", [now.as_micros()])?;
             let tokens: i64 = tx.query_row("SELECT count(*) FROM tokens", (), |row| row.get(0))?;
             if tokens >= MAX_TOKENS {
                 let why = format!("there are {tokens} tokens already; delete some");
@@ -152,9 +156,8 @@ impl Registry {
         let mut rows = query.query(())?;
         let mut tokens = Vec::new();
         while let Some(row) = rows.next()? {
-            let time = |column| {
-                row.get::<_, Option<i64>>(column).map(|us| us.map(Timestamp::from_micros))
-            };
+            let time =
+                |column| row.get::<_, Option<i64>>(column).map(|us| us.map(Timestamp::from_micros));
             tokens.push(TokenInfo {
                 id: row.get("id")?,
                 user: row.get("user")?,
