@@ -97,7 +97,8 @@ async fn every_route_lets_in_who_has_its_right_and_nobody_else() {
     let rig = Rig::with_zones().await;
     let mut tokens = Vec::new();
     for role in Role::ALL {
-        tokens.push((role, rig.token_of(role.as_str(), role, None)));
+        let name = format!("the-{role}");
+        tokens.push((role, name.clone(), rig.token_of(&name, role, None)));
     }
     let zoned = rig.token_of("zoned", Role::Admin, Some(&["east"]));
     let reading = NewToken { scope: Some(vec![Right::View]), ..NewToken::of(&rig.user, "read") };
@@ -125,8 +126,8 @@ async fn every_route_lets_in_who_has_its_right_and_nobody_else() {
             rig.knock(&line, &[("cookie", &cookie), ("x-townhub", "1")]).await
         };
         let mut cells = vec![("nobody".to_owned(), rig.knock(&line, &[]).await.to_owned())];
-        for (role, token) in &tokens {
-            let (session, token) = (by_session(role.as_str()).await, by_token(token).await);
+        for (role, name, token) in &tokens {
+            let (session, token) = (by_session(name).await, by_token(token).await);
             let cell = if session == token {
                 session.to_owned()
             } else {
