@@ -11,7 +11,7 @@ use super::extract::{JsonBody, Params, limit, parse, parse_list};
 use super::sight::Sight;
 use super::state::{AppState, Hub, Work};
 use super::wire;
-use crate::alert::{Alert, AlertId, AlertQuery, MAX_LISTED};
+use crate::alert::{self, Alert, AlertId, AlertQuery, MAX_LISTED};
 
 /// The longest note in characters.
 const MAX_NOTE: usize = 1000;
@@ -69,7 +69,7 @@ pub(crate) async fn list(
     let query = params.query(wanted)?;
     let page = hub.blocking(Work::Query, move |hub| {
         if sight.is_whole() {
-            Ok(page(hub.alerts.list(&query)?, wanted))
+            Ok(page(read(hub, &query)?, wanted))
         } else {
             part(hub, &sight, query)
         }
@@ -100,6 +100,10 @@ pub(crate) async fn acknowledge(
     Ok(Json(alert))
 }
 
+fn read(hub: &AppState, query: &AlertQuery) -> Result<Vec<Alert>, Problem> {
+    hub.tables.read(|db| Ok(alert::list(db, query)?))
+}
+
 /// A page of what is in sight. Alerts stand in the tables by asset, not by zone, so it reads on until the page is full, but
 /// not without end: a page that is not full goes on at its `next_before`.
 fn part(hub: &AppState, sight: &Sight, mut query: AlertQuery) -> Result<Alerts, Problem> {
@@ -108,7 +112,7 @@ fn part(hub: &AppState, sight: &Sight, mut query: AlertQuery) -> Result<Alerts, 
     let town = hub.registry.town();
     let mut alerts = Vec::new();
     for _ in 0..MAX_READS {
-        let read = hub.alerts.list(&query)?;
+        let read = read(hub, &query)?;
         let is_last = read.len() < MAX_LISTED;
         for alert in read {
             query.before = Some(alert.id);
@@ -129,7 +133,7 @@ fn part(hub: &AppState, sight: &Sight, mut query: AlertQuery) -> Result<Alerts, 
 fn is_in_sight(hub: &AppState, sight: &Sight, id: AlertId) -> Result<bool, Problem> {
     // The newest before the next one.
     let before = Some(AlertId(id.0.saturating_add(1)));
-    let found = hub.alerts.list(&AlertQuery { before, limit: 1, ..AlertQuery::default() })?;
+    let found = read(hub, &AlertQuery { before, limit: 1, ..AlertQuery::default() })?;
     let town = hub.registry.town();
     Ok(found.iter().any(|alert| alert.id == id && sight.may_see_alert(&town, alert)))
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
-use axum::http::header::{ACCEPT, AUTHORIZATION, COOKIE};
+use axum::http::header::{ACCEPT, AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
@@ -128,25 +128,29 @@ pub(crate) async fn guard(State(door): State<Door>, mut request: Request, next: 
 
 /// Whether the holder has what the route needs.
 fn admit(holder: &Holder, need: Need) -> Result<(), Problem> {
-    let Need::Right(right, place) = need else { return Ok(()) };
+    let rights: &[Right] = match &need {
+        Need::Open | Need::Person => return Ok(()),
+        Need::Right(right, _) => std::slice::from_ref(right),
+        Need::OneOf(rights, _) => rights,
+    };
     if holder.must_change {
         let detail = format!(
             "choose a new password first: POST /api/v1/session/password, or {PASSWORD_PAGE}"
         );
         return Err(Problem::new(StatusCode::FORBIDDEN, Code::PasswordChangeRequired, detail));
     }
-    if !holder.may(right) {
-        let role = holder.user.role;
-        let whose = match holder.by {
-            Grant::Token { .. } if role.may(right) => {
-                "the token's scope does not have it".to_owned()
-            }
-            _ => format!("the role `{role}` does not have it"),
-        };
-        return Err(forbidden(format!("this needs the right `{right}`; {whose}"))
-            .with("right", right.as_str()));
+    let role = holder.user.role;
+    let mut of_role = rights.iter().filter(|&&right| role.may(right)).peekable();
+    if of_role.peek().is_none() {
+        let names = rights.iter().map(|right| right.as_str()).collect::<Vec<_>>().join("` or `");
+        let detail = format!("this needs the right `{names}`; the role `{role}` does not have it");
+        return Err(forbidden(detail).with("right", rights[0].as_str()));
     }
-    if place == Place::Town && holder.user.zones.is_some() {
+    if let Some(right) = of_role.find(|&&right| !holder.may(right)) {
+        let detail = format!("this needs the right `{right}`; the token's scope does not have it");
+        return Err(forbidden(detail).with("right", right.as_str()));
+    }
+    if need.place() == Place::Town && holder.user.zones.is_some() {
         return Err(forbidden("this concerns the whole town; the account is limited to zones"));
     }
     Ok(())
@@ -154,8 +158,7 @@ fn admit(holder: &Holder, need: Need) -> Result<(), Problem> {
 
 /// The answer, unless it may show what is out of sight because its handler did not look.
 fn withhold(response: Response, need: Need, sight: &Sight) -> Response {
-    let is_limited = matches!(need, Need::Right(_, Place::Zones));
-    if is_limited && response.status().is_success() && !sight.was_asked() {
+    if need.place() == Place::Zones && response.status().is_success() && !sight.was_asked() {
         return Problem::internal("a route of zones did not ask for the caller's sight")
             .into_response();
     }
@@ -193,10 +196,21 @@ fn credential(headers: &HeaderMap) -> Option<Credential> {
 }
 
 /// Whether a request with a cookie may change something: only our own pages can send the header, and only browsers send
-/// `Sec-Fetch-Site` (over https and to localhost), which no page can forge.
+/// `Sec-Fetch-Site` (over https and to localhost) and `Origin` (also over plain http, where the password page's form has
+/// nothing else), which no page can forge.
 fn may_change(method: &Method, headers: &HeaderMap) -> bool {
     let is = |name, value| headers.get(name).is_some_and(|found| found == value);
-    method.is_safe() || is("x-townhub", "1") || is("sec-fetch-site", "same-origin")
+    method.is_safe()
+        || is("x-townhub", "1")
+        || is("sec-fetch-site", "same-origin")
+        || (is_from_our_origin(headers) && !is_from_a_foreign_page(method, headers))
+}
+
+/// Whether the page that sends this was read from the address that it is sent to.
+fn is_from_our_origin(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let origin = text(ORIGIN).and_then(|origin| origin.split_once("://"));
+    origin.zip(text(HOST)).is_some_and(|((_, authority), host)| authority == host)
 }
 
 /// Whether a browser says that a foreign page sends this change: nobody is to be logged in as somebody else unawares.
@@ -238,6 +252,13 @@ mod tests {
         assert!(!may(Method::POST, &[("x-townhub", "0")]));
         assert!(may(Method::POST, &[("x-townhub", "1")]));
         assert!(may(Method::POST, &[("sec-fetch-site", "same-origin")]));
+        let host = ("host", "hub.town:8080");
+        assert!(may(Method::POST, &[host, ("origin", "http://hub.town:8080")]));
+        assert!(!may(Method::POST, &[host, ("origin", "http://evil.town:8080")]));
+        assert!(!may(Method::POST, &[host, ("origin", "http://hub.town")]));
+        assert!(!may(Method::POST, &[host, ("origin", "null")]));
+        let both = [host, ("origin", "http://hub.town:8080"), ("sec-fetch-site", "cross-site")];
+        assert!(!may(Method::POST, &both));
         let foreign = headers(&[("sec-fetch-site", "cross-site")]);
         assert!(is_from_a_foreign_page(&Method::POST, &foreign));
         assert!(!is_from_a_foreign_page(&Method::GET, &foreign));

@@ -12,6 +12,7 @@ mod alerts;
 mod assets;
 mod audit;
 mod auth;
+mod cases;
 mod console;
 mod devices;
 mod error;
@@ -55,7 +56,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use error::Problem;
-pub use state::{AlertReader, AppState, Limits, Readiness, TownInfo};
+pub use state::{AppState, Limits, Readiness, TableReader, TownInfo};
 
 /// The longest body of a request that is no import.
 const MAX_BODY_BYTES: usize = 64 * 1024;

@@ -18,13 +18,17 @@ use utoipa_axum::routes;
 use super::openapi::operations;
 use super::state::Hub;
 use super::{
-    alerts, assets, audit, devices, health, import, live, map, openapi, password, profiles, series,
-    session, sessions, status, tokens, users, zones,
+    alerts, assets, audit, cases, devices, health, import, live, map, openapi, password, profiles,
+    series, session, sessions, status, tokens, users, zones,
 };
+use crate::case::MAX_PHOTO_BYTES;
 use crate::model::Right;
 use crate::registry::MAX_DOCUMENT_BYTES;
 use Place::{Nowhere, Town, Zones};
-use Right::{Acknowledge, Administer, Engineer, Supervise, View};
+use Right::{Acknowledge, Administer, Dispatch, Engineer, Handle, Supervise, Verify, View};
+
+/// The rights of a case's moves; each move needs its own, which the case room checks.
+const MOVES: &[Right] = &[Dispatch, Handle, Verify, Supervise];
 
 /// What a route needs of whoever asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,9 @@ pub(crate) enum Need {
     Person,
     /// A right, and what an account's zones mean for it.
     Right(Right, Place),
+    /// One of these rights, where the handler's room decides by the role which one: a token must have in its scope all of
+    /// them that its user's role has, or it could do there what it may not.
+    OneOf(&'static [Right], Place),
 }
 
 /// What an account that is limited to zones sees of a route.
@@ -61,6 +68,7 @@ pub(crate) struct Table {
 /// Every route but the console's files.
 pub(crate) fn table() -> Table {
     let large = || DefaultBodyLimit::max(MAX_DOCUMENT_BYTES);
+    let photo = || DefaultBodyLimit::max(MAX_PHOTO_BYTES + 1);
     Table::new()
         .open(routes!(health::alive))
         .open(routes!(health::ready))
@@ -95,9 +103,21 @@ pub(crate) fn table() -> Table {
         .right(Engineer, Zones, routes!(devices::rotate_secret))
         .right(Engineer, Zones, routes!(import::devices).layer(large()))
         .right(View, Zones, routes!(profiles::list))
+        .right(View, Zones, routes!(profiles::show))
+        .right(Engineer, Town, routes!(profiles::reload))
         .right(View, Zones, routes!(series::show))
         .right(View, Zones, routes!(alerts::list))
         .right(Acknowledge, Zones, routes!(alerts::acknowledge))
+        .right(View, Zones, routes!(cases::list))
+        .right(Acknowledge, Zones, routes!(cases::register))
+        .right(View, Zones, routes!(cases::show))
+        .one_of(MOVES, Zones, routes!(cases::make))
+        .right(Acknowledge, Zones, routes!(cases::reopen))
+        .right(Acknowledge, Zones, routes!(cases::attach))
+        .right(Handle, Zones, routes!(cases::put_photo).layer(photo()))
+        .right(View, Zones, routes!(cases::photo))
+        .right(View, Nowhere, routes!(cases::units))
+        .right(Supervise, Town, routes!(cases::put_unit))
         .right(View, Nowhere, routes!(openapi::show))
 }
 
@@ -120,6 +140,16 @@ impl Table {
     /// Routes that need this right.
     fn right(self, right: Right, place: Place, routes: UtoipaMethodRouter<Hub>) -> Self {
         self.put(Need::Right(right, place), routes)
+    }
+
+    /// Routes that need one of these rights, by what they are asked for.
+    fn one_of(
+        self,
+        rights: &'static [Right],
+        place: Place,
+        routes: UtoipaMethodRouter<Hub>,
+    ) -> Self {
+        self.put(Need::OneOf(rights, place), routes)
     }
 
     fn put(mut self, need: Need, mut routes: UtoipaMethodRouter<Hub>) -> Self {
@@ -175,6 +205,19 @@ impl Need {
             Need::Right(right, place) => {
                 json!({ "login": true, "right": right, "zones": place.as_str() })
             }
+            Need::OneOf(rights, place) => {
+                json!({ "login": true, "one_of": rights, "zones": place.as_str() })
+            }
+        }
+    }
+}
+
+impl Need {
+    /// What zones mean for it.
+    pub(crate) fn place(self) -> Place {
+        match self {
+            Need::Open | Need::Person => Place::Nowhere,
+            Need::Right(_, place) | Need::OneOf(_, place) => place,
         }
     }
 }

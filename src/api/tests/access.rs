@@ -75,17 +75,22 @@ impl Rig {
     }
 }
 
+fn place_words(place: Place) -> &'static str {
+    match place {
+        Place::Zones => "in zones",
+        Place::Town => "whole town",
+        Place::Nowhere => "anywhere",
+    }
+}
+
 fn describe(need: Need) -> String {
     match need {
         Need::Open => "open".to_owned(),
         Need::Person => "login".to_owned(),
-        Need::Right(right, place) => {
-            let place = match place {
-                Place::Zones => "in zones",
-                Place::Town => "whole town",
-                Place::Nowhere => "anywhere",
-            };
-            format!("{right}, {place}")
+        Need::Right(right, place) => format!("{right}, {}", place_words(place)),
+        Need::OneOf(rights, place) => {
+            let rights: Vec<_> = rights.iter().map(|right| right.as_str()).collect();
+            format!("{}, {}", rights.join(" or "), place_words(place))
         }
     }
 }

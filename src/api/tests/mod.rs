@@ -1,6 +1,7 @@
 //! The HTTP face over real rooms: registry, store, judge and feed in a folder of their own, no socket.
 
 mod access;
+mod cases;
 mod doors;
 mod resources;
 
@@ -16,9 +17,12 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tower::ServiceExt;
 
-use super::{AlertReader, AppState, Limits, Readiness, TownInfo, router};
+use super::{AppState, Limits, Readiness, TableReader, TownInfo, router};
 use crate::alert::Engine;
+use crate::case::{Office, OfficeThread, Registrar};
 use crate::clock::Clock;
+use crate::hub::cases::Town;
+use crate::library::Library;
 use crate::live::Feed;
 use crate::model::{
     AssetKind, Label, Measurement, PointIndex, Position, Quality, Reason, SeriesId, Severity,
@@ -56,6 +60,7 @@ struct Rig {
     token: String,
     /// The judge ends when this goes.
     _judge: mpsc::Sender<JudgeMessage>,
+    _office: OfficeThread,
     _folder: tempfile::TempDir,
 }
 
@@ -98,7 +103,7 @@ impl Rig {
         assert!(report.applied, "{report:?}");
         let profiles = ProfileSet {
             profiles: BTreeMap::from([(profile.id.clone(), profile)]),
-            refused: vec![],
+            ..ProfileSet::default()
         };
 
         let store: Arc<dyn Store> =
@@ -137,12 +142,18 @@ impl Rig {
         tokio::spawn(keeper.keep(registry.changes()));
         let readiness = Arc::new(Readiness::new(&["mqtt"]));
         let alerts_of = registry.clone();
+        let settings = crate::config::CaseConfig::default().settings().unwrap();
+        let registrar = Registrar::open(registry.connect().unwrap(), settings).unwrap();
+        let town = Town::new(present.clone(), registry.clone(), feed.clone());
+        let (cases, office) = Office::start(registrar, Box::new(town), clock.clone()).unwrap();
+        let library = Library::open(folder.path().to_owned(), clock.clone(), |_| true).unwrap();
         let router = router(AppState {
             registry: registry.clone(),
             present,
             store,
             feed: feed.clone(),
             profiles,
+            library: Arc::new(library),
             clock,
             town: TownInfo {
                 name: Label::new("乌镇", "Wuzhen"),
@@ -152,7 +163,8 @@ impl Rig {
             readiness: Arc::clone(&readiness),
             metrics: prometheus::Registry::new(),
             counters: Arc::new(Counters::default()),
-            alerts: AlertReader::new(move || alerts_of.connect()),
+            tables: TableReader::new(move || alerts_of.connect()),
+            cases,
             https_only: false,
             limits: Limits::default(),
         });
@@ -165,6 +177,7 @@ impl Rig {
             password,
             token,
             _judge: judge,
+            _office: office,
             _folder: folder,
         }
     }
@@ -253,6 +266,7 @@ fn profile() -> Profile {
             table: Table::Holding,
             address,
             kind: RegisterKind { number: NumberType::U16, order: WordOrder::ABCD },
+            part: crate::profile::Part::Whole,
             poll: "fast".into(),
         }),
         scale: 1.0,
