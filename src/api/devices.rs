@@ -6,17 +6,19 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::auth::Caller;
 use super::enrolments::{self, WaitingBody};
 use super::error::{Code, Problem};
 use super::extract::{JsonBody, Params, limit, parse};
 use super::points::{PointBody, point};
+use super::sight::Sight;
 use super::state::{AppState, Hub, Work};
 use super::wire;
 use crate::live::Freshness;
 use crate::model::{AssetId, AssetKind, DeviceId, Label, ProfileId, Sample, SeriesId, Timestamp};
 use crate::pipeline::{Station, Undecoded};
 use crate::profile::Staleness;
-use crate::registry::{Device, DeviceAddress, ModbusAddress, Town};
+use crate::registry::{Device, DeviceAddress, ModbusAddress, User};
 
 const DEFAULT_LIMIT: usize = 1000;
 
@@ -151,6 +153,7 @@ pub(crate) struct CreatedDevice {
 #[utoipa::path(get, path = "/api/v1/devices", tag = "devices", params(ListParams), responses((status = 200, body = Devices)))]
 pub(crate) async fn list(
     State(hub): State<Hub>,
+    sight: Sight,
     Params(params): Params<ListParams>,
 ) -> Result<Json<Devices>, Problem> {
     let wanted = limit(params.limit, DEFAULT_LIMIT)?;
@@ -176,6 +179,7 @@ pub(crate) async fn list(
         let mut found: Vec<_> = town
             .devices
             .values()
+            .filter(|device| sight.may_see_device(&town, device))
             .filter(|device| profile.as_ref().is_none_or(|profile| device.profile == *profile))
             .filter(|device| is_named(&find, device.id.as_str(), &device.name))
             .collect();
@@ -193,10 +197,11 @@ pub(crate) async fn list(
 #[utoipa::path(get, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)), responses((status = 200, body = DeviceBody)))]
 pub(crate) async fn show(
     State(hub): State<Hub>,
+    sight: Sight,
     Path(id): Path<String>,
 ) -> Result<Json<DeviceBody>, Problem> {
     let town = hub.registry.town();
-    let device = find(&town, &id)?;
+    let device = sight.device(&town, &id)?;
     Ok(Json(describe(&hub, device)))
 }
 
@@ -204,21 +209,24 @@ pub(crate) async fn show(
 #[utoipa::path(post, path = "/api/v1/devices", tag = "devices", request_body = NewDevice, responses((status = 201, body = CreatedDevice)))]
 pub(crate) async fn create(
     State(hub): State<Hub>,
+    Caller(user): Caller,
+    // The registry refuses what is out of it.
+    _: Sight,
     JsonBody(new): JsonBody<NewDevice>,
 ) -> Result<(StatusCode, Json<CreatedDevice>), Problem> {
-    let created = hub.blocking(Work::Import, move |hub| make(hub, new)).await?;
+    let created = hub.blocking(Work::Import, move |hub| make(hub, &user, new)).await?;
     hub.present.caught_up(hub.registry.town().version).await;
     Ok((StatusCode::CREATED, Json(created)))
 }
 
-fn make(hub: &AppState, new: NewDevice) -> Result<CreatedDevice, Problem> {
+fn make(hub: &AppState, user: &User, new: NewDevice) -> Result<CreatedDevice, Problem> {
     if hub.registry.town().devices.contains_key(&new.id) {
         let detail = format!("there is a device `{}` already", new.id);
         return Err(Problem::new(StatusCode::CONFLICT, Code::AlreadyExists, detail));
     }
     enrolments::check_profile(hub, &new.profile)?;
     let device = Device::from(new);
-    let secret = hub.registry.put_device(device.clone(), None)?;
+    let secret = hub.registry.by(user).put_device(device.clone(), None)?;
     Ok(CreatedDevice { device: summarize(&device, None, hub.clock.now()), secret })
 }
 
@@ -234,11 +242,6 @@ impl From<NewDevice> for Device {
             address: new.address,
         }
     }
-}
-
-fn find<'a>(town: &'a Town, id: &str) -> Result<&'a Device, Problem> {
-    let device = town.devices.get(id).ok_or_else(|| Problem::not_found("device", id))?;
-    Ok(device)
 }
 
 /// Whether a thing has `find` (in lower case) in its id or one of its names.
