@@ -7,6 +7,7 @@ mod compile;
 mod decode;
 mod duration;
 mod error;
+pub mod expr;
 mod fixture;
 mod json;
 mod parse;
