@@ -10,6 +10,7 @@ mod error;
 pub mod expr;
 mod fixture;
 mod json;
+mod logic;
 mod parse;
 mod raw;
 pub mod registers;
@@ -28,6 +29,7 @@ pub use decode::{DecodeError, Decoded, DeviceTime, Report};
 pub use error::ProfileError;
 pub use fixture::{AlertRef, Fixture, Input};
 pub use json::TimeFormat;
+pub use logic::{Derived, Logic, QualityRule};
 pub use registers::{NumberType, RegisterKind, RegisterRead, Table, WordOrder};
 pub use set::{
     ProfileFile, ProfileSet, RefusedProfile, check_file, find_files, read_file, read_text,
@@ -55,6 +57,8 @@ pub struct Profile {
     pub points: Vec<Point>,
     /// The point that stands for the whole device on the map (`headline = "..."`, else the first).
     pub headline: PointIndex,
+    /// What it computes from its own points.
+    pub logic: Logic,
 }
 
 /// How a device speaks.
@@ -151,6 +155,8 @@ pub enum Read {
     Json(String),
     /// A register.
     Register(RegisterRead),
+    /// Nowhere: it is computed from other points; see [`Logic`].
+    Derived,
 }
 
 /// A limit of a point.

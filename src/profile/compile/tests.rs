@@ -67,7 +67,7 @@ fn a_register_map_becomes_what_it_says() {
         Read::Register(RegisterRead { table, address, kind, poll }) => {
             (*table, *address, kind.number, kind.order, poll.clone())
         }
-        Read::Json(path) => panic!("{path}"),
+        other => panic!("{other:?}"),
     };
     let fast = "fast".to_owned();
     let level = (Table::Input, 10, NumberType::F32, WordOrder::CDAB, fast.clone());
