@@ -39,25 +39,18 @@ fn place(source: &str, at: &Range<usize>) -> Range<usize> {
         let rest = &source[position..];
         position += if rest.starts_with("\r\n") { 2 } else { usize::from(rest.starts_with('\n')) };
     }
-    let mut length = 0;
-    let (mut start, mut end) = (None, None);
-    loop {
-        if length >= at.start {
-            start.get_or_insert(position);
+    let (mut length, mut start) = (0, position);
+    while length < at.end || length <= at.start {
+        if length <= at.start {
+            start = position;
         }
-        if length >= at.end {
-            end.get_or_insert(position);
-        }
-        let next = if has_escapes { unit(&source[position..]) } else { plain(&source[position..]) };
-        match next {
-            Some((read, meant)) if end.is_none() => {
-                (position, length) = (position + read, length + meant)
-            }
-            _ => break,
-        }
+        let rest = &source[position..];
+        let Some((read, meant)) = (if has_escapes { escaped(rest) } else { plain(rest) }) else {
+            break;
+        };
+        (position, length) = (position + read, length + meant);
     }
-    let start = start.unwrap_or(position);
-    start..end.unwrap_or(position).max(start)
+    start..position
 }
 
 /// How many bytes the next sign takes in the source and in the text.
@@ -66,19 +59,19 @@ fn plain(rest: &str) -> Option<(usize, usize)> {
 }
 
 /// As [`plain`], for a string with escapes.
-fn unit(rest: &str) -> Option<(usize, usize)> {
-    let Some(escaped) = rest.strip_prefix('\\') else { return plain(rest) };
-    let digits = match escaped.chars().next()? {
+fn escaped(rest: &str) -> Option<(usize, usize)> {
+    let Some(escape) = rest.strip_prefix('\\') else { return plain(rest) };
+    let digits = match escape.chars().next()? {
         'x' => 2,
         'u' => 4,
         'U' => 8,
         // A backslash before a line's end takes all white space that follows.
         c if c.is_ascii_whitespace() => {
-            return Some((1 + escaped.len() - escaped.trim_start().len(), 0));
+            return Some((1 + escape.len() - escape.trim_start().len(), 0));
         }
         c => return Some((1 + c.len_utf8(), 1)),
     };
-    let code = u32::from_str_radix(escaped.get(1..=digits)?, 16).ok()?;
+    let code = u32::from_str_radix(escape.get(1..=digits)?, 16).ok()?;
     Some((2 + digits, char::from_u32(code)?.len_utf8()))
 }
 

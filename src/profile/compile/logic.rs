@@ -251,3 +251,120 @@ fn max_ages(
     }
     ages
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Profile, read_text};
+
+    const BASE: &str = r#"
+profile = 1
+id = "p"
+name = "p"
+manufacturer = "m"
+model = "m"
+kind = "sluice-gate"
+[source.modbus]
+poll = { fast = "1s", slow = "5min" }
+[staleness]
+stale_after = "10s"
+[points.level]
+label = "l"
+unit = "m"
+read = { table = "input", address = 1, type = "u16", poll = "fast" }
+[points.setpoint]
+label = "s"
+unit = "m"
+read = { table = "input", address = 2, type = "u16", poll = "slow" }
+"#;
+
+    fn read(text: &str) -> Result<Profile, Vec<String>> {
+        let shown = |error: &crate::profile::ProfileError| {
+            let help = error.help.iter().map(|help| format!(" | {help}")).collect::<String>();
+            format!("{}:{} {}{help}", error.line, error.column, error.message)
+        };
+        read_text("p.toml", &format!("{BASE}{text}"))
+            .map(|file| file.profile)
+            .map_err(|errors| errors.iter().map(shown).collect())
+    }
+
+    /// A derived point in metres.
+    fn point(name: &str, expr: &str) -> String {
+        format!("[points.{name}]\nlabel = \"x\"\nunit = \"m\"\nexpr = \"{expr}\"\n")
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &[&str]) {
+        assert_eq!(read(text).err().unwrap_or_default(), expected, "{text}");
+    }
+
+    #[test]
+    fn derived_points_stand_after_what_they_use() {
+        let text = [point("a", "b + c"), point("b", "c - level"), point("c", "level * 2")].concat();
+        let profile = read(&text).expect("a profile");
+        let order: Vec<_> = profile.logic.derived.iter().map(|one| one.point.0).collect();
+        assert_eq!(order, [4, 3, 2]);
+        assert_eq!(profile.points[2].read, Read::Derived);
+    }
+
+    #[test]
+    fn a_circle_is_named() {
+        let text = [point("a", "b"), point("b", "c + level"), point("c", "a"), point("d", "a")];
+        check(&text.concat(), &["23:8 `a` is computed from itself: a → b → c → a"]);
+        let text = [point("x", "x + level"), point("y", "z"), point("z", "y")].concat();
+        let expected = [
+            "23:8 `x` is computed from itself: x → x",
+            "27:8 `y` is computed from itself: y → z → y",
+        ];
+        check(&text, &expected);
+    }
+
+    #[test]
+    fn a_formula_that_is_wrong_says_where() {
+        let names = "allowed: level, setpoint, x";
+        let miss = format!("23:17 nothing is named `levl` | did you mean `level`? | {names}");
+        check(&point("x", "level + levl"), &[&miss]);
+        check(&point("x", "level * setpoint"), &["23:9 this is in m2; expected m"]);
+        check(&point("x", "3 + 4"), &["23:8 a derived point uses at least one other point"]);
+        let both = format!("{}read = {{ table = \"input\" }}\n", point("x", "level"));
+        check(&both, &["24:8 a point has `read` or `expr`, not both"]);
+        // A point with a problem of its own is no second problem where it is used.
+        let broken =
+            format!("{}{}", point("x", "level").replace("\"m\"", "\"mX\""), point("y", "x"));
+        assert_eq!(read(&broken).err().map(|errors| errors.len()), Some(1));
+    }
+
+    #[test]
+    fn a_rule_says_when_what_and_why() {
+        let rule = |text: &str| format!("{}[[quality]]\n{text}\n", point("x", "level + 1"));
+        check(&rule("when = \"x > 2\"\nmark = [\"level\"]\nas = \"bad\"\nwhy = \"w\""), &[]);
+        check(
+            &rule("when = \"levl > 2\"\nmark = [\"y\"]\nas = \"worse\""),
+            &[
+                "24:1 `why` is missing | for example: why = { zh = \"电池电压过低\", en = \"Battery too low\" }",
+                "25:9 nothing is named `levl` | did you mean `level`? | allowed: level, setpoint, x",
+                "26:9 no point is named `y` | did you mean `x`? | allowed: level, setpoint, x",
+                "27:6 unknown quality `worse` | allowed: uncertain, bad",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_rule_is_early_where_derived_points_inherit_what_it_says() {
+        let text = format!(
+            "{}{}[[quality]]\nwhen = \"level > 2\"\nmark = [\"level\", \"x\"]\nas = \"bad\"\nwhy = \"w\"\n",
+            point("x", "setpoint"),
+            point("y", "x + 1"),
+        );
+        let logic = read(&text).expect("a profile").logic;
+        assert_eq!(logic.early_rules[0].mark, [PointIndex(0)]);
+        assert_eq!(logic.late_rules[0].mark, [PointIndex(2), PointIndex(3)]);
+    }
+
+    #[test]
+    fn a_point_that_is_polled_rarely_is_not_stale_between_two_polls() {
+        let text = [point("x", "level"), point("y", "x + setpoint")].concat();
+        let ages = read(&text).expect("a profile").logic.max_age;
+        assert_eq!(ages, [10, 900, 10, 900].map(Duration::from_secs));
+    }
+}
