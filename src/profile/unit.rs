@@ -174,6 +174,14 @@ pub(super) fn check(text: &str) -> Result<(), Option<&'static str>> {
     parse(text).map(|_| ()).ok_or(None)
 }
 
+/// The UCUM code that a text is or means, as far as the lists above know.
+pub(crate) fn code(text: &str) -> Option<String> {
+    match check(text) {
+        Ok(()) => Some(text.to_owned()),
+        Err(right) => right.map(str::to_owned),
+    }
+}
+
 /// Takes a code apart. A scale's own zero counts only where the code is nothing but that scale: `Cel/h` is kelvin per
 /// hour.
 fn parse(text: &str) -> Option<Unit> {

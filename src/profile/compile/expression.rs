@@ -2,10 +2,9 @@
 
 use std::ops::Range;
 
-use toml::Spanned;
-
 use crate::profile::error::Problems;
 use crate::profile::expr::{self, Expr, Kind, Scope};
+use crate::profile::spanned::Spanned;
 
 /// Compiles a text of the file; notes everything that is wrong with it.
 pub(super) fn compile(

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use toml::Spanned;
-
 use super::expression;
 use super::point::Placed;
 use super::source::Wiring;
@@ -12,6 +10,7 @@ use crate::profile::error::Problems;
 use crate::profile::expr::{Kind, Scope};
 use crate::profile::logic::{Derived, Logic, QualityRule};
 use crate::profile::raw::{Named, RawPoint, RawQuality};
+use crate::profile::spanned::Spanned;
 use crate::profile::{Point, Read};
 
 /// How many polls of a point may be missed before its value is too old to be computed with.
