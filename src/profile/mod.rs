@@ -7,9 +7,11 @@ mod compile;
 mod decode;
 mod duration;
 mod error;
+pub mod expr;
 mod fixture;
 mod json;
 mod lint;
+mod logic;
 mod lorawan;
 mod parse;
 mod raw;
@@ -33,6 +35,7 @@ pub(crate) use duration::parse as parse_duration;
 pub use error::ProfileError;
 pub use fixture::{AlertRef, Fixture, Input};
 pub use json::TimeFormat;
+pub use logic::{Derived, Logic, QualityRule};
 pub use lorawan::{EnvelopeKind, LorawanSource};
 pub use registers::{
     MaskWrite, NumberType, Part, RegisterKind, RegisterRead, RegisterWrite, Table, WordOrder,
@@ -67,6 +70,8 @@ pub struct Profile {
     pub points: Vec<Point>,
     /// The point that stands for the whole device on the map (`headline = "..."`, else the first).
     pub headline: PointIndex,
+    /// What it computes from its own points.
+    pub logic: Logic,
 }
 
 /// How a device speaks.
@@ -165,6 +170,8 @@ pub enum Read {
     Json(String),
     /// A register.
     Register(RegisterRead),
+    /// Nowhere: it is computed from other points; see [`Logic`].
+    Derived,
 }
 
 /// A limit of a point.

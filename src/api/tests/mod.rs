@@ -313,5 +313,6 @@ fn profile() -> Profile {
             Point { states: Some(vec![open]), unit: "1".into(), ..point("cover", 1) },
         ],
         headline: PointIndex(0),
+        logic: Default::default(),
     }
 }
