@@ -20,6 +20,7 @@ mod health;
 mod import;
 mod live;
 mod map;
+mod modbus;
 mod openapi;
 mod points;
 mod profiles;

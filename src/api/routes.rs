@@ -6,7 +6,7 @@ use utoipa_axum::routes;
 
 use super::state::Hub;
 use super::{
-    alerts, assets, cases, devices, health, import, live, map, openapi, profiles, series, session,
+    alerts, assets, cases, devices, health, import, live, map, modbus, openapi, profiles, series, session,
     status, zones,
 };
 use crate::case::MAX_PHOTO_BYTES;
@@ -35,6 +35,7 @@ pub(crate) fn table() -> OpenApiRouter<Hub> {
         .routes(routes!(devices::list, devices::create))
         .routes(routes!(devices::show))
         .routes(routes!(devices::rotate_secret))
+        .routes(routes!(modbus::show))
         .routes(routes!(import::devices).layer(large()))
         .routes(routes!(profiles::list))
         .routes(routes!(profiles::show))

@@ -12,6 +12,7 @@ use super::error::Problem;
 use crate::case::Office;
 use crate::clock::Clock;
 use crate::library::Library;
+use crate::ingest::modbus::Poller;
 use crate::live::Feed;
 use crate::model::{Label, Position};
 use crate::pipeline::{Counters, Present};
@@ -44,6 +45,8 @@ pub struct AppState {
     pub readiness: Arc<Readiness>,
     /// Shown at `/metrics`.
     pub metrics: prometheus::Registry,
+    /// The Modbus pollers, when there are any.
+    pub poller: Option<Arc<Poller>>,
     /// The pipeline's counters, for `/status`.
     pub counters: Arc<Counters>,
     /// Alerts, cases and their histories.

@@ -4,6 +4,7 @@
 //! Owns every task and thread. Never looks at data.
 
 pub(crate) mod cases;
+mod bus_metrics;
 mod metrics;
 mod poll;
 
@@ -184,6 +185,7 @@ impl Hub {
             &readiness,
             office.clone(),
         )?;
+        let state = api::AppState { poller: Some(Arc::clone(&poller)), ..state };
         let going_down = until_down(down.clone());
         servers.spawn(async move {
             door.serve(mqtt, mqtt_tls, going_down).await;
@@ -363,6 +365,7 @@ impl Rooms {
             town: TownInfo { name: config.town.name.clone(), center, zoom: config.town.zoom },
             readiness: Arc::clone(readiness),
             metrics,
+            poller: None,
             counters,
             tables: TableReader::new(move || registry.connect()),
             cases,
