@@ -10,6 +10,7 @@ use super::auth::Caller;
 use super::enrolments::{self, WaitingBody};
 use super::error::{Code, Problem};
 use super::extract::{JsonBody, Params, limit, parse};
+use super::modbus::{self, BusUnit};
 use super::points::{PointBody, point};
 use super::sight::Sight;
 use super::state::{AppState, Hub, Work};
@@ -63,6 +64,9 @@ pub(crate) struct DeviceBody {
     #[serde(flatten)]
     summary: DeviceSummary,
     points: Vec<PointBody>,
+    /// What its bus knows of it; null for a device that is not polled.
+    #[schema(required)]
+    bus: Option<BusUnit>,
     /// The last payloads that its profile could not decode, newest first.
     undecoded: Vec<UndecodedBody>,
 }
@@ -135,7 +139,7 @@ pub(crate) struct NewDevice {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewModbusAddress {
-    /// `host:port`.
+    /// `host:port`, `rtu+tcp://host:port` or `rtu:///dev/ttyUSB0?baud=9600&parity=even&stop=1`.
     endpoint: String,
     unit: u8,
 }
@@ -299,6 +303,7 @@ pub(crate) fn describe(hub: &AppState, device: &Device) -> DeviceBody {
     DeviceBody {
         summary: summarize(device, station.as_deref(), hub.clock.now()),
         points,
+        bus: modbus::unit_of(hub, &device.id),
         undecoded: undecoded.into_iter().map(UndecodedBody::from).collect(),
     }
 }

@@ -23,6 +23,7 @@ mod health;
 mod import;
 mod live;
 mod map;
+mod modbus;
 mod openapi;
 mod password;
 mod points;

@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 use super::openapi::operations;
 use super::state::Hub;
 use super::{
-    alerts, assets, audit, cases, devices, enrolments, health, import, live, map, openapi,
+    alerts, assets, audit, cases, devices, enrolments, health, import, live, map, modbus, openapi,
     password, profiles, secrets, series, session, sessions, status, tokens, users, zones,
 };
 use crate::case::MAX_PHOTO_BYTES;
@@ -100,6 +100,7 @@ pub(crate) fn table() -> Table {
         .right(View, Zones, routes!(devices::list))
         .right(Engineer, Zones, routes!(devices::create))
         .right(View, Zones, routes!(devices::show))
+        .right(View, Town, routes!(modbus::show))
         .right(Engineer, Zones, routes!(secrets::rotate))
         .right(Engineer, Zones, routes!(secrets::rotate_many))
         .right(Engineer, Town, routes!(enrolments::list, enrolments::create))

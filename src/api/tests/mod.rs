@@ -162,6 +162,7 @@ impl Rig {
             },
             readiness: Arc::clone(&readiness),
             metrics: prometheus::Registry::new(),
+            poller: None,
             counters: Arc::new(Counters::default()),
             tables: TableReader::new(move || alerts_of.connect()),
             cases,
