@@ -15,8 +15,11 @@ use crate::model::{AssetKind, Severity};
 /// The file beside the profiles that `#:schema` names.
 pub const SCHEMA_FILE: &str = "device-profile.schema.json";
 
+/// The allowed words of a key.
+type Words = fn() -> Vec<&'static str>;
+
 /// Keys that take one of some words: struct, key, the words.
-const WORDS: &[(&str, &str, fn() -> Vec<&'static str>)] = &[
+const WORDS: &[(&str, &str, Words)] = &[
     ("RawProfile", "kind", || AssetKind::ALL.map(AssetKind::as_str).to_vec()),
     ("RawStaleness", "severity", severities),
     ("RawAlert", "severity", severities),
@@ -142,7 +145,8 @@ fn without_null(schema: &mut Value) {
             unwrap_option(object);
             object.retain(|key, value| {
                 let is_width = key == "format" && value.is_string();
-                !is_width && !(key == "default" && value.is_null())
+                let is_empty_default = key == "default" && value.is_null();
+                !is_width && !is_empty_default
             });
             object.values_mut().for_each(without_null);
         }
