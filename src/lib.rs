@@ -13,7 +13,7 @@
 //!   *Never here: a reading.*
 //! - [`ingest`]: bytes in. [`ingest::mqtt`] is the front door, [`ingest::modbus`] the pollers. Both hand uplinks to
 //!   [`pipeline::Intake`]. *Never here: a unit, a limit, a table.*
-//! - [`profile`]: meaning. Device profiles and the decoders compiled from them. *Never here: a scaled value.*
+//! - [`profile`]: meaning. Device profiles and the decoders compiled from them, one for each payload format. *Never here: a scaled value.*
 //! - [`normalize`]: one shape. *Only here does a value change its unit and get its quality.*
 //! - [`store`]: memory. Every measurement, durable. *Never here: a profile, an asset.*
 //! - [`alert`]: judgement. One owner, no locks, no clock. *No I/O but its own tables.*

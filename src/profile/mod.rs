@@ -3,6 +3,8 @@
 //! Takes the profile folder and raw payloads; hands on [`Reading`](crate::model::Reading)s with raw values. Never scales a value,
 //! judges a range or reads the time: that is the normalizer's.
 
+mod binary;
+mod cayenne;
 mod compile;
 mod decode;
 mod duration;
@@ -10,27 +12,36 @@ mod error;
 mod fixture;
 mod json;
 mod parse;
+mod payload;
 mod raw;
 pub mod registers;
+mod senml;
 mod set;
+mod sparkplug;
+#[cfg(test)]
+mod testing;
+mod text;
+mod time;
 mod topic;
 mod unit;
+mod value;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::{AssetKind, Label, MetricName, PointIndex, ProfileId, Severity};
 
-use json::JsonDecoder;
+use payload::Decoder;
 
 pub use decode::{DecodeError, Decoded, DeviceTime, Report};
 pub use error::ProfileError;
-pub use fixture::{AlertRef, Fixture, Input};
-pub use json::TimeFormat;
+pub use fixture::{AlertRef, Fixture, Input, ReportFixture};
+pub use payload::{Encoding, Memory, Message, PayloadFormat, Place};
 pub use registers::{NumberType, RegisterKind, RegisterRead, Table, WordOrder};
 pub use set::{
     ProfileFile, ProfileSet, RefusedProfile, check_file, find_files, read_file, read_text,
 };
+pub use time::TimeFormat;
 pub use topic::{TopicError, TopicTemplate};
 
 /// A device model: how it speaks and what its points mean. Checked and compiled; immutable.
@@ -70,7 +81,7 @@ pub enum Source {
 pub struct MqttSource {
     /// Where it publishes telemetry besides `devices/{device}/telemetry`.
     pub topic: Option<TopicTemplate>,
-    decoder: JsonDecoder,
+    decoder: Decoder,
 }
 
 /// A polled device's bus settings.
@@ -150,6 +161,8 @@ pub enum Read {
     Json(String),
     /// A register.
     Register(RegisterRead),
+    /// A place in a payload of another format than JSON.
+    Payload(Place),
 }
 
 /// A limit of a point.
@@ -214,13 +227,28 @@ impl AlertTest {
 }
 
 impl Profile {
-    /// Decodes a payload into `out` (cleared first). All or nothing: on an error `out` holds no readings.
+    /// As [`Profile::decode_message`], for a payload by itself: without its topic, and without what the device said
+    /// before.
     ///
     /// # Errors
     /// When the payload is not what the profile says; see [`DecodeError`].
     pub fn decode(&self, payload: &[u8], out: &mut Decoded) -> Result<(), DecodeError> {
+        self.decode_message(Message { topic: "", payload }, &Memory::default(), out)
+    }
+
+    /// Decodes a message into `out` (cleared first). All or nothing: on an error `out` holds no readings. A message may
+    /// be well and say nothing (a birth or a death). `memory` is the sender's, the same from message to message.
+    ///
+    /// # Errors
+    /// When the payload is not what the profile says; see [`DecodeError`].
+    pub fn decode_message(
+        &self,
+        message: Message<'_>,
+        memory: &Memory,
+        out: &mut Decoded,
+    ) -> Result<(), DecodeError> {
         match &self.source {
-            Source::Mqtt(mqtt) => mqtt.decoder.decode(payload, out),
+            Source::Mqtt(mqtt) => mqtt.decoder.decode(message, memory, out),
             Source::Modbus(_) => {
                 out.clear();
                 Err(DecodeError::NoPoint)

@@ -5,6 +5,8 @@
 
 mod alert;
 mod fixture;
+mod mqtt;
+mod place;
 mod point;
 mod register;
 mod source;

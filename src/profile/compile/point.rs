@@ -5,6 +5,7 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::alert;
+use super::place;
 use super::register;
 use super::source::Wiring;
 use super::{TOP, read_duration};
@@ -219,11 +220,9 @@ fn compile_read(
     let offset = raw.offset.take().map_or(0.0, Spanned::into_inner);
     let sentinels = compile_sentinels(&raw.invalid, states, problems);
     let read = match wiring {
-        Wiring::Mqtt { .. } => {
-            refuse_register_keys(&raw, problems);
-            problems
-                .require(raw.path, &at, "path", "\"/level\"")
-                .map(|path| (path.span(), Read::Json(path.into_inner())))
+        Wiring::Mqtt(settings) => {
+            let keys = place::Keys::of_read(&raw, &at);
+            place::compile(&keys, settings, problems)
         }
         Wiring::Modbus { source, order, zero_based } => {
             let bus = register::Bus { source, order: *order, zero_based: *zero_based };
@@ -259,24 +258,4 @@ fn compile_sentinels(
         }
     }
     raw.iter().map(|sentinel| *sentinel.get_ref()).collect()
-}
-
-fn refuse_register_keys(raw: &RawRead, problems: &mut Problems<'_>) {
-    let keys = [
-        ("table", raw.table.as_ref().map(Spanned::span)),
-        ("address", raw.address.as_ref().map(Spanned::span)),
-        ("type", raw.number.as_ref().map(Spanned::span)),
-        ("word_order", raw.word_order.as_ref().map(Spanned::span)),
-        ("poll", raw.poll.as_ref().map(Spanned::span)),
-    ];
-    for (key, at) in keys {
-        if let Some(at) = at {
-            let help = vec!["allowed: path, scale, offset, invalid".to_owned()];
-            problems.report_with(
-                &at,
-                format_args!("`{key}` is for modbus; this profile's source is mqtt"),
-                help,
-            );
-        }
-    }
 }
