@@ -47,6 +47,12 @@ pub(crate) enum Code {
     VersionConflict,
     /// Somebody acknowledged it before.
     AlreadyAcknowledged,
+    /// The caller has not the right, or is not the one to do it.
+    Forbidden,
+    /// The case does not stand where this move begins.
+    IllegalMove,
+    /// The sensor does not say that all is well.
+    SensorDisagrees,
     /// The body is too large.
     TooLarge,
     /// Not now: busy, starting or stopping.

@@ -3,6 +3,7 @@
 //!
 //! Owns every task and thread. Never looks at data.
 
+pub(crate) mod cases;
 mod metrics;
 mod poll;
 
@@ -21,13 +22,15 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::alert::{AlertError, Engine};
-use crate::api::{self, AlertReader, AppState, Limits, Readiness, TownInfo};
+use crate::api::{self, AppState, Limits, Readiness, TableReader, TownInfo};
+use crate::case::{CaseError, Office, OfficeThread, Registrar};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::ingest::modbus::{Poller, Target};
 use crate::ingest::mqtt::{Door, SecurityLog, Services, ServicesError, TlsError, TlsPort};
+use crate::library::Library;
 use crate::live::Feed;
-use crate::model::{Position, Sample, SeriesId};
+use crate::model::{Position, ProfileId, Sample, SeriesId};
 use crate::pipeline::{
     Committer, Counters, Judge, JudgeError, JudgeMessage, Present, StationTable, StoreHealth,
 };
@@ -67,6 +70,8 @@ pub enum HubError {
     Alert(#[from] AlertError),
     #[error("cannot start the judge")]
     Judge(#[from] JudgeError),
+    #[error("cannot take up the cases")]
+    Cases(#[from] CaseError),
     #[error("cannot start the services' broker")]
     Services(#[from] ServicesError),
     #[error("cannot listen on {what} = {address}")]
@@ -94,6 +99,7 @@ pub struct Hub {
     feed: Feed,
     committer: Committer,
     judge: Judge,
+    office: OfficeThread,
     /// Held until the end: two hubs on one folder would lose readings.
     _lock: File,
 }
@@ -102,6 +108,7 @@ pub struct Hub {
 struct Rooms {
     registry: Registry,
     store: Arc<dyn Store>,
+    library: Arc<Library>,
     profiles: Arc<ArcSwap<ProfileSet>>,
     stations: Arc<ArcSwap<StationTable>>,
     feed: Feed,
@@ -168,19 +175,28 @@ impl Hub {
         readiness.set("store", true);
         readiness.set("judge", true);
         readiness.set("services", services.is_up());
-        let state = rooms.app_state(&config, present.clone(), metrics, counters, &readiness)?;
+        let (office, office_thread) = rooms.office(&config, &present)?;
+        let state = rooms.app_state(
+            &config,
+            present.clone(),
+            metrics,
+            counters,
+            &readiness,
+            office.clone(),
+        )?;
         let going_down = until_down(down.clone());
         servers.spawn(async move {
             door.serve(mqtt, mqtt_tls, going_down).await;
             "mqtt"
         });
         servers.spawn(serve_http(http, api::router(state), until_down(down.clone())));
+        servers.spawn(follow(Arc::clone(&rooms.library), until_down(down.clone())));
         let keeper =
             Keeper { rooms, present, poller: Arc::clone(&poller), judge: judge_queue.clone() };
         let feed = keeper.rooms.feed.clone();
         servers.spawn(keeper.keep(until_down(down)));
         let mut ticker = JoinSet::new();
-        ticker.spawn(tick(judge_queue, readiness, health, services));
+        ticker.spawn(tick(judge_queue, office, readiness, health, services));
         drop(intake);
         info!(mqtt = %addresses.0, http = %addresses.1, "the hub is up");
         Ok(Hub {
@@ -195,6 +211,7 @@ impl Hub {
             feed,
             committer,
             judge,
+            office: office_thread,
             _lock: lock,
         })
     }
@@ -242,6 +259,7 @@ impl Hub {
         let joined = tokio::task::spawn_blocking(|| {
             self.committer.join();
             self.judge.join();
+            self.office.join();
         });
         if joined.await.is_err() {
             error!("the pipeline's end was not clean");
@@ -254,19 +272,18 @@ impl Rooms {
     fn open(config: &Config, clock: Clock) -> Result<Self, HubError> {
         let registry = Registry::open(&config.data.join("town.db"), clock.clone())?;
         let store = Arc::new(EmbeddedStore::open(&config.data.join("readings.db"))?);
-        let profiles = ProfileSet::load(&config.profiles)
+        let town = registry.clone();
+        let in_use =
+            move |id: &ProfileId| town.town().devices.values().any(|device| device.profile == *id);
+        let library = Library::open(config.profiles.clone(), clock.clone(), in_use)
             .map_err(|source| HubError::Profiles { folder: config.profiles.clone(), source })?;
-        for refused in &profiles.refused {
-            for why in &refused.errors {
-                warn!(file = refused.file, "profile refused: {why}");
-            }
-        }
         // Pages that were open before the restart must read the map again: a new epoch tells them.
         let epoch = u32::try_from(clock.now().as_millis() / 1_000).unwrap_or_default();
         Ok(Rooms {
             registry,
             store,
-            profiles: Arc::new(ArcSwap::from_pointee(profiles)),
+            profiles: library.profiles(),
+            library: Arc::new(library),
             stations: Arc::default(),
             feed: Feed::new(epoch, FEED_RING),
             clock,
@@ -295,6 +312,18 @@ impl Rooms {
         Ok(())
     }
 
+    /// The case room at work.
+    fn office(
+        &self,
+        config: &Config,
+        present: &Present,
+    ) -> Result<(Office, OfficeThread), HubError> {
+        let settings = config.case.settings().map_err(ConfigError::from)?;
+        let registrar = Registrar::open(self.registry.connect()?, settings)?;
+        let town = cases::Town::new(present.clone(), self.registry.clone(), self.feed.clone());
+        Office::start(registrar, Box::new(town), self.clock.clone()).map_err(HubError::Thread)
+    }
+
     fn judge_parts(&self) -> Result<crate::pipeline::JudgeParts, HubError> {
         let rules = crate::pipeline::rules_of(&self.stations.load());
         let engine = Engine::open(self.registry.connect()?, rules, self.clock.now())?;
@@ -314,6 +343,7 @@ impl Rooms {
         metrics: prometheus::Registry,
         counters: Arc<Counters>,
         readiness: &Arc<Readiness>,
+        cases: Office,
     ) -> Result<AppState, HubError> {
         let [lon, lat] = config.town.center;
         let center = Position::new(lon, lat).map_err(|why| ConfigError::Value {
@@ -328,19 +358,22 @@ impl Rooms {
             store: Arc::clone(&self.store),
             feed: self.feed.clone(),
             profiles: Arc::clone(&self.profiles),
+            library: Arc::clone(&self.library),
             clock: self.clock.clone(),
             town: TownInfo { name: config.town.name.clone(), center, zoom: config.town.zoom },
             readiness: Arc::clone(readiness),
             metrics,
             counters,
-            alerts: AlertReader::new(move || registry.connect()),
+            tables: TableReader::new(move || registry.connect()),
+            cases,
             https_only: config.http.https_only,
             limits: Limits::default(),
         })
     }
 }
 
-/// Follows the registry: new devices get stations, rules and bus actors without a restart.
+/// Follows the registry and the profiles: new devices, and devices whose profile changed, get stations, rules and bus
+/// actors without a restart.
 struct Keeper {
     rooms: Rooms,
     present: Present,
@@ -351,6 +384,7 @@ struct Keeper {
 impl Keeper {
     async fn keep(self, going_down: impl Future<Output = ()> + Send) -> &'static str {
         let mut changes = self.rooms.registry.changes();
+        let mut profiles = self.rooms.library.changes();
         let mut looks = tokio::time::interval(OTHER_PROCESSES);
         tokio::pin!(going_down);
         loop {
@@ -364,12 +398,13 @@ impl Keeper {
                     continue;
                 }
                 changed = changes.changed() => if changed.is_err() { return "keeper" },
+                changed = profiles.changed() => if changed.is_err() { return "keeper" },
             }
             let outcome = tokio::task::block_in_place(|| {
                 self.rooms.rebuild(&|series| self.present.latest(series))
             });
             if let Err(why) = outcome {
-                error!(error = %crate::error_chain(&why), "cannot take up the registry's change");
+                error!(error = %crate::error_chain(&why), "cannot take up the change of devices or profiles");
                 continue;
             }
             if self.judge.send(JudgeMessage::Stations).await.is_err() {
@@ -378,6 +413,18 @@ impl Keeper {
             poll(&self.poller, &self.rooms.stations.load());
         }
     }
+}
+
+/// Follows the profile folder.
+async fn follow(
+    library: Arc<Library>,
+    going_down: impl Future<Output = ()> + Send,
+) -> &'static str {
+    tokio::select! {
+        () = going_down => {}
+        () = library.follow() => {}
+    }
+    "profiles"
 }
 
 /// Tells the poller whom to poll.
@@ -406,6 +453,7 @@ async fn until_down(mut down: watch::Receiver<bool>) {
 
 async fn tick(
     judge: mpsc::Sender<JudgeMessage>,
+    office: Office,
     readiness: Arc<Readiness>,
     health: Arc<StoreHealth>,
     services: Services,
@@ -416,6 +464,7 @@ async fn tick(
         ticks.tick().await;
         readiness.set("store", health.failure().is_none());
         readiness.set("services", services.is_up());
+        office.tick();
         if judge.send(JudgeMessage::Tick).await.is_err() {
             // It can only have panicked: this task is stopped before the judge is.
             error!("the judge has ended; restart the hub");

@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::alert::Alert;
+use crate::case::Case;
 use crate::model::{AssetNumber, Grade};
 
 pub use cursor::{Cursor, CursorError};
@@ -164,6 +165,14 @@ impl Feed {
             Err(error) => {
                 tracing::error!(alert.id = alert.id.0, %error, "an alert has no JSON form");
             }
+        }
+    }
+
+    /// Sends a changed case: every one, never merged.
+    pub fn case(&self, case: &Case) {
+        match serde_json::to_string(case) {
+            Ok(data) => self.shared.publish("case", &data, Entry::alert),
+            Err(error) => tracing::error!(case.id = case.id.0, %error, "a case has no JSON form"),
         }
     }
 

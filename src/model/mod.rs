@@ -5,6 +5,7 @@
 //! we know, borrowed: see `pipeline::Desk`) → [`Reading`] (a point of a profile with its raw value) → [`Measurement`] (a
 //! series, a unit, a quality) → [`Sample`] (what the store gives back).
 
+mod endpoint;
 mod id;
 mod kind;
 mod label;
@@ -12,15 +13,20 @@ mod measurement;
 mod position;
 mod quality;
 mod reading;
+mod role;
 mod severity;
 mod time;
 
-pub use id::{AssetId, AssetNumber, DeviceId, IdError, MetricName, ProfileId, SeriesId, ZoneId};
+pub use endpoint::{Endpoint, EndpointError, Line, Parity, Transport};
+pub use id::{
+    AssetId, AssetNumber, DeviceId, IdError, MetricName, ProfileId, SeriesId, UnitId, ZoneId,
+};
 pub use kind::{AssetKind, Family, UnknownKind};
 pub use label::Label;
 pub use measurement::{Measurement, Sample};
 pub use position::{Bbox, Position, PositionError};
 pub use quality::{Grade, Quality, Reason};
 pub use reading::{PointIndex, Reading};
+pub use role::{Right, Role, UnknownRight, UnknownRole};
 pub use severity::{Severity, UnknownSeverity};
 pub use time::{TimeError, Timestamp};

@@ -11,12 +11,15 @@ mod duration;
 mod error;
 mod fixture;
 mod json;
+mod lint;
 mod parse;
 mod payload;
 mod raw;
 pub mod registers;
+mod schema;
 mod senml;
 mod set;
+mod spanned;
 mod sparkplug;
 #[cfg(test)]
 mod testing;
@@ -37,9 +40,14 @@ pub use decode::{DecodeError, Decoded, DeviceTime, Report};
 pub use error::ProfileError;
 pub use fixture::{AlertRef, Fixture, Input, ReportFixture};
 pub use payload::{Encoding, Memory, Message, PayloadFormat, Place};
-pub use registers::{NumberType, RegisterKind, RegisterRead, Table, WordOrder};
+pub use registers::{
+    MaskWrite, NumberType, Part, RegisterKind, RegisterRead, RegisterWrite, Table, WordOrder,
+};
+pub use schema::{SCHEMA_FILE, json_schema};
+pub(crate) use set::taken;
 pub use set::{
-    ProfileFile, ProfileSet, RefusedProfile, check_file, find_files, read_file, read_text,
+    Fingerprint, ProfileFile, ProfileSet, RefusedProfile, SourceFile, Version, check_file,
+    find_files, fingerprint, read_file, read_folder, read_text,
 };
 pub use time::TimeFormat;
 pub use topic::{TopicError, TopicTemplate};

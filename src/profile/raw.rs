@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::spanned::{IgnoredAny, Spanned};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
-use toml::Spanned;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use crate::model::Label;
 
@@ -19,7 +20,7 @@ pub(super) type Maybe<T> = Option<Spanned<T>>;
 /// A table with free keys, each with its place.
 pub(super) type Named<T> = BTreeMap<Spanned<String>, T>;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct RawProfile {
     pub(super) profile: Maybe<i64>,
@@ -44,7 +45,7 @@ pub(super) struct RawProfile {
     pub(super) test: Vec<Spanned<RawTest>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table such as [source.mqtt]")]
 pub(super) struct RawSource {
     pub(super) mqtt: Maybe<RawMqtt>,
@@ -52,7 +53,7 @@ pub(super) struct RawSource {
     pub(super) lorawan: Maybe<IgnoredAny>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct RawMqtt {
     pub(super) topic: Maybe<String>,
@@ -86,7 +87,7 @@ pub(super) struct RawMqtt {
     pub(super) no_value: Vec<Spanned<String>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
     expecting = "a table such as { path = \"/ts\", format = \"unix_ms\" }"
@@ -112,7 +113,7 @@ pub(super) struct RawTime {
     pub(super) key: Maybe<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table such as { path = \"/id\" }")]
 pub(super) struct RawDevice {
     pub(super) path: Maybe<String>,
@@ -126,7 +127,7 @@ pub(super) struct RawDevice {
     pub(super) outside: Maybe<bool>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct RawModbus {
     pub(super) word_order: Maybe<String>,
@@ -139,7 +140,7 @@ pub(super) struct RawModbus {
     pub(super) poll: Named<Spanned<String>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct RawStaleness {
     pub(super) expect_every: Maybe<String>,
@@ -148,7 +149,7 @@ pub(super) struct RawStaleness {
     pub(super) severity: Maybe<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table such as [points.level]")]
 pub(super) struct RawPoint {
     pub(super) label: Maybe<RawText>,
@@ -164,7 +165,7 @@ pub(super) struct RawPoint {
     pub(super) alerts: Named<RawAlert>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table such as { path = \"/level\" }")]
 pub(super) struct RawRead {
     pub(super) path: Maybe<String>,
@@ -173,6 +174,12 @@ pub(super) struct RawRead {
     #[serde(rename = "type")]
     pub(super) number: Maybe<String>,
     pub(super) word_order: Maybe<String>,
+    /// The one bit of a register, or of a number in a frame, that is the value.
+    pub(super) bit: Maybe<i64>,
+    /// The lowest and the highest bit of the value.
+    pub(super) bits: Maybe<Vec<i64>>,
+    /// How many registers a text has; how many bytes a text or a BCD number of a frame has.
+    pub(super) length: Maybe<i64>,
     pub(super) poll: Maybe<String>,
     pub(super) scale: Maybe<f64>,
     pub(super) offset: Maybe<f64>,
@@ -193,12 +200,6 @@ pub(super) struct RawRead {
     /// Binary: the first byte, from 0.
     pub(super) byte: Maybe<i64>,
     pub(super) endian: Maybe<String>,
-    /// The one bit of a number that is the value.
-    pub(super) bit: Maybe<i64>,
-    /// The lowest and the highest bit of the value.
-    pub(super) bits: Maybe<Vec<i64>>,
-    /// How many bytes a text or a BCD number has.
-    pub(super) length: Maybe<i64>,
     /// Text.
     pub(super) column: Maybe<i64>,
     pub(super) key: Maybe<String>,
@@ -206,7 +207,7 @@ pub(super) struct RawRead {
     pub(super) optional: Maybe<bool>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
     expecting = "a table such as { above = 2.5, clear = 2.3, severity = \"major\", text = \"Level high\" }"
@@ -224,7 +225,7 @@ pub(super) struct RawAlert {
     pub(super) text: Maybe<RawText>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct RawTest {
     pub(super) name: Maybe<String>,
@@ -264,7 +265,7 @@ pub(super) struct RawTest {
 }
 
 /// One report of a fixture's message: the same words as the fixture's own.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table such as [[test.reports]]")]
 pub(super) struct RawReport {
     pub(super) device: Maybe<String>,
@@ -283,7 +284,7 @@ pub(super) struct RawReport {
     pub(super) pending: Vec<Spanned<String>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table such as { holding = { 100 = [500] } }")]
 pub(super) struct RawRegisters {
     #[serde(default)]
@@ -297,36 +298,59 @@ pub(super) struct RawRegisters {
 }
 
 /// A text for people: one for both languages, or one for each.
-#[derive(Debug)]
+#[derive(Debug, JsonSchema)]
+#[schemars(with = "TextForms")]
 pub(super) struct RawText(pub(super) Label);
 
-/// A state: its name, or a table with its name and what people read.
-#[derive(Debug)]
+/// A state: its name, or a table with its name, what people read, and what the device writes.
+#[derive(Debug, JsonSchema)]
+#[schemars(with = "StateForms")]
 pub(super) struct RawState {
     pub(super) name: String,
+    pub(super) text: Option<String>,
     pub(super) label: Option<Label>,
 }
 
 /// A number, or the name of a state.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, JsonSchema)]
+#[schemars(untagged)]
 pub(super) enum RawValue {
     Number(f64),
     Name(String),
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct BothLanguages {
     zh: String,
     en: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct StateTable {
     name: String,
     zh: Option<String>,
     en: Option<String>,
+    text: Option<String>,
+}
+
+/// What [`RawText`] reads, for the schema.
+#[allow(dead_code)]
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum TextForms {
+    Same(String),
+    Each(BothLanguages),
+}
+
+/// What [`RawState`] reads, for the schema.
+#[allow(dead_code)]
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum StateForms {
+    Name(String),
+    Table(StateTable),
 }
 
 impl<'de> Deserialize<'de> for RawText {
@@ -371,7 +395,7 @@ impl<'de> Visitor<'de> for StateVisitor {
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<RawState, E> {
-        Ok(RawState { name: name.to_owned(), label: None })
+        Ok(RawState { name: name.to_owned(), text: None, label: None })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<RawState, A::Error> {
@@ -384,7 +408,7 @@ impl<'de> Visitor<'de> for StateVisitor {
                 return Err(de::Error::missing_field(missing));
             }
         };
-        Ok(RawState { name: state.name, label })
+        Ok(RawState { name: state.name, text: state.text, label })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The HTTP face over real rooms: registry, store, judge and feed in a folder of their own, no socket.
 
+mod cases;
 mod doors;
 mod resources;
 
@@ -15,9 +16,12 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tower::ServiceExt;
 
-use super::{AlertReader, AppState, Limits, Readiness, TownInfo, router};
+use super::{AppState, Limits, Readiness, TableReader, TownInfo, router};
 use crate::alert::Engine;
+use crate::case::{Office, OfficeThread, Registrar};
 use crate::clock::Clock;
+use crate::hub::cases::Town;
+use crate::library::Library;
 use crate::live::Feed;
 use crate::model::{
     AssetKind, Label, Measurement, PointIndex, Position, Quality, Reason, SeriesId, Severity,
@@ -54,6 +58,7 @@ struct Rig {
     token: String,
     /// The judge ends when this goes.
     _judge: mpsc::Sender<JudgeMessage>,
+    _office: OfficeThread,
     _folder: tempfile::TempDir,
 }
 
@@ -94,7 +99,7 @@ impl Rig {
         assert!(report.applied, "{report:?}");
         let profiles = ProfileSet {
             profiles: BTreeMap::from([(profile.id.clone(), profile)]),
-            refused: vec![],
+            ..ProfileSet::default()
         };
 
         let store: Arc<dyn Store> =
@@ -133,12 +138,18 @@ impl Rig {
         tokio::spawn(keeper.keep(registry.changes()));
         let readiness = Arc::new(Readiness::new(&["mqtt"]));
         let alerts_of = registry.clone();
+        let settings = crate::config::CaseConfig::default().settings().unwrap();
+        let registrar = Registrar::open(registry.connect().unwrap(), settings).unwrap();
+        let town = Town::new(present.clone(), registry.clone(), feed.clone());
+        let (cases, office) = Office::start(registrar, Box::new(town), clock.clone()).unwrap();
+        let library = Library::open(folder.path().to_owned(), clock.clone(), |_| true).unwrap();
         let router = router(AppState {
             registry,
             present,
             store,
             feed: feed.clone(),
             profiles,
+            library: Arc::new(library),
             clock,
             town: TownInfo {
                 name: Label::new("乌镇", "Wuzhen"),
@@ -148,11 +159,22 @@ impl Rig {
             readiness: Arc::clone(&readiness),
             metrics: prometheus::Registry::new(),
             counters: Arc::new(Counters::default()),
-            alerts: AlertReader::new(move || alerts_of.connect()),
+            tables: TableReader::new(move || alerts_of.connect()),
+            cases,
             https_only: false,
             limits: Limits::default(),
         });
-        Rig { router, feed, readiness, user, password, token, _judge: judge, _folder: folder }
+        Rig {
+            router,
+            feed,
+            readiness,
+            user,
+            password,
+            token,
+            _judge: judge,
+            _office: office,
+            _folder: folder,
+        }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
@@ -239,6 +261,7 @@ fn profile() -> Profile {
             table: Table::Holding,
             address,
             kind: RegisterKind { number: NumberType::U16, order: WordOrder::ABCD },
+            part: crate::profile::Part::Whole,
             poll: "fast".into(),
         }),
         scale: 1.0,

@@ -5,7 +5,7 @@ mod reports;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use toml::Spanned;
+use crate::profile::spanned::Spanned;
 
 use crate::model::{DeviceId, PointIndex};
 use crate::profile::error::Problems;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use toml::Spanned;
+use crate::profile::spanned::Spanned;
 
 use super::place::Keys;
 use super::point::Placed;
@@ -18,7 +18,7 @@ use crate::profile::senml::{NamePattern, SenmlDecoder, Slot};
 use crate::profile::sparkplug::SparkplugDecoder;
 use crate::profile::text::{Cell, Layout, Purpose, Separator, TextDecoder};
 use crate::profile::time::{LocalTime, TimeReader};
-use crate::profile::{DeviceTime, MqttSource, Point, Read, TimeFormat, TopicTemplate};
+use crate::profile::{DeviceTime, MqttSource, Read, TimeFormat, TopicTemplate};
 
 /// The most lines of a text that can be its head.
 const MAX_HEAD: i64 = 1_000;
@@ -367,16 +367,12 @@ pub(super) fn finish(
     MqttSource { topic, decoder }
 }
 
-/// The words that may stand for a point's value.
-fn words(point: &Point) -> Box<[(String, f64)]> {
-    point.states.iter().flatten().map(|state| (state.name.clone(), state.code)).collect()
-}
-
 /// Each point with its place in a payload that is not JSON.
 fn targets(points: &[Placed]) -> impl Iterator<Item = (&At, Target, &Range<usize>)> {
-    points.iter().enumerate().filter_map(|(i, Placed { point, read_at })| match &point.read {
+    points.iter().enumerate().filter_map(|(i, placed)| match &placed.point.read {
         Read::Payload(Place(at)) => {
-            Some((at, Target { point: PointIndex(i as u16), states: words(point) }, read_at))
+            let states = placed.texts.as_slice().into();
+            Some((at, Target { point: PointIndex(i as u16), states }, &placed.read_at))
         }
         _ => None,
     })
@@ -405,9 +401,9 @@ fn json(settings: Settings, points: &[Placed], problems: &mut Problems<'_>) -> J
     if let Some(DevicePlace { at, place: NameAt::Path(path), is_outside, .. }) = device {
         add(&path, if is_outside { Sink::DeviceOfAll } else { Sink::Device }, &at);
     }
-    for (i, Placed { point, read_at }) in points.iter().enumerate() {
+    for (i, Placed { point, read_at, texts }) in points.iter().enumerate() {
         let Read::Json(path) = &point.read else { continue };
-        let states = words(point);
+        let states = texts.as_slice().into();
         add(path, Sink::Point { point: PointIndex(i as u16), states }, read_at);
     }
     if is_untimed {

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use toml::Spanned;
+use crate::profile::spanned::Spanned;
 
 use super::mqtt::Settings;
 use crate::profile::binary::{Endian, Field, FieldType};

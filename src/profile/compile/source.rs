@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use toml::Spanned;
+use crate::profile::spanned::Spanned;
 
 use super::point::Placed;
 use super::{TOP, mqtt, read_duration, register};
