@@ -501,3 +501,6 @@ fn text(settings: Settings, points: &[Placed]) -> TextDecoder {
     }
     decoder
 }
+
+#[cfg(test)]
+mod tests;
