@@ -51,6 +51,7 @@ pub use set::{
 };
 pub use time::TimeFormat;
 pub use topic::{TopicError, TopicTemplate};
+pub(crate) use unit::code as unit_code;
 
 /// A device model: how it speaks and what its points mean. Checked and compiled; immutable.
 #[derive(Debug)]

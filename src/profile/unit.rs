@@ -96,6 +96,14 @@ pub(super) fn check(text: &str) -> Result<(), Option<&'static str>> {
     }
 }
 
+/// The UCUM code that a text is or means, as far as the lists above know.
+pub(crate) fn code(text: &str) -> Option<String> {
+    match check(text) {
+        Ok(()) => Some(text.to_owned()),
+        Err(right) => right.map(str::to_owned),
+    }
+}
+
 /// The parts between `.` and `/`, where those are not inside an annotation; `None` when braces do not match.
 fn split_outside_braces(text: &str) -> Option<impl Iterator<Item = &str>> {
     let mut is_inside = false;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{Outcome, both, quoted};
 use crate::model::{AssetKind, ProfileId};
-use crate::profile::{self, SCHEMA_FILE};
+use crate::profile::SCHEMA_FILE;
 use crate::trial;
 
 /// Ways to speak that a profile can be begun with.
@@ -262,18 +262,6 @@ fn codec(kind: AssetKind) -> String {
          \x20 return {{ data: {{ {name}: (b[0] << 8) | b[1] }} }};\n\
          }}\n"
     )
-}
-
-/// Whether a profile's text is good and its tests pass; used by what writes profiles.
-pub(super) fn is_sound(name: &str, text: &str) -> Result<(), String> {
-    let file = profile::read_text(name, text)
-        .map_err(|errors| errors.iter().map(|error| format!("{error}\n")).collect::<String>())?;
-    let failed: String = trial::run(&file.profile, &file.fixtures)
-        .into_iter()
-        .filter(|result| !result.passed())
-        .map(|result| format!("the test `{}` fails: {}\n", result.name, result.failures.join("; ")))
-        .collect();
-    if failed.is_empty() { Ok(()) } else { Err(failed) }
 }
 
 #[cfg(test)]
