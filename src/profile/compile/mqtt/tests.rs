@@ -34,13 +34,17 @@ fn a_format_has_its_own_keys() {
         SENML,
         "payload = \"senml\"",
         "payload = \"senml\"\ntime = { optional = true }",
-        &["`time` says nothing of a senml payload; SenML has its own | allowed: topic, payload, device"],
+        &[
+            "`time` says nothing of a senml payload; SenML has its own | allowed: topic, payload, device",
+        ],
     );
     check(
         LIST,
         "payload = \"json\"",
         "payload = \"jsn\"",
-        &["unknown payload `jsn` | did you mean `json`? | allowed: json, senml, sparkplug_b, cayenne_lpp, binary, text"],
+        &[
+            "unknown payload `jsn` | did you mean `json`? | allowed: json, senml, sparkplug_b, cayenne_lpp, binary, text",
+        ],
     );
     check(
         LIST,
@@ -51,7 +55,12 @@ fn a_format_has_its_own_keys() {
             "`table` is for modbus; this profile's source is mqtt | allowed: path, scale, offset, invalid",
         ],
     );
-    check(LIST, "{ path = \"/rssi\" }", "{ scale = 2 }", &["`path` is missing | for example: path = \"/level\""]);
+    check(
+        LIST,
+        "{ path = \"/rssi\" }",
+        "{ scale = 2 }",
+        &["`path` is missing | for example: path = \"/level\""],
+    );
 }
 
 #[test]
@@ -63,7 +72,12 @@ fn a_list_stands_apart_from_what_is_read_beside_it() {
         "path = \"/bays/0/mac\", outside = true",
         &["`/bays` reads inside the value that `/bays/0/mac` reads as a number"],
     );
-    check(LIST, "each    = \"/bays\"", "each = \"bays\"", &["`bays` is no JSON pointer; it starts with `/`, for example /bays"]);
+    check(
+        LIST,
+        "each    = \"/bays\"",
+        "each = \"bays\"",
+        &["`bays` is no JSON pointer; it starts with `/`, for example /bays"],
+    );
     check(LIST, "each    = \"/bays\"\n", "", &[]);
     let outside = "device  = { path = \"/mac\", outside = true }";
     let single = LIST.replacen("each    = \"/bays\"\n", "", 1);
@@ -83,22 +97,34 @@ fn senml_names_devices_by_a_pattern() {
         "urn:dev:hx:",
         &["`urn:dev:hx:` has no {device}, or more than one; for example urn:dev:ow:{device}:"],
     );
-    check(SENML, "{ name = \"valve\" }", "{ path = \"/valve\" }", &[
-        "`name` is missing | for example: name = \"level\"",
-        "`path` says nothing in `read` of a senml payload | allowed: name, u, sum, scale, offset, invalid",
-    ]);
+    check(
+        SENML,
+        "{ name = \"valve\" }",
+        "{ path = \"/valve\" }",
+        &[
+            "`name` is missing | for example: name = \"level\"",
+            "`path` says nothing in `read` of a senml payload | allowed: name, u, sum, scale, offset, invalid",
+        ],
+    );
 }
 
 #[test]
 fn sparkplug_metrics_may_have_aliases_and_types() {
     let read = "{ metric = \"Gate/Opening\" }";
     check(SPARKPLUG, read, "{ metric = \"Gate/Opening\", alias = 1, type = \"int8\" }", &[]);
-    check(SPARKPLUG, read, "{ metric = \"Gate/Opening\", alias = -1 }", &["an alias is not less than 0"]);
+    check(
+        SPARKPLUG,
+        read,
+        "{ metric = \"Gate/Opening\", alias = -1 }",
+        &["an alias is not less than 0"],
+    );
     check(
         SPARKPLUG,
         read,
         "{ metric = \"Gate/Opening\", type = \"int9\" }",
-        &["unknown type `int9` | did you mean `int8`? | allowed: int8, int16, int32, int64, unsigned"],
+        &[
+            "unknown type `int9` | did you mean `int8`? | allowed: int8, int16, int32, int64, unsigned",
+        ],
     );
     check(
         SPARKPLUG,
@@ -117,7 +143,12 @@ fn channels_have_a_type_and_some_a_component() {
         "",
         &["`component` is missing | for example: component = \"x\""],
     );
-    check(CAYENNE, "component = \"z\"", "component = \"zz\"", &["unknown component `zz` | did you mean `z`? | allowed: x, y, z"]);
+    check(
+        CAYENNE,
+        "component = \"z\"",
+        "component = \"zz\"",
+        &["unknown component `zz` | did you mean `z`? | allowed: x, y, z"],
+    );
     check(
         CAYENNE,
         "type = \"voltage\"",
@@ -134,17 +165,52 @@ fn channels_have_a_type_and_some_a_component() {
 
 #[test]
 fn fields_stand_within_a_frame() {
-    check(BINARY, "byte = 12,", "byte = 17,", &["this ends at byte 21; a frame has at most 20 bytes"]);
+    check(
+        BINARY,
+        "byte = 12,",
+        "byte = 17,",
+        &["this ends at byte 21; a frame has at most 20 bytes"],
+    );
     check(BINARY, "byte = 12,", "byte = -1,", &["-1 is not a byte of a frame (0 to 1000000)"]);
-    check(BINARY, "bit = 7", "bit = 8", &[
-        "bits 8 to 8 are not within a u8 | 0 is the least significant bit, 7 the most significant",
-    ]);
-    check(BINARY, "bit = 7", "bit = 7, bits = [0, 1]", &["`bit` and `bits` say the same; leave one out"]);
-    check(BINARY, "type = \"f32\"", "type = \"f32\", length = 4", &["a f32 always has 4 bytes; leave `length` out"]);
+    check(
+        BINARY,
+        "bit = 7",
+        "bit = 8",
+        &[
+            "bits 8 to 8 are not within a u8 | 0 is the least significant bit, 7 the most significant",
+        ],
+    );
+    check(
+        BINARY,
+        "bit = 7",
+        "bit = 7, bits = [0, 1]",
+        &["`bit` and `bits` say the same; leave one out"],
+    );
+    check(
+        BINARY,
+        "type = \"f32\"",
+        "type = \"f32\", length = 4",
+        &["a f32 always has 4 bytes; leave `length` out"],
+    );
     check(BINARY, ", length = 3", "", &["`length` is missing | for example: length = 4"]);
-    check(BINARY, "type = \"f32\"", "type = \"f32\", bit = 1", &["a f32 has no bits to choose from"]);
-    check(BINARY, "bit = 7", "bit = 7, endian = \"big\"", &["a u8 has one order of bytes; leave `endian` out"]);
-    check(BINARY, "length    = 20", "length = 20\nmin_length = 3", &["`length` is exact; with it leave the other lengths out"]);
+    check(
+        BINARY,
+        "type = \"f32\"",
+        "type = \"f32\", bit = 1",
+        &["a f32 has no bits to choose from"],
+    );
+    check(
+        BINARY,
+        "bit = 7",
+        "bit = 7, endian = \"big\"",
+        &["a u8 has one order of bytes; leave `endian` out"],
+    );
+    check(
+        BINARY,
+        "length    = 20",
+        "length = 20\nmin_length = 3",
+        &["`length` is exact; with it leave the other lengths out"],
+    );
     let lengths = "min_length = 20\nmax_length = 19";
     check(BINARY, "length    = 20", lengths, &["`max_length` is less than `min_length`, 20"]);
     check(BINARY, "0 = \"A5 5A\"", "0 = \"A5 5\"", &["the number of digits is odd"]);
@@ -168,21 +234,44 @@ fn lines_have_columns_or_keys() {
             "`key` says nothing in `read` of a text payload | allowed: column, optional, scale, offset, invalid",
         ],
     );
-    check(TEXT, "separator = \",\"", "separator = \", \"", &[
-        "this is one sign, no letter, digit or quote | for example: \",\", \";\", \"\\t\"; \" \" for any spaces",
-    ]);
-    check(TEXT, "comment   = \"#\"", "comment = \"\"", &["every line starts so; for example \"#\""]);
+    check(
+        TEXT,
+        "separator = \",\"",
+        "separator = \", \"",
+        &[
+            "this is one sign, no letter, digit or quote | for example: \",\", \";\", \"\\t\"; \" \" for any spaces",
+        ],
+    );
+    check(
+        TEXT,
+        "comment   = \"#\"",
+        "comment = \"\"",
+        &["every line starts so; for example \"#\""],
+    );
 }
 
 #[test]
 fn local_times_have_a_pattern_and_a_zone() {
-    check(TEXT, ", zone = \"Asia/Shanghai\"", "", &["`zone` is missing | for example: zone = \"Asia/Shanghai\""]);
-    check(TEXT, "Asia/Shanghai\" }", "Asia/Shangai\" }", &[
-        "`Asia/Shangai` is no time zone; write an IANA name, for example Asia/Shanghai",
-    ]);
-    check(TEXT, "%Y-%m-%d %H:%M:%S", "%H:%M:%S", &[
-        "the pattern does not say the whole time; it needs a date, an hour and a minute, for example %Y-%m-%d %H:%M:%S",
-    ]);
+    check(
+        TEXT,
+        ", zone = \"Asia/Shanghai\"",
+        "",
+        &["`zone` is missing | for example: zone = \"Asia/Shanghai\""],
+    );
+    check(
+        TEXT,
+        "Asia/Shanghai\" }",
+        "Asia/Shangai\" }",
+        &["`Asia/Shangai` is no time zone; write an IANA name, for example Asia/Shanghai"],
+    );
+    check(
+        TEXT,
+        "%Y-%m-%d %H:%M:%S",
+        "%H:%M:%S",
+        &[
+            "the pattern does not say the whole time; it needs a date, an hour and a minute, for example %Y-%m-%d %H:%M:%S",
+        ],
+    );
     check(
         LIST,
         "format = \"unix_s\"",
@@ -193,7 +282,12 @@ fn local_times_have_a_pattern_and_a_zone() {
 
 #[test]
 fn fixtures_may_have_bytes_and_reports() {
-    check(BINARY, "hex    = \"A5 5A", "payload = 'x'\nhex    = \"A5 5A", &["a test has one of `payload`, `hex` and `base64`"]);
+    check(
+        BINARY,
+        "hex    = \"A5 5A",
+        "payload = 'x'\nhex    = \"A5 5A",
+        &["a test has one of `payload`, `hex` and `base64`"],
+    );
     check(BINARY, "hex    = \"A5 5A  80", "hex    = \"A5 5A  8g", &["`g` at 8 is no hex digit"]);
     check(
         SPARKPLUG,
