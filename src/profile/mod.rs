@@ -12,6 +12,7 @@ mod error;
 mod fixture;
 mod json;
 mod lint;
+mod lorawan;
 mod parse;
 mod payload;
 mod raw;
@@ -32,13 +33,16 @@ mod value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::codec::CodecError;
 use crate::model::{AssetKind, Label, MetricName, PointIndex, ProfileId, Severity};
 
 use payload::Decoder;
 
 pub use decode::{DecodeError, Decoded, DeviceTime, Report};
+pub(crate) use duration::parse as parse_duration;
 pub use error::ProfileError;
 pub use fixture::{AlertRef, Fixture, Input, ReportFixture};
+pub use lorawan::{EnvelopeKind, LorawanSource};
 pub use payload::{Encoding, Memory, Message, PayloadFormat, Place};
 pub use registers::{
     MaskWrite, NumberType, Part, RegisterKind, RegisterRead, RegisterWrite, Table, WordOrder,
@@ -83,6 +87,8 @@ pub enum Source {
     Mqtt(MqttSource),
     /// It is polled.
     Modbus(ModbusSource),
+    /// Its network's server publishes for it.
+    Lorawan(LorawanSource),
 }
 
 /// A publishing device's topic and payload.
@@ -262,6 +268,19 @@ impl Profile {
                 out.clear();
                 Err(DecodeError::NoPoint)
             }
+            // Its codec is in another process; who calls here has no way to it.
+            Source::Lorawan(_) => {
+                out.clear();
+                Err(CodecError::Unavailable("this way has none".to_owned()).into())
+            }
+        }
+    }
+
+    /// How its frames are read, when it is a LoRaWAN device: that needs a codec, see [`LorawanSource`].
+    pub fn lorawan(&self) -> Option<&LorawanSource> {
+        match &self.source {
+            Source::Lorawan(lorawan) => Some(lorawan),
+            _ => None,
         }
     }
 

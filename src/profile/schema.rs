@@ -12,7 +12,7 @@ use super::binary::{Endian, FieldType};
 use super::cayenne::LppType;
 use super::raw::RawProfile;
 use super::sparkplug::DataType;
-use super::{Encoding, NumberType, PayloadFormat, Table, TimeFormat, WordOrder};
+use super::{Encoding, EnvelopeKind, NumberType, PayloadFormat, Table, TimeFormat, WordOrder};
 use crate::model::{AssetKind, Severity};
 
 /// The file beside the profiles that `#:schema` names.
@@ -30,6 +30,7 @@ const WORDS: &[(&str, &str, fn() -> Vec<&'static str>)] = &[
     ("RawTime", "type", || FieldType::ALL.map(FieldType::as_str).to_vec()),
     ("RawRead", "endian", endians),
     ("RawTime", "format", || TimeFormat::ALL.map(TimeFormat::as_str).to_vec()),
+    ("RawLorawan", "envelope", || EnvelopeKind::ALL.map(EnvelopeKind::as_str).to_vec()),
     ("RawModbus", "word_order", word_orders),
     ("RawRead", "word_order", word_orders),
     ("RawRead", "table", || Table::ALL.map(Table::as_str).to_vec()),
@@ -63,6 +64,7 @@ const NAMES: &[(&str, &str, &str)] = &[
 const REQUIRED: &[(&str, &[&str])] = &[
     ("RawProfile", &["profile", "id", "name", "manufacturer", "model", "kind", "source", "points"]),
     ("RawModbus", &["poll"]),
+    ("RawLorawan", &["codec"]),
     ("RawPoint", &["label"]),
     ("RawAlert", &["severity", "text"]),
 ];

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::profile::spanned::Spanned;
 
+use super::lorawan;
 use crate::model::{DeviceId, PointIndex};
 use crate::profile::error::Problems;
 use crate::profile::fixture::{AlertRef, Fixture, Input};
@@ -44,6 +45,7 @@ fn compile(
     let input = match &profile.source {
         Source::Mqtt(mqtt) => compile_message(&mut raw, &at, mqtt, problems),
         Source::Modbus(_) => compile_registers(&mut raw, &at, problems),
+        Source::Lorawan(source) => lorawan::compile_frame(&mut raw, &at, source, problems),
     };
     let before = reports::find_earlier(&raw.after, earlier, problems);
     let reports = reports::take(&mut raw, problems);
@@ -105,7 +107,6 @@ fn refuse_what_comes_later(raw: &RawTest, problems: &mut Problems<'_>) {
         ("given", &raw.given),
         ("writes", &raw.writes),
         ("refused", &raw.refused),
-        ("port", &raw.port),
         ("downlink", &raw.downlink),
     ];
     for (key, value) in keys {
@@ -122,13 +123,16 @@ fn compile_message(
     mqtt: &MqttSource,
     problems: &mut Problems<'_>,
 ) -> Option<Input> {
+    if let Some(port) = &raw.port {
+        lorawan::refuse_port(port, "mqtt", problems);
+    }
     if let Some(registers) = &raw.registers {
         problems
             .report(&registers.span(), "`registers` are for modbus; this profile's source is mqtt");
     }
     let device = compile_device(raw.device.take(), problems);
     if let Some(topic) = &raw.topic {
-        check_topic(topic, device.as_ref(), mqtt.topic.as_ref(), problems);
+        check_topic(topic, device.as_ref(), mqtt.topic.as_slice(), problems);
     }
     payload(raw, at, problems).map(Input::Message)
 }
@@ -150,22 +154,22 @@ fn payload(raw: &mut RawTest, at: &Range<usize>, problems: &mut Problems<'_>) ->
     Some(payload.into_inner().into_bytes())
 }
 
-fn compile_device(raw: Maybe<String>, problems: &mut Problems<'_>) -> Option<DeviceId> {
+pub(super) fn compile_device(raw: Maybe<String>, problems: &mut Problems<'_>) -> Option<DeviceId> {
     raw.and_then(|device| problems.check(&device.span(), device.get_ref().parse()))
 }
 
 /// A fixture's topic must be one that the hub would take from the device.
-fn check_topic(
+pub(super) fn check_topic(
     topic: &Spanned<String>,
     device: Option<&DeviceId>,
-    template: Option<&TopicTemplate>,
+    own: &[TopicTemplate],
     problems: &mut Problems<'_>,
 ) {
     let found = topic.get_ref();
     let default = found.strip_prefix("devices/").and_then(|rest| rest.strip_suffix("/telemetry"));
-    let named = template.and_then(|template| template.device_in(found)).or(default);
+    let named = own.iter().find_map(|template| template.device_in(found)).or(default);
     let templates = || {
-        let own = template.map(|own| format!("{own} or ")).unwrap_or_default();
+        let own: String = own.iter().map(|own| format!("{own} or ")).collect();
         vec![format!("expected {own}devices/{{device}}/telemetry")]
     };
     match (named, device) {
@@ -191,6 +195,9 @@ fn compile_registers(
     at: &Range<usize>,
     problems: &mut Problems<'_>,
 ) -> Option<Input> {
+    if let Some(port) = &raw.port {
+        lorawan::refuse_port(port, "modbus", problems);
+    }
     let keys = [
         ("topic", &raw.topic),
         ("payload", &raw.payload),

@@ -5,6 +5,7 @@
 
 mod alert;
 mod fixture;
+mod lorawan;
 mod mqtt;
 mod place;
 mod point;

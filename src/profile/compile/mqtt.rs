@@ -45,7 +45,7 @@ pub(super) struct Settings {
 }
 
 /// Where a message says its time.
-struct TimePlace {
+pub(super) struct TimePlace {
     at: Range<usize>,
     place: ClockAt,
     reader: Option<TimeReader>,
@@ -147,6 +147,48 @@ fn refuse_other_keys(raw: &RawMqtt, format: PayloadFormat, problems: &mut Proble
         let message = format!("`{key}` says nothing of a {} payload{why}", format.as_str());
         problems.report_with(at, message, vec![format!("allowed: {}", allowed.join(", "))]);
     }
+}
+
+impl Settings {
+    /// Those of JSON with nothing special.
+    fn of_json() -> Self {
+        Settings {
+            format: PayloadFormat::Json,
+            endian: Endian::default(),
+            has_keys: false,
+            topic: None,
+            time: None,
+            device: None,
+            each: None,
+            encoding: Encoding::default(),
+            length: Length::default(),
+            constants: Vec::new(),
+            layout: Layout {
+                separator: Separator::Sign(','),
+                assign: '=',
+                comment: None,
+                skip_lines: 0,
+                no_value: Vec::new(),
+            },
+        }
+    }
+}
+
+/// The time of a JSON document that did not come as a payload: what a codec makes of a frame.
+pub(super) fn compile_json_time(
+    raw: Spanned<RawTime>,
+    problems: &mut Problems<'_>,
+) -> Option<TimePlace> {
+    compile_time(raw, &Settings::of_json(), problems)
+}
+
+/// As [`compile_json_time`], for the whole document.
+pub(super) fn json_decoder(
+    time: Option<TimePlace>,
+    points: &[Placed],
+    problems: &mut Problems<'_>,
+) -> JsonDecoder {
+    json(Settings { time, ..Settings::of_json() }, points, problems)
 }
 
 fn compile_time(

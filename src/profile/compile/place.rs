@@ -182,9 +182,19 @@ impl<'r> Keys<'r> {
         format: PayloadFormat,
         problems: &mut Problems<'_>,
     ) {
+        self.allow_only_of(allowed, format, "mqtt", problems);
+    }
+
+    fn allow_only_of(
+        &self,
+        allowed: &[&'static str],
+        format: PayloadFormat,
+        source: &str,
+        problems: &mut Problems<'_>,
+    ) {
         let help = || vec![format!("allowed: {}", [allowed, self.besides].concat().join(", "))];
         for (key, at) in &self.register {
-            let message = format!("`{key}` is for modbus; this profile's source is mqtt");
+            let message = format!("`{key}` is for modbus; this profile's source is {source}");
             problems.report_with(at, message, help());
         }
         for (key, at) in self.given() {
@@ -350,11 +360,7 @@ pub(super) fn compile(
     let at = keys.at.clone();
     let format = settings.format;
     let place = match format {
-        PayloadFormat::Json => {
-            keys.allow_only(&["path"], format, problems);
-            let path = keys.path(problems)?;
-            return Some((path.span(), Read::Json(path.get_ref().clone())));
-        }
+        PayloadFormat::Json => return compile_json(keys, "mqtt", problems),
         PayloadFormat::Senml => {
             keys.allow_only(&["name", "u", "sum"], format, problems);
             let name = keys.name(problems)?.get_ref().clone();
@@ -386,6 +392,17 @@ pub(super) fn compile(
         }
     };
     Some((at, Read::Payload(Place(place))))
+}
+
+/// Where a point stands in JSON: in a payload, or in what a codec makes of a frame.
+pub(super) fn compile_json(
+    keys: &Keys<'_>,
+    source: &str,
+    problems: &mut Problems<'_>,
+) -> Option<(Range<usize>, Read)> {
+    keys.allow_only_of(&["path"], PayloadFormat::Json, source, problems);
+    let path = keys.path(problems)?;
+    Some((path.span(), Read::Json(path.get_ref().clone())))
 }
 
 fn metric(keys: &Keys<'_>, problems: &mut Problems<'_>) -> Option<At> {

@@ -264,6 +264,10 @@ fn compile_read(
             let keys = place::Keys::of_read(&raw, &at);
             place::compile(&keys, settings, problems)
         }
+        Wiring::Lorawan(_) => {
+            let keys = place::Keys::of_read(&raw, &at);
+            place::compile_json(&keys, "lorawan", problems)
+        }
         Wiring::Modbus { source, order, zero_based } => {
             let (order, zero_based) = (*order, *zero_based);
             let bus = register::Bus { source, order, zero_based, texts: said.texts };

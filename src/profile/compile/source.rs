@@ -1,11 +1,12 @@
 //! How the device speaks: topic and payload, or bus settings.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::profile::spanned::Spanned;
 
 use super::point::Placed;
-use super::{TOP, mqtt, read_duration, register};
+use super::{TOP, lorawan, mqtt, read_duration, register};
 use crate::profile::error::Problems;
 use crate::profile::raw::{Maybe, RawModbus, RawSource};
 use crate::profile::{ModbusSource, Source, WordOrder};
@@ -17,25 +18,26 @@ const MAX_REGISTERS: i64 = 125;
 pub(super) enum Wiring {
     Mqtt(mqtt::Settings),
     Modbus { source: ModbusSource, order: WordOrder, zero_based: bool },
+    Lorawan(lorawan::Draft),
 }
 
 pub(super) fn compile(raw: Maybe<RawSource>, problems: &mut Problems<'_>) -> Option<Wiring> {
     let raw = problems.require(raw, &TOP, "source", "{ mqtt = { payload = \"json\" } }")?;
     let at = raw.span();
     let raw = raw.into_inner();
-    if let Some(lorawan) = raw.lorawan {
-        problems.report(&lorawan.span(), "`source.lorawan` is not supported yet");
-        return None;
+    match (raw.mqtt, raw.modbus, raw.lorawan) {
+        (Some(mqtt), None, None) => mqtt::compile(mqtt, problems).map(Wiring::Mqtt),
+        (None, Some(modbus), None) => compile_modbus(modbus, problems),
+        (None, None, Some(lorawan)) => lorawan::compile(lorawan, problems).map(Wiring::Lorawan),
+        (None, None, None) => problems.require(None, &at, "mqtt", "{ payload = \"json\" }"),
+        (_, Some(modbus), _) => one_source(&modbus.span(), problems),
+        (_, _, Some(lorawan)) => one_source(&lorawan.span(), problems),
     }
-    match (raw.mqtt, raw.modbus) {
-        (Some(mqtt), None) => mqtt::compile(mqtt, problems).map(Wiring::Mqtt),
-        (None, Some(modbus)) => compile_modbus(modbus, problems),
-        (Some(_), Some(modbus)) => {
-            problems.report(&modbus.span(), "a profile has one source, mqtt or modbus");
-            None
-        }
-        (None, None) => problems.require(None, &at, "mqtt", "{ payload = \"json\" }"),
-    }
+}
+
+fn one_source(second: &Range<usize>, problems: &mut Problems<'_>) -> Option<Wiring> {
+    problems.report(second, "a profile has one source, mqtt, modbus or lorawan");
+    None
 }
 
 fn compile_modbus(raw: Spanned<RawModbus>, problems: &mut Problems<'_>) -> Option<Wiring> {
@@ -113,6 +115,7 @@ pub(super) fn finish(
             register::check_overlaps(points, problems);
             Some(Source::Modbus(source))
         }
+        Wiring::Lorawan(draft) => Some(Source::Lorawan(lorawan::finish(draft, points, problems))),
         Wiring::Mqtt(settings) => Some(Source::Mqtt(mqtt::finish(settings, points, problems))),
     }
 }

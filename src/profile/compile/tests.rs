@@ -401,7 +401,6 @@ fn what_comes_later_says_so() {
         "expr = \"level * 2\"",
         &["`expr` is not supported yet"],
     );
-    check(MANHOLE, "[source.mqtt]", "[source.lorawan]", &["`source.lorawan` is not supported yet"]);
     check(
         GATE,
         "missing   = [\"setpoint\"]",
