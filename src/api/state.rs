@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::error::Problem;
 use crate::case::Office;
 use crate::clock::Clock;
+use crate::ingest::modbus::Poller;
 use crate::ingest::mqtt::Doorman;
 use crate::library::Library;
 use crate::live::Feed;
@@ -45,6 +46,8 @@ pub struct AppState {
     pub readiness: Arc<Readiness>,
     /// Shown at `/metrics`.
     pub metrics: prometheus::Registry,
+    /// The Modbus pollers, when there are any.
+    pub poller: Option<Arc<Poller>>,
     /// The pipeline's counters, for `/status`.
     pub counters: Arc<Counters>,
     /// Alerts, cases and their histories.

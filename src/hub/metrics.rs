@@ -7,6 +7,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
+use super::bus_metrics::BusMetrics;
 use crate::codec::Codecs;
 use crate::ingest::modbus::Poller;
 use crate::ingest::mqtt::{Door, SecurityLog, Services};
@@ -96,6 +97,7 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
             ]
         }),
     )?;
+    registry.register(Box::new(BusMetrics::new(Arc::clone(&poller))?))?;
     add(
         "modbus_total",
         "Requests of the Modbus pollers.",

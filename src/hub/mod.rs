@@ -3,6 +3,7 @@
 //!
 //! Owns every task and thread. Never looks at data.
 
+mod bus_metrics;
 pub(crate) mod cases;
 mod metrics;
 mod poll;
@@ -192,6 +193,7 @@ impl Hub {
             office.clone(),
             doorman,
         )?;
+        let state = api::AppState { poller: Some(Arc::clone(&poller)), ..state };
         let going_down = until_down(down.clone());
         servers.spawn(async move {
             door.serve(mqtt, mqtt_tls, going_down).await;
@@ -374,6 +376,7 @@ impl Rooms {
             town: TownInfo { name: config.town.name.clone(), center, zoom: config.town.zoom },
             readiness: Arc::clone(readiness),
             metrics,
+            poller: None,
             counters,
             tables: TableReader::new(move || registry.connect()),
             cases,

@@ -9,9 +9,11 @@ mod compile;
 mod decode;
 mod duration;
 mod error;
+pub mod expr;
 mod fixture;
 mod json;
 mod lint;
+mod logic;
 mod lorawan;
 mod parse;
 mod payload;
@@ -42,6 +44,7 @@ pub use decode::{DecodeError, Decoded, DeviceTime, Report};
 pub(crate) use duration::parse as parse_duration;
 pub use error::ProfileError;
 pub use fixture::{AlertRef, Fixture, Input, ReportFixture};
+pub use logic::{Derived, Logic, QualityRule};
 pub use lorawan::{EnvelopeKind, LorawanSource};
 pub use payload::{Encoding, Memory, Message, PayloadFormat, Place};
 pub use registers::{
@@ -78,6 +81,8 @@ pub struct Profile {
     pub points: Vec<Point>,
     /// The point that stands for the whole device on the map (`headline = "..."`, else the first).
     pub headline: PointIndex,
+    /// What it computes from its own points.
+    pub logic: Logic,
 }
 
 /// How a device speaks.
@@ -178,6 +183,8 @@ pub enum Read {
     Register(RegisterRead),
     /// A place in a payload of another format than JSON.
     Payload(Place),
+    /// Nowhere: it is computed from other points; see [`Logic`].
+    Derived,
 }
 
 /// A limit of a point.

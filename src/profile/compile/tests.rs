@@ -391,16 +391,8 @@ fn a_bus_has_bounds() {
 
 #[test]
 fn what_comes_later_says_so() {
-    let quality = "[[quality]]\nwhen = \"battery < 2.8\"\nmark = [\"level\"]\n\n[[test]]";
-    check(MANHOLE, "[[test]]", quality, &["[[quality]] rules are not supported yet"]);
     let command = "[commands.move]\nlabel = \"Move\"\n\n[[test]]";
     check(GATE, "[[test]]", command, &["[commands] are not supported yet"]);
-    check(
-        MANHOLE,
-        "read     = { path = \"/tilt\" }",
-        "expr = \"level * 2\"",
-        &["`expr` is not supported yet"],
-    );
     check(
         GATE,
         "missing   = [\"setpoint\"]",
