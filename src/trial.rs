@@ -3,6 +3,8 @@
 //! Takes a profile with its fixtures; hands on what came out otherwise than it should. Has no code of its own for what
 //! the hub does, so that a fixture that passes here is a promise about the hub. Serves the command line and the tests.
 
+mod lorawan;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -88,6 +90,11 @@ pub struct Manner {
 pub fn check(paths: &[PathBuf], manner: Manner) -> Report {
     for_each_file(paths, manner, |file, report| {
         let Profile { id, points, .. } = &file.profile;
+        if let Some(error) = file.profile.lorawan().and_then(lorawan::check) {
+            report.say(format_args!("FAILED  {id}: {error}"));
+            report.ok = false;
+            return;
+        }
         let tests = file.fixtures.len();
         report.say(format_args!("ok      {id}: {} points, {tests} tests", points.len()));
     })
@@ -207,7 +214,16 @@ impl Writing {
 fn run_one(profile: &Profile, fixture: &Fixture) -> Vec<String> {
     let mut decoded = Decoded::default();
     let result = match &fixture.input {
-        Input::Message(payload) => profile.decode(payload, &mut decoded),
+        Input::Message(payload) => match profile.lorawan() {
+            Some(source) => lorawan::decode(source, source.job(payload, RECEIVED_AT), &mut decoded),
+            None => profile.decode(payload, &mut decoded),
+        },
+        Input::Frame { port, bytes } => match profile.lorawan() {
+            Some(source) => {
+                lorawan::decode(source, source.frame(*port, bytes, RECEIVED_AT), &mut decoded)
+            }
+            None => Err(DecodeError::NoFrame),
+        },
         Input::Registers(words) => read_registers(profile, words, &mut decoded),
     };
     match (result, &fixture.error) {
@@ -223,7 +239,7 @@ fn run_one(profile: &Profile, fixture: &Fixture) -> Vec<String> {
     }
 }
 
-/// As the bus poller does it: a point whose words cannot be read does not come.
+/// As the bus poller does it: a point whose words are not all there does not come.
 fn read_registers(
     profile: &Profile,
     words: &std::collections::BTreeMap<(Table, u16), u16>,
@@ -234,7 +250,9 @@ fn read_registers(
         let addresses = (0..read.kind.words()).map_while(|n| read.address.checked_add(n));
         let found: Vec<u16> =
             addresses.map_while(|address| words.get(&(read.table, address)).copied()).collect();
-        if let Some(raw) = read.decode(&found) {
+        // Words that make no number, such as a BCD digit beyond 9, are a reading without one.
+        if found.len() == usize::from(read.kind.words()) {
+            let raw = read.decode(&found).unwrap_or(f64::NAN);
             out.push(Reading { point: PointIndex(i as u16), raw, comm_fault: false });
         }
     }

@@ -11,6 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::error::Problem;
 use crate::case::Office;
 use crate::clock::Clock;
+use crate::ingest::modbus::Poller;
+use crate::ingest::mqtt::Doorman;
 use crate::library::Library;
 use crate::live::Feed;
 use crate::model::{Label, Position};
@@ -44,6 +46,8 @@ pub struct AppState {
     pub readiness: Arc<Readiness>,
     /// Shown at `/metrics`.
     pub metrics: prometheus::Registry,
+    /// The Modbus pollers, when there are any.
+    pub poller: Option<Arc<Poller>>,
     /// The pipeline's counters, for `/status`.
     pub counters: Arc<Counters>,
     /// Alerts, cases and their histories.
@@ -54,6 +58,8 @@ pub struct AppState {
     pub https_only: bool,
     /// Bounds the work off the async threads.
     pub limits: Limits,
+    /// Who is connected by MQTT, and what waiting devices say.
+    pub doorman: Arc<Doorman>,
 }
 
 /// Which town this is and where its map opens.

@@ -7,6 +7,7 @@ mod alert;
 mod expression;
 mod fixture;
 mod logic;
+mod lorawan;
 mod point;
 mod register;
 mod source;
