@@ -172,6 +172,7 @@ pub(super) struct RawPoint {
     pub(super) label: Maybe<RawText>,
     pub(super) unit: Maybe<String>,
     pub(super) read: Maybe<RawRead>,
+    /// In place of `read`: computes the point from others, for example `level_up - level_down`.
     pub(super) expr: Maybe<String>,
     pub(super) range: Maybe<Vec<f64>>,
     pub(super) deadband: Maybe<f64>,
@@ -185,8 +186,11 @@ pub(super) struct RawPoint {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table such as { when = \"battery < 2.8\", ... }")]
 pub(super) struct RawQuality {
+    /// A condition over the points, for example `battery < 2.8`.
     pub(super) when: Maybe<String>,
+    /// The points that are not to be trusted while it holds.
     pub(super) mark: Maybe<Vec<Spanned<String>>>,
+    /// How far they are to be trusted at most.
     #[serde(rename = "as")]
     pub(super) grade: Maybe<String>,
     pub(super) why: Maybe<RawText>,
