@@ -5,6 +5,7 @@
 //! we know, borrowed: see `pipeline::Desk`) → [`Reading`] (a point of a profile with its raw value) → [`Measurement`] (a
 //! series, a unit, a quality) → [`Sample`] (what the store gives back).
 
+mod cause;
 mod id;
 mod kind;
 mod label;
@@ -15,6 +16,7 @@ mod reading;
 mod severity;
 mod time;
 
+pub use cause::{Cause, UnknownCause};
 pub use id::{AssetId, AssetNumber, DeviceId, IdError, MetricName, ProfileId, SeriesId, ZoneId};
 pub use kind::{AssetKind, Family, UnknownKind};
 pub use label::Label;

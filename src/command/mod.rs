@@ -1,0 +1,2 @@
+//! Commands: select, confirm, execute, read back.
+pub mod machine;
