@@ -9,6 +9,8 @@
 //! - [`model`]: the words that every room shares. *Never here: behaviour of a room, time, I/O.*
 //! - [`clock`]: the one door to time. *Nothing else asks what time it is;* pacing (timeouts, intervals) is tokio's.
 //! - [`config`]: one typed struct per room.
+//! - [`audit`]: who changed what: append-only and hash-chained, written in the transaction of the change. Every room that
+//!   writes the town's state file knows it. *Never here: a decision, a secret.*
 //! - [`registry`]: assets, devices, zones, accounts: the town's own state, its spatial index, its imports.
 //!   *Never here: a reading.*
 //! - [`ingest`]: bytes in. [`ingest::mqtt`] is the front door, [`ingest::modbus`] the pollers. Both hand uplinks to
@@ -40,6 +42,8 @@ pub mod model;
 
 pub mod clock;
 pub mod config;
+
+pub mod audit;
 
 pub mod registry;
 

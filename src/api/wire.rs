@@ -223,7 +223,38 @@ pub(crate) struct ModbusAddress {
 #[derive(ToSchema, Serialize)]
 pub(crate) struct User {
     name: String,
-    role: String,
+    role: Role,
+    /// The zones that it is limited to; null: the whole town.
+    #[schema(required)]
+    zones: Option<Vec<String>>,
+}
+
+/// What somebody is in the town.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    Viewer,
+    Operator,
+    Dispatcher,
+    Handler,
+    Supervisor,
+    Engineer,
+    Admin,
+}
+
+/// What somebody may do.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Right {
+    View,
+    Acknowledge,
+    Operate,
+    Dispatch,
+    Handle,
+    Verify,
+    Supervise,
+    Engineer,
+    Administer,
 }
 
 #[cfg(test)]
@@ -252,7 +283,8 @@ mod tests {
     fn the_document_describes_what_is_written() {
         check::<super::Label>(&Label::same("x"));
         check::<super::StoreStats>(&store::StoreStats::default());
-        check::<super::User>(&registry::User { name: "a".into(), role: "admin".into() });
+        let admin = registry::User { name: "a".into(), role: model::Role::Admin, zones: None };
+        check::<super::User>(&admin);
         check::<super::ModbusAddress>(&registry::ModbusAddress { endpoint: "h:1".into(), unit: 1 });
         let row = registry::ImportRow {
             row: 1,
@@ -305,6 +337,8 @@ mod tests {
     fn the_document_knows_every_word() {
         use crate::live::Freshness::{Dead, Fresh, Never, Stale};
         use model::{Family, Grade};
+        check_words::<super::Role>(&model::Role::ALL);
+        check_words::<super::Right>(&model::Right::ALL);
         check_words::<super::Severity>(&model::Severity::ALL);
         check_words::<super::Reason>(&model::Reason::ALL);
         check_words::<super::AssetKind>(&model::AssetKind::ALL);

@@ -13,6 +13,7 @@ mod measurement;
 mod position;
 mod quality;
 mod reading;
+mod role;
 mod severity;
 mod time;
 
@@ -24,5 +25,6 @@ pub use measurement::{Measurement, Sample};
 pub use position::{Bbox, Position, PositionError};
 pub use quality::{Grade, Quality, Reason};
 pub use reading::{PointIndex, Reading};
+pub use role::{Right, Role, UnknownRight, UnknownRole};
 pub use severity::{Severity, UnknownSeverity};
 pub use time::{TimeError, Timestamp};

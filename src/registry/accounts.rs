@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 
 use super::door::Denied;
@@ -18,7 +18,7 @@ use super::error::RegistryError;
 use super::lockout::Tries;
 use super::secrets::{Passwords, fingerprint, new_grant, new_password};
 use super::{Registry, lock};
-use crate::model::Timestamp;
+use crate::model::{Role, Timestamp, ZoneId};
 
 /// How long a session lives after its last use.
 const SESSION_LIFE: Duration = Duration::from_secs(12 * 3600);
@@ -47,16 +47,15 @@ const RECHECK_UNKNOWN: Duration = Duration::from_millis(100);
 /// The first user's name.
 const FIRST_ADMIN: &str = "admin";
 
-/// The one role there is, for now.
-const ADMIN: &str = "admin";
-
 /// The account of a person or of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct User {
     /// Login name.
     pub name: String,
-    /// What the account may do; `admin` only, for now.
-    pub role: String,
+    /// What it may do.
+    pub role: Role,
+    /// Where it may see and do it; `None`: in the whole town.
+    pub zones: Option<Vec<ZoneId>>,
 }
 
 /// A bearer token as a list shows it: the token itself is stored hashed.
@@ -162,18 +161,31 @@ impl Grants {
     fn load(tx: &Transaction<'_>, now: Timestamp) -> Result<Self, RegistryError> {
         let mut by_fingerprint = HashMap::new();
         let mut query = tx.prepare(
-            "SELECT hash, name, role, expires_at FROM sessions JOIN users ON users.name = user
+            "SELECT hash, name, role, zones, expires_at FROM sessions JOIN users ON users.name = user
              WHERE expires_at > ?1
-             UNION ALL SELECT hash, name, role, NULL FROM tokens JOIN users ON users.name = user",
+             UNION ALL
+             SELECT hash, name, role, zones, NULL FROM tokens JOIN users ON users.name = user",
         )?;
         let mut rows = query.query([now.as_micros()])?;
         while let Some(row) = rows.next()? {
-            let user = User { name: row.get(1)?, role: row.get(2)? };
-            let ends_at = row.get::<_, Option<i64>>(3)?.map(Timestamp::from_micros);
+            let user = user(row)?;
+            let ends_at = row.get::<_, Option<i64>>("expires_at")?.map(Timestamp::from_micros);
             by_fingerprint.insert(row.get(0)?, Grant { user, ends_at });
         }
         Ok(Grants { version: version(tx)?, checked_at: now, by_fingerprint })
     }
+}
+
+/// The user in a row that has the columns `name`, `role` and `zones`.
+fn user(row: &Row<'_>) -> Result<User, RegistryError> {
+    let name: String = row.get("name")?;
+    let role: String = row.get("role")?;
+    let zones: Option<String> = row.get("zones")?;
+    let corrupt = |why: &dyn ToString| RegistryError::corrupt("user", &name, why.to_string());
+    let role = role.parse().map_err(|e| corrupt(&e))?;
+    let zones = zones.map(|json| serde_json::from_str(&json)).transpose();
+    let zones = zones.map_err(|e| corrupt(&e))?;
+    Ok(User { name, role, zones })
 }
 
 fn version(db: &Connection) -> Result<i64, rusqlite::Error> {
@@ -195,7 +207,7 @@ impl Registry {
             let hash = self.hash(&password)?;
             tx.execute(
                 "INSERT INTO users (name, role, password, created_at) VALUES (?1, ?2, ?3, ?4)",
-                params![FIRST_ADMIN, ADMIN, hash, now.as_micros()],
+                params![FIRST_ADMIN, Role::Admin.as_str(), hash, now.as_micros()],
             )?;
             Ok(Some((FIRST_ADMIN.to_owned(), password)))
         })

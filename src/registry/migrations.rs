@@ -8,7 +8,12 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::error::RegistryError;
 
 /// The steps, in order; a file's `user_version` says how many it has had.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("../alert/schema.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("../alert/schema.sql"),
+    include_str!("access.sql"),
+    include_str!("../audit/schema.sql"),
+];
 
 /// SQLite's `application_id` of a town's state: "town" in ASCII.
 const APPLICATION_ID: i64 = 0x746f_776e;

@@ -28,7 +28,7 @@ fn who_logs_in_is_known_until_he_logs_out_also_after_a_restart() {
     let (fixture, password) = with_admin();
     let registry = &fixture.registry;
     let cookie = registry.log_in("admin", &password).unwrap();
-    let admin = User { name: "admin".to_owned(), role: "admin".to_owned() };
+    let admin = User { name: "admin".to_owned(), role: Role::Admin, zones: None };
     assert_eq!(registry.who(&cookie), Some(admin.clone()));
     assert_eq!(fixture.reopen().who(&cookie), Some(admin));
     assert_eq!(registry.who(""), None);

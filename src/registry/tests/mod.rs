@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::secrets::Passwords;
 use super::*;
 use crate::clock::ManualClock;
-use crate::model::{AssetKind, AssetNumber, Label, ProfileId, Timestamp};
+use crate::model::{AssetKind, AssetNumber, Label, ProfileId, Role, Timestamp};
 
 const START: Timestamp = Timestamp::from_secs(1_790_000_000);
 
