@@ -3,6 +3,8 @@
 //! Takes a profile with its fixtures; hands on what came out otherwise than it should. Has no code of its own for what
 //! the hub does, so that a fixture that passes here is a promise about the hub. Serves the command line and the tests.
 
+mod command;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -137,6 +139,7 @@ impl Report {
 fn run_one(profile: &Profile, fixture: &Fixture) -> Vec<String> {
     let mut decoded = Decoded::default();
     let result = match &fixture.input {
+        Input::Command(given) => return command::run(profile, given),
         Input::Message(payload) => profile.decode(payload, &mut decoded),
         Input::Registers(words) => read_registers(profile, words, &mut decoded),
     };

@@ -286,6 +286,7 @@ mod tests {
             },
             points: vec![point()],
             headline: PointIndex(0),
+            commands: vec![],
         };
         let device = Device {
             id: "mh-014".parse().expect("a device id"),

@@ -3,10 +3,12 @@
 //! Takes the profile folder and raw payloads; hands on [`Reading`](crate::model::Reading)s with raw values. Never scales a value,
 //! judges a range or reads the time: that is the normalizer's.
 
+pub mod command;
 mod compile;
 mod decode;
 mod duration;
 mod error;
+pub mod expr;
 mod fixture;
 mod json;
 mod parse;
@@ -23,11 +25,12 @@ use crate::model::{AssetKind, Label, MetricName, PointIndex, ProfileId, Severity
 
 use json::JsonDecoder;
 
+pub use command::CommandSpec;
 pub use decode::{DecodeError, Decoded, DeviceTime, Report};
 pub use error::ProfileError;
-pub use fixture::{AlertRef, Fixture, Input};
+pub use fixture::{AlertRef, Fixture, Given, Input, Sent};
 pub use json::TimeFormat;
-pub use registers::{NumberType, RegisterKind, RegisterRead, Table, WordOrder};
+pub use registers::{NumberType, RegisterKind, RegisterRead, RegisterWrite, Table, WordOrder};
 pub use set::{
     ProfileFile, ProfileSet, RefusedProfile, check_file, find_files, read_file, read_text,
 };
@@ -54,6 +57,8 @@ pub struct Profile {
     pub points: Vec<Point>,
     /// The point that stands for the whole device on the map (`headline = "..."`, else the first).
     pub headline: PointIndex,
+    /// What it may be told, in the order of the file.
+    pub commands: Vec<CommandSpec>,
 }
 
 /// How a device speaks.
@@ -226,6 +231,11 @@ impl Profile {
                 Err(DecodeError::NoPoint)
             }
         }
+    }
+
+    /// The command of this name.
+    pub fn command(&self, name: &str) -> Option<&CommandSpec> {
+        self.commands.iter().find(|command| command.name == name)
     }
 
     /// The point of this name.

@@ -15,6 +15,17 @@ pub struct RegisterRead {
     pub poll: String,
 }
 
+/// Registers or coils to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisterWrite {
+    /// Holding registers or coils.
+    pub table: Table,
+    /// Zero-based address of the first.
+    pub address: u16,
+    /// The words, or 0 and 1 for coils.
+    pub values: Vec<u16>,
+}
+
 /// Modbus data tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Table {
@@ -163,6 +174,33 @@ pub fn decode(kind: RegisterKind, words: &[u16]) -> Option<f64> {
         NumberType::F32 => f64::from(f32::from_bits(bits as u32)),
         NumberType::F64 => f64::from_bits(bits),
     })
+}
+
+/// The words of a number; `None` when the type cannot hold it.
+pub fn encode(kind: RegisterKind, value: f64) -> Option<Vec<u16>> {
+    let whole = |low: f64, high: f64| {
+        (value.fract() == 0.0 && (low..=high).contains(&value)).then_some(value)
+    };
+    let bits = match kind.number {
+        NumberType::Bit => whole(0.0, 1.0)? as u64,
+        NumberType::U16 => whole(0.0, f64::from(u16::MAX))? as u64,
+        NumberType::I16 => u64::from(whole(f64::from(i16::MIN), f64::from(i16::MAX))? as i16 as u16),
+        NumberType::U32 => whole(0.0, f64::from(u32::MAX))? as u64,
+        NumberType::I32 => u64::from(whole(f64::from(i32::MIN), f64::from(i32::MAX))? as i32 as u32),
+        NumberType::F32 => u64::from((value as f32).to_bits()),
+        NumberType::U64 => whole(0.0, u64::MAX as f64)? as u64,
+        NumberType::I64 => whole(i64::MIN as f64, i64::MAX as f64)? as i64 as u64,
+        NumberType::F64 => value.to_bits(),
+    };
+    let n = kind.words();
+    let mut words: Vec<u16> = (0..n).rev().map(|i| (bits >> (16 * i)) as u16).collect();
+    if n > 1 && kind.order.is_low_word_first() {
+        words.reverse();
+    }
+    if n > 1 && kind.order.swaps_bytes() {
+        words.iter_mut().for_each(|word| *word = word.swap_bytes());
+    }
+    Some(words)
 }
 
 fn assemble(words: &[u16], order: WordOrder) -> u64 {

@@ -284,5 +284,6 @@ fn profile() -> Profile {
             Point { states: Some(vec![open]), unit: "1".into(), ..point("cover", 1) },
         ],
         headline: PointIndex(0),
+        commands: vec![],
     }
 }

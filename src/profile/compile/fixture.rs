@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 
+use super::command_test;
 use crate::model::{DeviceId, PointIndex};
 use crate::profile::error::Problems;
 use crate::profile::fixture::{AlertRef, Fixture, Input};
@@ -38,6 +39,8 @@ fn compile(
     refuse_what_comes_later(&raw, problems);
     let name = problems.require(raw.name.take(), &at, "name", "\"normal report\"");
     let input = match &profile.source {
+        _ if raw.command.is_some() => command_test::compile(&mut raw, &at, profile, problems)
+            .map(|given| Input::Command(Box::new(given))),
         Source::Mqtt(mqtt) => compile_message(&mut raw, &at, mqtt, problems),
         Source::Modbus(_) => compile_registers(&mut raw, &at, problems),
     };
@@ -69,14 +72,21 @@ fn compile(
 
 fn refuse_what_comes_later(raw: &RawTest, problems: &mut Problems<'_>) {
     let keys = [
-        ("command", &raw.command),
-        ("given", &raw.given),
-        ("writes", &raw.writes),
-        ("refused", &raw.refused),
         ("port", &raw.port),
         ("hex", &raw.hex),
-        ("downlink", &raw.downlink),
     ];
+    if raw.command.is_none() {
+        let keys = [
+            ("given", raw.given.keys().next().map(Spanned::span)),
+            ("writes", raw.writes.as_ref().map(Spanned::span)),
+            ("refused", raw.refused.as_ref().map(Spanned::span)),
+            ("two_person", raw.two_person.as_ref().map(Spanned::span)),
+            ("downlink", raw.downlink.as_ref().map(Spanned::span)),
+        ];
+        for (key, at) in keys.into_iter().filter_map(|(key, at)| Some((key, at?))) {
+            problems.report(&at, format_args!("`{key}` is for a test with a `command`"));
+        }
+    }
     for (key, value) in keys {
         if let Some(value) = value {
             problems
@@ -201,7 +211,7 @@ fn fill(
     }
 }
 
-fn find_point<'p>(
+pub(super) fn find_point<'p>(
     name: &Spanned<String>,
     points: &'p [Point],
     problems: &mut Problems<'_>,
@@ -254,20 +264,27 @@ fn compile_expect(
     let mut expect = Vec::new();
     for (name, value) in raw {
         let Some((index, point)) = find_point(&name, points, problems) else { continue };
-        match value.get_ref() {
-            RawValue::Number(number) => expect.push((index, *number)),
-            RawValue::Name(state) => {
-                let states = point.states.as_deref().unwrap_or_default();
-                match states.iter().find(|known| known.name == *state) {
-                    Some(known) => expect.push((index, known.code)),
-                    None => {
-                        let names: Vec<&str> = states.iter().map(|s| s.name.as_str()).collect();
-                        let message = format!("`{}` has no state `{state}`", point.name);
-                        problems.report_choice(&value.span(), message, state, &names);
-                    }
-                }
-            }
-        }
+        expect.extend(state_or_number(&value, point, problems).map(|value| (index, value)));
     }
     expect
+}
+
+/// A number, or the code of the point's state.
+pub(super) fn state_or_number(
+    value: &Spanned<RawValue>,
+    point: &Point,
+    problems: &mut Problems<'_>,
+) -> Option<f64> {
+    let state = match value.get_ref() {
+        RawValue::Number(number) => return Some(*number),
+        RawValue::Name(state) => state,
+    };
+    let states = point.states.as_deref().unwrap_or_default();
+    let known = states.iter().find(|known| known.name == *state);
+    if known.is_none() {
+        let names: Vec<&str> = states.iter().map(|s| s.name.as_str()).collect();
+        let message = format!("`{}` has no state `{state}`", point.name);
+        problems.report_choice(&value.span(), message, state, &names);
+    }
+    known.map(|known| known.code)
 }

@@ -4,6 +4,8 @@
 //! are looked at last, and only when the rest is right: what they say of a broken point would mislead.
 
 mod alert;
+mod command;
+mod command_test;
 mod fixture;
 mod point;
 mod register;
@@ -46,6 +48,10 @@ pub(super) fn compile(raw: RawProfile, problems: &mut Problems<'_>) -> Option<Pr
     let wiring = source::compile(raw.source, problems);
     let headline = find_headline(raw.headline.as_ref(), &raw.points, problems);
     let points = point::compile_all(raw.points, wiring.as_ref(), problems);
+    let bare: Vec<_> = points.iter().map(|placed| placed.point.clone()).collect();
+    let commands = wiring.as_ref().map(|wiring| {
+        command::compile_all(raw.commands, &command::Around { points: &bare, wiring }, problems)
+    });
     let source = wiring.and_then(|wiring| source::finish(wiring, &points, problems));
     if !problems.is_empty() {
         return None;
@@ -60,6 +66,7 @@ pub(super) fn compile(raw: RawProfile, problems: &mut Problems<'_>) -> Option<Pr
         staleness,
         points: points.into_iter().map(|placed| placed.point).collect(),
         headline,
+        commands: commands?,
     };
     let fixtures = fixture::compile_all(raw.test, &profile, problems);
     problems.is_empty().then_some(ProfileFile { profile, fixtures })
@@ -79,9 +86,6 @@ fn check_format(raw: &RawProfile, problems: &mut Problems<'_>) {
 fn refuse_what_comes_later(raw: &RawProfile, problems: &mut Problems<'_>) {
     for rule in &raw.quality {
         problems.report(&rule.span(), "[[quality]] rules are not supported yet");
-    }
-    for command in raw.commands.keys() {
-        problems.report(&command.span(), "[commands] are not supported yet");
     }
 }
 

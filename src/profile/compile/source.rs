@@ -22,6 +22,23 @@ pub(super) enum Wiring {
     Modbus { source: ModbusSource, order: WordOrder, zero_based: bool },
 }
 
+impl Wiring {
+    /// Whether commands go out as messages.
+    pub(super) fn is_mqtt(&self) -> bool {
+        matches!(self, Wiring::Mqtt { .. })
+    }
+
+    /// What registers are written by; `None` when the device has none.
+    pub(super) fn bus(&self) -> Option<register::Bus<'_>> {
+        match self {
+            Wiring::Modbus { source, order, zero_based } => {
+                Some(register::Bus { source, order: *order, zero_based: *zero_based })
+            }
+            Wiring::Mqtt { .. } => None,
+        }
+    }
+}
+
 /// Where a message says its time.
 pub(super) struct TimePlace {
     path: Spanned<String>,
