@@ -11,6 +11,7 @@
 
 use std::time::Duration;
 
+use super::Phase;
 use crate::model::{Cause, Timestamp};
 
 /// Where a command stands.
@@ -163,15 +164,15 @@ pub struct Machine {
 
 impl State {
     /// The state as people know it.
-    pub fn as_str(self) -> &'static str {
+    pub fn phase(self) -> Phase {
         match self {
-            State::Selected => "selected",
-            State::Confirmed => "confirmed",
-            State::Executing(_) => "executing",
-            State::Reached => "reached",
-            State::Timeout(_) => "timeout",
-            State::Fault(_) => "fault",
-            State::Cancelled(_) => "cancelled",
+            State::Selected => Phase::Selected,
+            State::Confirmed => Phase::Confirmed,
+            State::Executing(_) => Phase::Executing,
+            State::Reached => Phase::Reached,
+            State::Timeout(_) => Phase::Timeout,
+            State::Fault(_) => Phase::Fault,
+            State::Cancelled(_) => Phase::Cancelled,
         }
     }
 
@@ -190,20 +191,16 @@ impl State {
 
     /// Whether nothing more happens to it.
     pub fn is_end(self) -> bool {
-        !matches!(self, State::Selected | State::Confirmed | State::Executing(_))
+        self.phase().is_end()
     }
 
-    /// From its two or three columns on disk; `None` for what this version never writes.
-    pub(super) fn read(state: &str, step: Option<&str>, cause: Option<Cause>) -> Option<Self> {
-        match (state, cause) {
-            ("selected", _) => Some(State::Selected),
-            ("confirmed", _) => Some(State::Confirmed),
-            ("executing", _) => Step::read(step?).map(State::Executing),
-            ("reached", _) => Some(State::Reached),
-            ("timeout", Some(cause)) => Some(State::Timeout(cause)),
-            ("fault", Some(cause)) => Some(State::Fault(cause)),
-            ("cancelled", Some(cause)) => Some(State::Cancelled(cause)),
-            _ => None,
+    /// An unended state as it stands on disk; `None` for what this version never writes there.
+    pub(super) fn open(phase: Phase, step: Option<&str>) -> Option<Self> {
+        match phase {
+            Phase::Selected => Some(State::Selected),
+            Phase::Confirmed => Some(State::Confirmed),
+            Phase::Executing => Step::read(step?).map(State::Executing),
+            Phase::Reached | Phase::Timeout | Phase::Fault | Phase::Cancelled => None,
         }
     }
 }
@@ -384,7 +381,7 @@ fn not_now(state: State, event: Event) -> NotNow {
         (State::Confirmed | State::Executing(_), _) => Cause::CommandAlreadyInExecution,
         _ => Cause::ObjectNotSelected,
     };
-    NotNow { state: state.as_str(), cause }
+    NotNow { state: state.phase().as_str(), cause }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../alert/schema.sql"),
     include_str!("access.sql"),
     include_str!("../audit/schema.sql"),
+    include_str!("../command/schema.sql"),
 ];
 
 /// SQLite's `application_id` of a town's state: "town" in ASCII.
