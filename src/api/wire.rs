@@ -49,6 +49,8 @@ pub(crate) enum Reason {
     Duplicate,
     Comm,
     State,
+    Computed,
+    Rule,
 }
 
 /// The age of an asset's values. As a number in flat arrays: 0 fresh to 3 never.

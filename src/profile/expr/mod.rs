@@ -1,83 +1,151 @@
-//! STAND-IN until lane/expr is merged.
-#![allow(missing_docs, clippy::all)]
-use crate::model::{PointIndex, Quality};
+//! Expressions over named values: `level_up - level_down`, `remote == 1 && motor != "fault"`.
+//!
+//! Takes a text and a [`Scope`], which says what names mean; hands on an [`Expr`] that is typed, unit-checked and ready
+//! to be evaluated without allocating. Never knows where a value comes from: whoever evaluates says so, and says how far
+//! each value can be trusted. Used by derived points, quality rules and the interlocks of commands.
+//!
+//! The way of a text: `lexer` (words with their places) → `parser` (a tree, bounded in size and depth) → `check` (types,
+//! units, names; everything that is wrong at once) → `eval`.
+
+mod check;
+mod eval;
+mod lexer;
+mod parser;
+
 use std::ops::Range;
 
+use crate::model::{Grade, PointIndex, Quality};
+
+use super::{Point, State};
+use eval::Node;
+
+/// What an expression's names mean. The points of a profile come first, under their [`PointIndex`]; names that are
+/// added get the numbers that follow, so that one index serves both.
+#[derive(Debug, Clone, Default)]
+pub struct Scope<'a> {
+    names: Vec<(&'a str, Kind<'a>)>,
+}
+
+/// What a name's value is, or what an expression must come to.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Operand { pub value: f64, pub quality: Quality }
+pub enum Kind<'a> {
+    /// A number in this UCUM unit; `1` for a plain one.
+    Number(&'a str),
+    /// The code of one of these states.
+    State(&'a [State]),
+    /// True or false: 1 or 0.
+    Bool,
+    /// Nobody can tell, because what would say it is broken: fits everywhere, so that one mistake is one error.
+    Unknown,
+}
 
-pub struct Scope<'a> { pub points: &'a [super::Point], pub extra: Vec<(String, String)> }
+/// One thing that is wrong with an expression.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ExprError {
+    /// Which bytes of the text.
+    pub at: Range<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right, and what was probably meant.
+    pub help: Vec<String>,
+}
 
-#[derive(Debug, Clone)]
-pub struct ExprError { pub at: Range<usize>, pub message: String, pub help: Vec<String> }
+/// A value of a name or of an expression, and how far it can be trusted. True is 1, false is 0.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Operand {
+    /// In the unit that the scope or the compiler said; NaN only when the quality is Bad.
+    pub value: f64,
+    /// For a result: the worst quality among the values that it came from.
+    pub quality: Quality,
+}
 
-#[derive(Debug, Clone)]
-enum Node { Num(f64), In(PointIndex), Un(char, Box<Node>), Bin(&'static str, Box<Node>, Box<Node>), Abs(Box<Node>) }
+/// A checked expression. Immutable, cheap to evaluate, never allocates when it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expr {
+    root: Node,
+    inputs: Box<[PointIndex]>,
+    is_bool: bool,
+}
 
-#[derive(Debug, Clone)]
-pub struct Expr { root: Node, inputs: Vec<PointIndex> }
+impl<'a> Scope<'a> {
+    /// The points of a profile, each under its [`PointIndex`].
+    pub fn of(points: &'a [Point]) -> Self {
+        let kind = |point: &'a Point| match &point.states {
+            Some(states) => Kind::State(states),
+            None => Kind::Number(&point.unit),
+        };
+        Scope { names: points.iter().map(|point| (point.name.as_str(), kind(point))).collect() }
+    }
+
+    /// Adds a name beyond the points, for example `target`, and returns the number by which `eval` will ask for it.
+    pub fn add(&mut self, name: &'a str, kind: Kind<'a>) -> PointIndex {
+        self.names.push((name, kind));
+        PointIndex((self.names.len() - 1) as u16)
+    }
+
+    fn find(&self, name: &str) -> Option<(PointIndex, Kind<'a>)> {
+        let at = self.names.iter().position(|(known, _)| *known == name)?;
+        Some((PointIndex(at as u16), self.names[at].1))
+    }
+}
+
+impl Operand {
+    /// A value that is what it says.
+    pub const fn good(value: f64) -> Self {
+        Operand { value, quality: Quality::GOOD }
+    }
+
+    /// Whether a condition holds. Says nothing of how far that can be trusted.
+    pub fn is_true(self) -> bool {
+        self.value != 0.0
+    }
+
+    /// Whether a condition holds for certain: what an interlock asks for.
+    pub fn is_surely_true(self) -> bool {
+        self.is_true() && self.quality.grade == Grade::Good
+    }
+}
+
+/// Compiles a text. `wanted` is what the result must be: a number is converted to the wanted unit if it is another of
+/// the same dimension, and a state's name in quotes is looked up among the wanted states.
+///
+/// # Errors
+/// Everything that is wrong with the text, in its order; a text that cannot be taken apart has one error.
+pub fn compile(text: &str, scope: &Scope<'_>, wanted: Kind<'_>) -> Result<Expr, Vec<ExprError>> {
+    let tree = parser::parse(text).map_err(|error| vec![error])?;
+    let (root, is_bool) = check::check(&tree, scope, wanted)?;
+    let mut inputs = Vec::new();
+    root.collect_inputs(&mut inputs);
+    inputs.sort_unstable();
+    inputs.dedup();
+    Ok(Expr { root, inputs: inputs.into(), is_bool })
+}
 
 impl Expr {
-    pub fn inputs(&self) -> &[PointIndex] { &self.inputs }
-    pub fn is_bool(&self) -> bool { true }
-    pub fn eval(&self, values: &impl Fn(PointIndex) -> Operand) -> Operand {
-        let mut q = Quality::GOOD;
-        let v = go(&self.root, values, &mut q);
-        Operand { value: v, quality: q }
+    /// The names that it may ask for, each once, in the order of their numbers.
+    pub fn inputs(&self) -> &[PointIndex] {
+        &self.inputs
+    }
+
+    /// Whether it is a condition.
+    pub fn is_bool(&self) -> bool {
+        self.is_bool
+    }
+
+    /// The value from those of the names; `None` when one that it needs is not there. Only what is needed is asked for:
+    /// `if` uses one branch, and a side of `&&` or `||` that decides by itself needs no other. What cannot be computed
+    /// (a division by zero) is NaN and Bad(computed).
+    #[inline]
+    pub fn eval(&self, values: &impl Fn(PointIndex) -> Option<Operand>) -> Option<Operand> {
+        self.root.eval(values)
     }
 }
-fn go(n: &Node, f: &impl Fn(PointIndex) -> Operand, q: &mut Quality) -> f64 {
-    match n {
-        Node::Num(x) => *x,
-        Node::In(p) => { let o = f(*p); if o.quality != Quality::GOOD { *q = o.quality; } o.value }
-        Node::Un('-', a) => -go(a, f, q),
-        Node::Un(_, a) => f64::from(u8::from(go(a, f, q) == 0.0)),
-        Node::Abs(a) => go(a, f, q).abs(),
-        Node::Bin(op, a, b) => {
-            let (x, y) = (go(a, f, q), go(b, f, q));
-            let b = |b: bool| f64::from(u8::from(b));
-            match *op { "+" => x + y, "-" => x - y, "*" => x * y, "/" => x / y,
-                "==" => b(x == y), "!=" => b(x != y), "<" => b(x < y), "<=" => b(x <= y), ">" => b(x > y), ">=" => b(x >= y),
-                "&&" => b(x != 0.0 && y != 0.0), _ => b(x != 0.0 || y != 0.0) }
-        }
-    }
+
+/// For names that are near: what an error's help says.
+fn choices(found: &str, allowed: &[&str]) -> Vec<String> {
+    super::error::choices(found, allowed)
 }
-struct P<'a> { t: &'a str, i: usize, s: &'a Scope<'a>, inputs: Vec<PointIndex> }
-const LEVELS: [&[&str]; 5] = [&["||"], &["&&"], &["==", "!=", "<=", ">=", "<", ">"], &["+", "-"], &["*", "/"]];
-impl P<'_> {
-    fn ws(&mut self) { while self.t[self.i..].starts_with(' ') { self.i += 1; } }
-    fn level(&mut self, l: usize) -> Result<Node, ExprError> {
-        if l == LEVELS.len() { return self.unary(); }
-        let mut a = self.level(l + 1)?;
-        'more: loop {
-            self.ws();
-            for op in LEVELS[l] { if self.t[self.i..].starts_with(op) { self.i += op.len(); let b = self.level(l + 1)?; a = Node::Bin(op, Box::new(a), Box::new(b)); continue 'more; } }
-            return Ok(a);
-        }
-    }
-    fn unary(&mut self) -> Result<Node, ExprError> {
-        self.ws();
-        let rest = &self.t[self.i..];
-        if rest.starts_with('-') || rest.starts_with('!') { let c = rest.chars().next().unwrap_or('-'); self.i += 1; return Ok(Node::Un(c, Box::new(self.unary()?))); }
-        if rest.starts_with('(') { self.i += 1; let a = self.level(0)?; self.ws(); if !self.t[self.i..].starts_with(')') { return Err(self.err("`)` is missing", 1)); } self.i += 1; return Ok(a); }
-        let n = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.')).unwrap_or(rest.len());
-        let word = &rest[..n];
-        if let Ok(x) = word.parse() { self.i += n; return Ok(Node::Num(x)); }
-        if word == "abs" { self.i += n; return Ok(Node::Abs(Box::new(self.unary()?))); }
-        let p = self.s.points.iter().position(|p| p.name.as_str() == word).or_else(|| self.s.extra.iter().position(|(e, _)| e == word).map(|e| e + self.s.points.len()));
-        let Some(p) = p else { let m = format!("no value is named `{word}`"); return Err(self.err(&m, n.max(1))); };
-        self.i += n;
-        let p = PointIndex(p as u16);
-        if !self.inputs.contains(&p) { self.inputs.push(p); }
-        Ok(Node::In(p))
-    }
-    fn err(&self, m: &str, n: usize) -> ExprError { ExprError { at: self.i..self.i + n, message: m.into(), help: vec![] } }
-}
-pub fn compile(text: &str, scope: &Scope<'_>) -> Result<Expr, ExprError> {
-    let mut p = P { t: text, i: 0, s: scope, inputs: vec![] };
-    let root = p.level(0)?;
-    p.ws();
-    if p.i < text.len() { return Err(p.err("unexpected", text.len() - p.i)); }
-    let mut inputs = p.inputs; inputs.sort();
-    Ok(Expr { root, inputs })
-}
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,9 @@ export type Reason =
   | "late"
   | "duplicate"
   | "comm"
-  | "state";
+  | "state"
+  | "computed"
+  | "rule";
 
 /** The one value that stands for an asset. */
 export interface Headline {
