@@ -11,7 +11,6 @@ use std::path::PathBuf;
 
 use crate::model::{Grade, Measurement, PointIndex, Reading, SeriesId, Timestamp};
 use crate::normalize::{self, Track};
-use crate::profile::registers;
 use crate::profile::{
     AlertRef, DecodeError, Decoded, Fixture, Input, Point, Profile, ProfileFile, Read, Table,
     find_files, read_file,
@@ -167,7 +166,7 @@ fn read_registers(
         let addresses = (0..read.kind.words()).map_while(|n| read.address.checked_add(n));
         let found: Vec<u16> =
             addresses.map_while(|address| words.get(&(read.table, address)).copied()).collect();
-        if let Some(raw) = registers::decode(read.kind, &found) {
+        if let Some(raw) = read.decode(&found) {
             out.push(Reading { point: PointIndex(i as u16), raw, comm_fault: false });
         }
     }

@@ -47,6 +47,8 @@ pub(crate) enum Code {
     VersionConflict,
     /// Somebody acknowledged it before.
     AlreadyAcknowledged,
+    /// A command is refused: `cause`, `rule`, `text` and `facts` say why.
+    CommandRefused,
     /// The body is too large.
     TooLarge,
     /// Not now: busy, starting or stopping.

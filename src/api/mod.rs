@@ -10,6 +10,7 @@
 mod alerts;
 mod assets;
 mod auth;
+mod commands;
 mod console;
 mod devices;
 mod error;

@@ -6,7 +6,7 @@ use utoipa_axum::routes;
 
 use super::state::Hub;
 use super::{
-    alerts, assets, devices, health, import, live, map, openapi, profiles, series, session, status,
+    alerts, assets, commands, devices, health, import, live, map, openapi, profiles, series, session, status,
     zones,
 };
 use crate::registry::MAX_DOCUMENT_BYTES;
@@ -39,5 +39,10 @@ pub(crate) fn table() -> OpenApiRouter<Hub> {
         .routes(routes!(series::show))
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::acknowledge))
+        .routes(routes!(commands::list, commands::select))
+        .routes(routes!(commands::stop))
+        .routes(routes!(commands::show))
+        .routes(routes!(commands::confirm))
+        .routes(routes!(commands::cancel))
         .routes(routes!(openapi::show))
 }

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::error::Problem;
 use crate::alert::{Alert, AlertError, AlertQuery};
 use crate::clock::Clock;
+use crate::command::Commands;
 use crate::live::Feed;
 use crate::model::{Label, Position};
 use crate::pipeline::{Counters, Present};
@@ -45,6 +46,8 @@ pub struct AppState {
     pub counters: Arc<Counters>,
     /// Lists alerts.
     pub alerts: AlertReader,
+    /// Moves things.
+    pub commands: Commands,
     /// Whether people reach the hub by https only: the session cookie is then marked `Secure`.
     pub https_only: bool,
     /// Bounds the work off the async threads.

@@ -3,8 +3,6 @@
 //! Pure: the situation comes in, a permission or a refusal with its facts comes out. Fixtures of a profile are judged by
 //! the same function.
 
-use std::cell::RefCell;
-
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Cause, Grade, Label, PointIndex, Quality, Reason, Sample, Timestamp};
@@ -211,31 +209,21 @@ impl Situation<'_> {
     }
 
     pub(super) fn verdict(&self, expr: &Expr) -> Verdict {
-        let is_usable = RefCell::new(true);
-        let outcome = expr.eval(&|index| {
-            let operand = self.operand(index);
-            if operand.quality != Quality::GOOD {
-                is_usable.replace(false);
+        match expr.eval(&|index| self.operand(index)) {
+            Some(outcome) if outcome.quality == Quality::GOOD && !outcome.value.is_nan() => {
+                if outcome.is_true() { Verdict::Holds } else { Verdict::Fails }
             }
-            operand
-        });
-        if !is_usable.into_inner() || outcome.quality != Quality::GOOD || outcome.value.is_nan() {
-            Verdict::Unknown
-        } else if outcome.value == 0.0 {
-            Verdict::Fails
-        } else {
-            Verdict::Holds
+            _ => Verdict::Unknown,
         }
     }
 
-    /// A point's value, or one of the names behind the points.
-    fn operand(&self, index: PointIndex) -> Operand {
-        let unusable = Operand { value: f64::NAN, quality: Quality::bad(Reason::Stale) };
-        let good = |value| Operand { value, quality: Quality::GOOD };
-        if self.point(index).is_some() {
-            return self.healthy(index).map_or(unusable, good);
-        }
-        self.extra(index).map_or(unusable, good)
+    /// A point's value, or one of the names behind the points; `None` when it cannot be used.
+    fn operand(&self, index: PointIndex) -> Option<Operand> {
+        let value = match self.point(index) {
+            Some(_) => self.healthy(index).ok(),
+            None => self.extra(index),
+        };
+        value.map(Operand::good)
     }
 
     fn extra(&self, index: PointIndex) -> Option<f64> {

@@ -20,16 +20,14 @@ mod execute;
 pub mod machine;
 mod room;
 mod tables;
-#[cfg(test)]
-mod tests;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{AssetId, AssetNumber, Cause, DeviceId, Label, Timestamp};
 
 pub use check::{Fact, Permission, Refusal, Situation};
-pub use execute::{Bus, run};
-pub use room::{Around, Commands, Counts, Ways};
+pub use execute::{Bus, Reply, Work, run};
+pub use room::{Around, Ask, Commands};
 pub use tables::{Failure, MAX_LISTED, Message};
 
 /// A command's number: kept for life, grows.

@@ -3,7 +3,7 @@
 //! Everything that changes a command goes through here, under one lock: check, machine, disk, then the feed. Blocks for
 //! short transactions; async callers use a blocking thread.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -81,6 +81,8 @@ struct Book {
     db: Connection,
     open: BTreeMap<CommandId, Live>,
     mail: HashMap<DeviceId, Vec<Message>>,
+    /// Messages that went to a socket once: the next time they are a repetition.
+    sent: HashSet<CommandId>,
 }
 
 /// A command that has not ended.
@@ -93,7 +95,7 @@ struct Live {
 
 /// How many commands came to what.
 #[derive(Debug, Default)]
-pub struct Counts {
+struct Counts {
     selected: AtomicU64,
     refused: AtomicU64,
     ends: [AtomicU64; 4],
@@ -122,7 +124,7 @@ impl Chosen {
 
 impl Counts {
     /// The figures with their names.
-    pub fn read(&self) -> Vec<(&'static str, u64)> {
+    fn read(&self) -> Vec<(&'static str, u64)> {
         let [reached, timeout, fault, cancelled] = &self.ends;
         let all = [
             ("selected", &self.selected),
@@ -163,7 +165,7 @@ impl Commands {
         let (work, queue) = mpsc::channel(QUEUE_WORK);
         let commands = Commands(Arc::new(Inner {
             around,
-            book: Mutex::new(Book { db, open: BTreeMap::new(), mail }),
+            book: Mutex::new(Book { db, open: BTreeMap::new(), mail, sent: HashSet::new() }),
             work,
             mail: watch::Sender::new(0),
             moved: watch::Sender::new(0),
@@ -462,11 +464,8 @@ impl Commands {
     }
 
     fn work(&self, work: Work) -> Result<(), CommandError> {
-        // A full queue: the command stays CONFIRMED, and the executor's next look finds it.
-        match self.0.work.try_send(work) {
-            Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => Ok(()),
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(CommandError::ShuttingDown),
-        }
+        // Blocks while the queue is full, which callers may: they are on a thread for that.
+        self.0.work.blocking_send(work).map_err(|_| CommandError::ShuttingDown)
     }
 
     fn station(&self, device: &DeviceId) -> Result<Arc<Station>, CommandError> {
@@ -724,6 +723,16 @@ impl Commands {
         self.0.moved.subscribe()
     }
 
+    /// A message was written to its device's socket; whether that has taken it is not known.
+    pub fn sent(&self, id: CommandId) {
+        self.book().sent.insert(id);
+    }
+
+    /// Whether a message was written to a socket before, in this run of the hub.
+    pub fn was_sent(&self, id: CommandId) -> bool {
+        self.book().sent.contains(&id)
+    }
+
     /// A device has taken a message. Does not block; returns at once.
     pub fn taken(&self, id: CommandId) {
         // When the hub goes down the message stays on disk, and the device gets it again.
@@ -742,23 +751,16 @@ impl Commands {
         self.book().open.get(&id).is_some_and(|live| live.command.device == *device)
     }
 
-    /// Ends selections whose time is over, and finds confirmed commands that nobody carries out.
-    pub(super) fn look(&self) -> Vec<CommandId> {
-        let open: Vec<(CommandId, State)> =
-            self.book().open.iter().map(|(id, live)| (*id, live.machine.state())).collect();
-        let mut confirmed = Vec::new();
-        for (id, state) in open {
-            match state {
-                State::Selected => {
-                    if let Err(failure) = self.advance(id, Event::Passed, |_| ()) {
-                        tracing::error!(error = %crate::error_chain(&failure), "a selection stays");
-                    }
-                }
-                State::Confirmed => confirmed.push(id),
-                _ => {}
+    /// Ends selections whose time is over.
+    pub(super) fn look(&self) {
+        let is_selected = |live: &&Live| live.machine.state() == State::Selected;
+        let selected: Vec<CommandId> =
+            self.book().open.values().filter(is_selected).map(|live| live.command.id).collect();
+        for id in selected {
+            if let Err(failure) = self.advance(id, Event::Passed, |_| ()) {
+                tracing::error!(error = %crate::error_chain(&failure), "a selection stays");
             }
         }
-        confirmed
     }
 
     fn tell(&self, command: &Command) {
@@ -815,6 +817,7 @@ impl Book {
     }
 
     fn forget_mail(&mut self, command: &Command) {
+        self.sent.remove(&command.id);
         if let Some(mail) = self.mail.get_mut(&command.device) {
             mail.retain(|message| message.command != command.id);
             if mail.is_empty() {

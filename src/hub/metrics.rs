@@ -7,6 +7,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
+use crate::command::Commands;
 use crate::ingest::modbus::Poller;
 use crate::ingest::mqtt::{Door, SecurityLog, Services};
 use crate::pipeline::{Counters, Present};
@@ -21,6 +22,7 @@ pub(super) struct Watched {
     pub(super) store: Arc<dyn Store>,
     pub(super) poller: Arc<Poller>,
     pub(super) present: Present,
+    pub(super) commands: Commands,
 }
 
 /// A labelled value.
@@ -32,7 +34,7 @@ type Row = (&'static str, u64);
 /// When a name is no metric name, or stands twice: a defect of this file.
 pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> {
     let registry = Registry::new_custom(Some("townhub".to_owned()), None)?;
-    let Watched { counters, log, services, door, store, poller, present } = watched;
+    let Watched { counters, log, services, door, store, poller, present, commands } = watched;
     let add = |name, help, label, is_counter, read: Read| {
         registry.register(Box::new(Pulled::new(name, help, label, is_counter, read)?))
     };
@@ -112,6 +114,13 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
             }
             sums.into_iter().collect()
         }),
+    )?;
+    add(
+        "commands_total",
+        "Commands by what became of them since the start.",
+        "outcome",
+        true,
+        Box::new(move || commands.counts()),
     )?;
     add(
         "open_alerts",

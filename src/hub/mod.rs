@@ -3,6 +3,7 @@
 //!
 //! Owns every task and thread. Never looks at data.
 
+mod bus;
 mod metrics;
 mod poll;
 
@@ -23,6 +24,7 @@ use tracing::{error, info, warn};
 use crate::alert::{AlertError, Engine};
 use crate::api::{self, AlertReader, AppState, Limits, Readiness, TownInfo};
 use crate::clock::Clock;
+use crate::command::{self, Commands};
 use crate::config::{Config, ConfigError};
 use crate::ingest::modbus::{Poller, Target};
 use crate::ingest::mqtt::{Door, SecurityLog, Services, ServicesError, TlsError, TlsPort};
@@ -65,6 +67,8 @@ pub enum HubError {
     Store(#[from] StoreError),
     #[error("cannot open the alerts")]
     Alert(#[from] AlertError),
+    #[error("cannot take up the commands")]
+    Commands(#[from] command::Failure),
     #[error("cannot start the judge")]
     Judge(#[from] JudgeError),
     #[error("cannot start the services' broker")]
@@ -137,6 +141,12 @@ impl Hub {
             Arc::clone(&health),
         )
         .map_err(HubError::Thread)?;
+        let around = command::Around {
+            present: present.clone(),
+            feed: rooms.feed.clone(),
+            clock: clock.clone(),
+        };
+        let (commands, orders) = Commands::open(rooms.registry.connect()?, around)?;
         let log = Arc::new(SecurityLog::new(clock.clone()));
         let services = Services::start(Arc::clone(&log))?;
         let poller =
@@ -153,6 +163,7 @@ impl Hub {
             Arc::clone(&log),
             clock.clone(),
             config.mqtt.clone(),
+            commands.clone(),
         ));
         let metrics = metrics::registry(metrics::Watched {
             counters: Arc::clone(&counters),
@@ -162,19 +173,22 @@ impl Hub {
             store: Arc::clone(&rooms.store),
             poller: Arc::clone(&poller),
             present: present.clone(),
+            commands: commands.clone(),
         })?;
         let readiness = Arc::new(Readiness::new(&["store", "mqtt", "judge", "services"]));
         readiness.set("mqtt", true);
         readiness.set("store", true);
         readiness.set("judge", true);
         readiness.set("services", services.is_up());
-        let state = rooms.app_state(&config, present.clone(), metrics, counters, &readiness)?;
+        let state = rooms.app_state(&config, present.clone(), metrics, counters, &readiness, commands.clone())?;
         let going_down = until_down(down.clone());
         servers.spawn(async move {
             door.serve(mqtt, mqtt_tls, going_down).await;
             "mqtt"
         });
         servers.spawn(serve_http(http, api::router(state), until_down(down.clone())));
+        let buses = Arc::new(bus::Buses(Arc::clone(&poller)));
+        servers.spawn(command::run(commands, buses, orders, until_down(down.clone())));
         let keeper =
             Keeper { rooms, present, poller: Arc::clone(&poller), judge: judge_queue.clone() };
         let feed = keeper.rooms.feed.clone();
@@ -314,6 +328,7 @@ impl Rooms {
         metrics: prometheus::Registry,
         counters: Arc<Counters>,
         readiness: &Arc<Readiness>,
+        commands: Commands,
     ) -> Result<AppState, HubError> {
         let [lon, lat] = config.town.center;
         let center = Position::new(lon, lat).map_err(|why| ConfigError::Value {
@@ -334,6 +349,7 @@ impl Rooms {
             metrics,
             counters,
             alerts: AlertReader::new(move || registry.connect()),
+            commands,
             https_only: config.http.https_only,
             limits: Limits::default(),
         })

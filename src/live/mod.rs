@@ -167,6 +167,11 @@ impl Feed {
         }
     }
 
+    /// Sends an event of another room, JSON on one line, in the order of the alerts and never merged: a command's step.
+    pub fn say(&self, name: &str, json: &str) {
+        self.shared.publish(name, json, Entry::alert);
+    }
+
     /// Whether any page asked for values of this asset: the judge asks before it makes a [`ValueChange`].
     /// No lock: one load and, when some page has an asset open, one look into a small set.
     pub fn wants_values(&self, asset: AssetNumber) -> bool {

@@ -6,6 +6,7 @@
 //! series, a unit, a quality) → [`Sample`] (what the store gives back).
 
 mod cause;
+mod endpoint;
 mod id;
 mod kind;
 mod label;
@@ -18,6 +19,7 @@ mod severity;
 mod time;
 
 pub use cause::{Cause, UnknownCause};
+pub use endpoint::{Endpoint, EndpointError, Line, Parity, Transport};
 pub use id::{AssetId, AssetNumber, DeviceId, IdError, MetricName, ProfileId, SeriesId, ZoneId};
 pub use kind::{AssetKind, Family, UnknownKind};
 pub use label::Label;

@@ -17,7 +17,7 @@ use std::ops::AddAssign;
 use crate::model::{
     Measurement, PointIndex, Quality, Reading, Reason, Sample, SeriesId, Timestamp,
 };
-use crate::profile::{DeviceTime, Profile};
+use crate::profile::{DeviceTime, Point, Profile};
 
 use point::PointTrack;
 
@@ -71,6 +71,12 @@ impl Track {
             self.newest = self.newest.max(Some(newest.observed_at));
         }
     }
+}
+
+/// What one reading says by itself, without its past: for a command that has just asked for it.
+pub fn value_of(point: &Point, reading: &Reading) -> (f64, Quality) {
+    let value = point::convert(reading.raw, point);
+    (value, point::judge(reading, value, point).unwrap_or(Quality::GOOD))
 }
 
 /// Turns one report of a device into measurements, appended to `out`. `series` numbers the profile's points; `time` is

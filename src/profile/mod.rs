@@ -30,7 +30,9 @@ pub use decode::{DecodeError, Decoded, DeviceTime, Report};
 pub use error::ProfileError;
 pub use fixture::{AlertRef, Fixture, Given, Input, Sent};
 pub use json::TimeFormat;
-pub use registers::{NumberType, RegisterKind, RegisterRead, RegisterWrite, Table, WordOrder};
+pub use registers::{
+    MaskWrite, NumberType, Part, RegisterKind, RegisterRead, RegisterWrite, Table, WordOrder,
+};
 pub use set::{
     ProfileFile, ProfileSet, RefusedProfile, check_file, find_files, read_file, read_text,
 };

@@ -119,6 +119,12 @@ pub(super) struct RawRead {
     #[serde(rename = "type")]
     pub(super) number: Maybe<String>,
     pub(super) word_order: Maybe<String>,
+    /// The one bit of a register that is the value.
+    pub(super) bit: Maybe<i64>,
+    /// The lowest and the highest bit of the value.
+    pub(super) bits: Maybe<Vec<i64>>,
+    /// How many registers a text has.
+    pub(super) length: Maybe<i64>,
     pub(super) poll: Maybe<String>,
     pub(super) scale: Maybe<f64>,
     pub(super) offset: Maybe<f64>,
@@ -327,10 +333,11 @@ pub(super) struct RawDownlinkBytes {
 #[derive(Debug)]
 pub(super) struct RawText(pub(super) Label);
 
-/// A state: its name, or a table with its name and what people read.
+/// A state: its name, or a table with its name, what people read, and what the device writes.
 #[derive(Debug)]
 pub(super) struct RawState {
     pub(super) name: String,
+    pub(super) text: Option<String>,
     pub(super) label: Option<Label>,
 }
 
@@ -354,6 +361,7 @@ struct StateTable {
     name: String,
     zh: Option<String>,
     en: Option<String>,
+    text: Option<String>,
 }
 
 impl<'de> Deserialize<'de> for RawText {
@@ -447,7 +455,7 @@ impl<'de> Visitor<'de> for StateVisitor {
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<RawState, E> {
-        Ok(RawState { name: name.to_owned(), label: None })
+        Ok(RawState { name: name.to_owned(), text: None, label: None })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<RawState, A::Error> {
@@ -460,7 +468,7 @@ impl<'de> Visitor<'de> for StateVisitor {
                 return Err(de::Error::missing_field(missing));
             }
         };
-        Ok(RawState { name: state.name, label })
+        Ok(RawState { name: state.name, text: state.text, label })
     }
 }
 

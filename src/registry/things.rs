@@ -20,12 +20,13 @@ pub struct Device {
     pub modbus: Option<ModbusAddress>,
 }
 
-/// A unit behind a Modbus TCP endpoint.
+/// A unit behind a Modbus endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct ModbusAddress {
-    /// `host:port`.
+    /// `host:port`, `rtu+tcp://host:port` or `rtu:///dev/ttyUSB0?baud=9600&parity=even&stop=1`; see
+    /// [`Endpoint`](crate::model::Endpoint).
     pub endpoint: String,
-    /// The unit (slave) number: 0 to 247, or 255 for the Modbus TCP server itself.
+    /// The unit (slave) number: 1 to 247; over TCP also 0 or 255 for the Modbus TCP server itself.
     pub unit: u8,
 }
 

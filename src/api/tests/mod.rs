@@ -18,6 +18,7 @@ use tower::ServiceExt;
 use super::{AlertReader, AppState, Limits, Readiness, TownInfo, router};
 use crate::alert::Engine;
 use crate::clock::Clock;
+use crate::command::{Around, Commands};
 use crate::live::Feed;
 use crate::model::{
     AssetKind, Label, Measurement, PointIndex, Position, Quality, Reason, SeriesId, Severity,
@@ -133,6 +134,9 @@ impl Rig {
         tokio::spawn(keeper.keep(registry.changes()));
         let readiness = Arc::new(Readiness::new(&["mqtt"]));
         let alerts_of = registry.clone();
+        let around =
+            Around { present: present.clone(), feed: feed.clone(), clock: clock.clone() };
+        let (commands, _) = Commands::open(registry.connect().unwrap(), around).unwrap();
         let router = router(AppState {
             registry,
             present,
@@ -149,6 +153,7 @@ impl Rig {
             metrics: prometheus::Registry::new(),
             counters: Arc::new(Counters::default()),
             alerts: AlertReader::new(move || alerts_of.connect()),
+            commands,
             https_only: false,
             limits: Limits::default(),
         });
@@ -239,6 +244,7 @@ fn profile() -> Profile {
             table: Table::Holding,
             address,
             kind: RegisterKind { number: NumberType::U16, order: WordOrder::ABCD },
+            part: crate::profile::Part::Whole,
             poll: "fast".into(),
         }),
         scale: 1.0,

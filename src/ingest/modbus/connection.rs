@@ -1,71 +1,65 @@
-//! One question, one answer: a Modbus connection that is thrown away after anything odd.
+//! One question, one answer: a Modbus connection on which only the right answer is believed.
 //!
-//! tokio-modbus matches an answer's transaction, unit and function with the question's, but it neither
-//! checks how many values came nor recovers once an answer was late: from then on every answer belongs to
-//! the question before, for ever. So [`Connection::read`] takes the connection and gives it back only
-//! after an answer that was right in every way. A dropped future drops the connection, too.
+//! Whatever else comes leaves the connection out of step: the answer that is still on its way would be taken for the
+//! next question's. So after any other outcome the bus throws a TCP connection away, and on a serial line it drains
+//! and waits (`bus`). Before each question nothing may lie unread; transaction numbers are drawn by lot, so that no
+//! unasked answer carries the next one's.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_modbus::client::{Client, Context};
-use tokio_modbus::slave::{Slave, SlaveContext};
-use tokio_modbus::{Error, ExceptionCode, ProtocolError, Request, Response};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_modbus::ExceptionCode;
 
-use crate::profile::Table;
+use crate::model::Endpoint;
 
-use super::planner::Block;
+use super::frame::{Framing, LONGEST_FRAME, Parsed, Question, Values};
 
-/// Opens the stream to an endpoint. TCP in the hub; a pipe in memory in tests, where time is paused.
-/// A serial port will be a second one.
+/// A line on which bytes still come after so many quiet times is no bus that can be asked anything.
+const DRAIN_TRIES: u32 = 20;
+
+/// Opens the stream to an endpoint. Sockets and serial ports in the hub; a pipe in memory in tests, where time is
+/// paused.
 pub(super) trait Connect: Send + Sync + 'static {
     /// What is opened.
-    type Stream: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin + 'static;
+    type Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static;
 
-    /// Opens a stream to `endpoint`, a `host:port`.
-    fn connect(&self, endpoint: &str) -> impl Future<Output = io::Result<Self::Stream>> + Send;
-}
-
-/// Modbus over TCP.
-#[derive(Debug)]
-pub(super) struct Tcp;
-
-impl Connect for Tcp {
-    type Stream = TcpStream;
-
-    async fn connect(&self, endpoint: &str) -> io::Result<TcpStream> {
-        let stream = TcpStream::connect(endpoint).await?;
-        // A question is one small segment, and the answer is waited for.
-        stream.set_nodelay(true)?;
-        Ok(stream)
-    }
+    /// Opens a stream to `endpoint`.
+    fn connect(&self, endpoint: &Endpoint)
+    -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
 /// A connection on which every question so far was answered rightly.
-pub(super) struct Connection {
-    context: Context,
+pub(super) struct Connection<S> {
+    stream: S,
+    framing: Framing,
+    /// Draws transaction numbers.
+    rng: StdRng,
+    transaction: u16,
+    received: Vec<u8>,
     is_fresh: bool,
+    is_spent: bool,
 }
 
-/// The values of a block, exactly as many as were asked for (bits: filled up to whole bytes).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Values {
-    /// Registers.
-    Words(Vec<u16>),
-    /// Coils or discrete inputs.
-    Bits(Vec<bool>),
-}
-
-/// Why a block has no values.
+/// Why a question has no right answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
-    /// No connection could be opened.
+    /// No connection could be opened. Nothing was sent.
     #[error("cannot connect")]
     Unreachable(#[source] io::Error),
+    /// The peer had closed the connection before. Nothing was sent.
+    #[error("the peer had closed the connection")]
+    Closed,
+    /// Bytes lay there that nobody had asked for. Nothing was sent.
+    #[error("{0} bytes came that nobody had asked for")]
+    Unasked(usize),
     /// The device answered that it cannot.
     #[error("the device answered with exception {}", named(*.0))]
     Exception(ExceptionCode),
@@ -75,15 +69,25 @@ pub(super) enum Fault {
     /// Nobody answered in time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
-    /// The peer closed or reset the connection instead of answering.
+    /// The connection broke instead of an answer.
     #[error("the peer closed the connection")]
     Lost,
-    /// The bytes are no Modbus answer.
-    #[error("the answer is not Modbus")]
-    Malformed(#[source] io::Error),
+    /// The bytes are no answer to this function.
+    #[error("the answer is not Modbus: {0}")]
+    Malformed(&'static str),
+    /// The frame was damaged on the line.
+    #[error("the answer's checksum is wrong")]
+    Checksum,
     /// The answer belongs to another question.
-    #[error("the answer belongs to another question")]
-    Foreign(#[source] ProtocolError),
+    #[error("the answer belongs to another question: {what} {found}, not {asked}")]
+    Foreign {
+        /// What is another's.
+        what: &'static str,
+        /// What was asked for.
+        asked: u16,
+        /// What came.
+        found: u16,
+    },
     /// The answer has more or fewer values than were asked for.
     #[error("asked for {asked} values, the answer has {found}")]
     Length {
@@ -95,14 +99,44 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    pub(super) fn foreign(what: &'static str, asked: u16, found: u16) -> Self {
+        Fault::Foreign { what, asked, found }
+    }
+
+    /// The fault that an exception is.
+    pub(super) fn of_code(code: ExceptionCode) -> Self {
+        match code {
+            ExceptionCode::GatewayPathUnavailable | ExceptionCode::GatewayTargetDevice => {
+                Fault::SilentBehindGateway(code)
+            }
+            code => Fault::Exception(code),
+        }
+    }
+
     /// Whether the unit itself answered, so that only this block has no values.
     pub(super) fn is_answer(&self) -> bool {
         matches!(self, Fault::Exception(_))
     }
 
+    /// Whether the question was never sent, so that it can be asked again without harm.
+    pub(super) fn is_unsent(&self) -> bool {
+        matches!(self, Fault::Unreachable(_) | Fault::Closed | Fault::Unasked(_))
+    }
+
     /// Whether the connection is still in step.
-    fn keeps_connection(&self) -> bool {
+    pub(super) fn keeps_connection(&self) -> bool {
         matches!(self, Fault::Exception(_) | Fault::SilentBehindGateway(_))
+    }
+
+    /// Whether the stream itself is gone.
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(self, Fault::Lost | Fault::Closed | Fault::Unreachable(_))
+    }
+
+    /// Whether it is the refusal of an address (2) or of a length (3).
+    pub(super) fn is_illegal(&self) -> bool {
+        use ExceptionCode::{IllegalDataAddress, IllegalDataValue};
+        matches!(self, Fault::Exception(IllegalDataAddress | IllegalDataValue))
     }
 }
 
@@ -110,12 +144,18 @@ fn named(code: ExceptionCode) -> String {
     format!("{} ({code})", u8::from(code))
 }
 
-impl Connection {
-    /// A connection on a stream that was just opened.
-    pub(super) fn new(
-        stream: impl AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin + 'static,
-    ) -> Self {
-        Connection { context: tokio_modbus::client::tcp::attach(stream), is_fresh: true }
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// A connection on a stream that was just opened. `seed` feeds the transaction numbers.
+    pub(super) fn new(stream: S, framing: Framing, seed: u64) -> Self {
+        Connection {
+            stream,
+            framing,
+            rng: StdRng::seed_from_u64(seed),
+            transaction: 0,
+            received: Vec::with_capacity(LONGEST_FRAME),
+            is_fresh: true,
+            is_spent: false,
+        }
     }
 
     /// Whether nothing was answered on it yet.
@@ -123,67 +163,116 @@ impl Connection {
         self.is_fresh
     }
 
-    /// Reads a block from a unit. The connection comes back only if it is still in step.
-    pub(super) async fn read(
-        mut self,
-        unit: u8,
-        block: &Block,
-        timeout: Duration,
-    ) -> (Option<Self>, Result<Values, Fault>) {
-        self.context.set_slave(Slave(unit));
-        let result = match tokio::time::timeout(timeout, self.context.call(question(block))).await {
-            Ok(answer) => check(answer, block),
-            Err(_) => Err(Fault::Timeout(timeout)),
+    /// Whether more came than was asked for, so that nothing more can be asked here.
+    pub(super) fn is_spent(&self) -> bool {
+        self.is_spent
+    }
+
+    /// Asks a question and waits for its answer. After a fault that does not keep the connection it must not be
+    /// asked again before it was drained; over TCP, never.
+    pub(super) async fn ask(
+        &mut self,
+        question: &Question,
+        patience: Duration,
+    ) -> Result<Values, Fault> {
+        self.find_unasked().await?;
+        let mut number = self.rng.random();
+        if number == self.transaction {
+            number = self.transaction.wrapping_add(0x5A5A);
+        }
+        self.transaction = number;
+        let frame = question.frame(self.framing, self.transaction);
+        let deadline = Instant::now() + patience;
+        let exchange = async {
+            self.stream.write_all(&frame).await.map_err(|_| Fault::Lost)?;
+            self.stream.flush().await.map_err(|_| Fault::Lost)?;
+            self.answer(question).await
         };
+        let result = timeout_at(deadline, exchange).await.unwrap_or(Err(Fault::Timeout(patience)));
         self.is_fresh = false;
-        let is_in_step = result.as_ref().err().is_none_or(Fault::keeps_connection);
-        (is_in_step.then_some(self), result)
+        result
+    }
+
+    async fn answer(&mut self, question: &Question) -> Result<Values, Fault> {
+        self.received.clear();
+        loop {
+            match self.stream.read_buf(&mut self.received).await {
+                Ok(0) | Err(_) => return Err(Fault::Lost),
+                Ok(_) => {}
+            }
+            match question.parse(self.framing, self.transaction, &self.received)? {
+                Parsed::Part => {}
+                Parsed::Whole(length, result) => {
+                    self.check_end(length)?;
+                    return result.map_err(Fault::of_code);
+                }
+            }
+        }
+    }
+
+    /// Bytes behind the answer: over TCP the answer's number says that it is the right one, and the connection goes;
+    /// on a serial line nothing says which of two answers is.
+    fn check_end(&mut self, length: usize) -> Result<(), Fault> {
+        if self.received.len() == length {
+            return Ok(());
+        }
+        self.is_spent = true;
+        match self.framing {
+            Framing::Tcp => Ok(()),
+            Framing::Rtu => Err(Fault::Malformed("more bytes follow it")),
+        }
+    }
+
+    /// Looks for bytes that nobody asked for, without waiting for any.
+    async fn find_unasked(&mut self) -> Result<(), Fault> {
+        // The runtime looks at its sockets meanwhile; what lies in the system's buffer is seen then.
+        tokio::task::yield_now().await;
+        let mut bytes = [0; LONGEST_FRAME];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let stream = &mut self.stream;
+        let read = poll_fn(|cx| match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
+            Poll::Pending => Poll::Ready(None),
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+        });
+        match read.await {
+            None => Ok(()),
+            Some(Ok(())) if !buffer.filled().is_empty() => {
+                Err(Fault::Unasked(buffer.filled().len()))
+            }
+            Some(_) => Err(Fault::Closed),
+        }
+    }
+
+    /// Reads and forgets until nothing has come for `quiet`. False when the stream ended or never became quiet.
+    pub(super) async fn drain(&mut self, quiet: Duration) -> bool {
+        let deadline = Instant::now() + quiet * DRAIN_TRIES;
+        let mut bytes = [0; LONGEST_FRAME];
+        while Instant::now() < deadline {
+            match timeout(quiet, self.stream.read(&mut bytes)).await {
+                Err(_) => {
+                    self.is_spent = false;
+                    return true;
+                }
+                Ok(Ok(0) | Err(_)) => return false,
+                Ok(Ok(_)) => {}
+            }
+        }
+        false
+    }
+
+    /// Listens for `span` whether bytes follow an answer: a second one to the same question.
+    pub(super) async fn listen(&mut self, span: Duration) -> Result<(), Fault> {
+        let mut bytes = [0; LONGEST_FRAME];
+        match timeout(span, self.stream.read(&mut bytes)).await {
+            Err(_) => Ok(()),
+            Ok(Ok(0) | Err(_)) => Err(Fault::Closed),
+            Ok(Ok(n)) => Err(Fault::Unasked(n)),
+        }
     }
 }
 
-fn question(block: &Block) -> Request<'static> {
-    match block.table {
-        Table::Coil => Request::ReadCoils(block.start, block.count),
-        Table::Discrete => Request::ReadDiscreteInputs(block.start, block.count),
-        Table::Holding => Request::ReadHoldingRegisters(block.start, block.count),
-        Table::Input => Request::ReadInputRegisters(block.start, block.count),
-    }
-}
-
-/// The values in an answer, or what is wrong with it.
-fn check(answer: tokio_modbus::Result<Response>, block: &Block) -> Result<Values, Fault> {
-    let asked = usize::from(block.count);
-    let (values, found, expected) = match answer.map_err(sort_out)? {
-        Ok(Response::ReadHoldingRegisters(words) | Response::ReadInputRegisters(words)) => {
-            let found = words.len();
-            (Values::Words(words), found, asked)
-        }
-        Ok(Response::ReadCoils(bits) | Response::ReadDiscreteInputs(bits)) => {
-            let found = bits.len();
-            (Values::Bits(bits), found, asked.next_multiple_of(8))
-        }
-        Ok(other) => {
-            // tokio-modbus has matched the function; this cannot come, and must not be believed if it does.
-            return Err(Fault::Malformed(io::Error::other(format!("{other:?}"))));
-        }
-        Err(
-            code @ (ExceptionCode::GatewayPathUnavailable | ExceptionCode::GatewayTargetDevice),
-        ) => {
-            return Err(Fault::SilentBehindGateway(code));
-        }
-        Err(code) => return Err(Fault::Exception(code)),
-    };
-    if found == expected { Ok(values) } else { Err(Fault::Length { asked: block.count, found }) }
-}
-
-/// Which kind of failure tokio-modbus reports: its codec's errors and the socket's come as one type.
-fn sort_out(error: Error) -> Fault {
-    match error {
-        Error::Protocol(mismatch) => Fault::Foreign(mismatch),
-        // The socket's errors carry the system's number. So does the end of the stream: tokio-modbus makes
-        // up its error from the last number there was, so the number itself says nothing.
-        Error::Transport(error) if error.raw_os_error().is_some() => Fault::Lost,
-        Error::Transport(error) if error.kind() == io::ErrorKind::BrokenPipe => Fault::Lost,
-        Error::Transport(error) => Fault::Malformed(error),
+impl<S> fmt::Debug for Connection<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("framing", &self.framing).finish_non_exhaustive()
     }
 }

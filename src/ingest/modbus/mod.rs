@@ -1,19 +1,25 @@
-//! Polls devices over Modbus TCP.
+//! Polls devices over Modbus: TCP, RTU on a serial line, RTU over TCP. Writes what a command asks for.
 //!
 //! Takes the devices with their addresses and profiles ([`Target`]); hands raw values by point to a
-//! [`PollSink`], which slows the bus down when it is busy. Never scales or judges a value, and never writes
-//! (commands will: see `bus::Next`).
+//! [`PollSink`], which slows the bus down when it is busy. Never scales or judges a value, and never decides to write:
+//! whoever calls [`Poller::write`] has checked that it is safe.
 //!
-//! [`planner`] makes requests of a profile. [`Poller`] keeps one actor per `host:port` (`bus`), which owns the
-//! connection and asks one question at a time; `schedule` decides whose turn it is, `connection` which
-//! answers are believed.
+//! [`planner`] makes requests of a profile. [`Poller`] keeps one actor per `host:port` or serial port (`bus`), which
+//! owns the connection and asks one question at a time, orders (`order`) first; `schedule` decides whose turn it is,
+//! `lessons` what a device has taught us not to ask, `frame` what a right answer is, `connection` which are believed,
+//! `link` opens sockets and ports.
 //!
 //! Invariant: a value is handed on only if its answer came in time, on a connection on which every answer
 //! before was right, with the transaction, unit, function and number of values of its question. After
-//! anything else the connection is thrown away. A unit's silence costs that unit its rate, and nobody else.
+//! anything else a TCP connection is thrown away; a serial line is drained and kept quiet, and the unit is probed
+//! before it is believed again. A unit's silence costs that unit its rate, and nobody else. No write is sent twice.
 
 mod bus;
 mod connection;
+mod frame;
+mod lessons;
+mod link;
+mod order;
 pub mod planner;
 mod schedule;
 mod stats;
@@ -22,9 +28,7 @@ mod supervisor;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt;
 use std::future::Future;
-use std::str::FromStr;
 use std::sync::{Arc, PoisonError};
 
 use tokio::sync::{Mutex, watch};
@@ -32,15 +36,18 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::model::{DeviceId, Reading, Timestamp};
-use crate::profile::Profile;
+use crate::model::{DeviceId, PointIndex, Reading, Timestamp};
+pub use crate::model::{Endpoint, EndpointError};
+use crate::profile::{MaskWrite, Profile, RegisterWrite};
 use crate::registry::ModbusAddress;
 
 use bus::BusPlan;
-use connection::{Connect, Tcp};
+use connection::Connect;
+use link::Links;
+pub use order::{ReadError, WriteError};
 use planner::{Plan, PlanError};
 pub use stats::{EndpointStats, LastError, UnitStats};
-use supervisor::{StatsTable, Supervisor};
+use supervisor::{Desks, StatsTable, Supervisor};
 
 /// The most endpoints: each is a task and a socket.
 pub const MAX_ENDPOINTS: usize = 1_024;
@@ -97,6 +104,22 @@ pub enum TargetError {
     /// The device is listed twice; the first one is polled.
     #[error("the device is listed twice")]
     Duplicate,
+    /// No unit of this number can be there.
+    #[error("unit {unit} cannot be on a serial line; use 1 to 247")]
+    Unit {
+        /// The unit.
+        unit: u8,
+    },
+    /// Another device says otherwise how the same port or `host:port` is reached; the first one's word holds.
+    #[error(
+        "{endpoint} is the same path as {first}, but other settings; give all its devices one endpoint"
+    )]
+    OtherSettings {
+        /// What this device says.
+        endpoint: String,
+        /// What the first one says.
+        first: String,
+    },
     /// There are [`MAX_UNITS`] devices behind this endpoint already.
     #[error("{endpoint} has {MAX_UNITS} devices already")]
     TooManyUnits {
@@ -108,55 +131,8 @@ pub enum TargetError {
     TooManyEndpoints,
 }
 
-/// A text that is no `host:port`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{found}` is no Modbus endpoint; write host:port, for example 10.0.0.7:502 or [fd00::7]:502"
-)]
-pub struct EndpointError {
-    /// What was given.
-    pub found: String,
-}
-
-/// A checked `host:port`, in lower case.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Endpoint(Arc<str>);
-
-impl Endpoint {
-    /// The `host:port`.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for Endpoint {
-    type Err = EndpointError;
-
-    fn from_str(text: &str) -> Result<Self, EndpointError> {
-        let is_host_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-        let is_endpoint = text.rsplit_once(':').is_some_and(|(host, port)| {
-            let is_host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
-                None => !host.is_empty() && host.len() <= 253 && host.chars().all(is_host_char),
-            };
-            is_host && port.parse::<u16>().is_ok_and(|port| port != 0)
-        });
-        if is_endpoint {
-            Ok(Endpoint(text.to_ascii_lowercase().into()))
-        } else {
-            Err(EndpointError { found: text.to_owned() })
-        }
-    }
-}
-
 /// A device on a bus with what it is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 struct UnitPlan {
     device: DeviceId,
     unit: u8,
@@ -172,21 +148,24 @@ pub struct Poller {
     /// What is to be polled; `None` is the end.
     fleet: watch::Sender<Option<Fleet>>,
     stats: StatsTable,
+    desks: Desks,
     supervisor: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Poller {
     /// A poller without targets. Must be called within a tokio runtime.
     pub fn new<S: PollSink>(clock: Clock, sink: Arc<S>) -> Self {
-        Self::with_connector(clock, sink, Tcp)
+        Self::with_connector(clock, sink, Links)
     }
 
     fn with_connector<S: PollSink, C: Connect>(clock: Clock, sink: Arc<S>, connector: C) -> Self {
         let (fleet, changes) = watch::channel(Some(Fleet::default()));
         let stats = StatsTable::default();
-        let supervisor = Supervisor::new(clock, sink, connector, Arc::clone(&stats));
+        let desks = Desks::default();
+        let supervisor =
+            Supervisor::new(clock, sink, connector, Arc::clone(&stats), Arc::clone(&desks));
         let supervisor = Mutex::new(Some(tokio::spawn(supervisor.run(changes))));
-        Poller { fleet, stats, supervisor }
+        Poller { fleet, stats, desks, supervisor }
     }
 
     /// Polls exactly these targets from now on. Targets that did not change are not disturbed: they keep their
@@ -202,6 +181,64 @@ impl Poller {
             None => false,
         });
         refusals
+    }
+
+    /// Writes registers or coils, in their order, before every poll. Each write is sent once: one value by function
+    /// 5 or 6, several by 15 or 16; a device that refuses the first two as unknown gets the other form. Stops at the
+    /// first write that is not certainly carried out.
+    ///
+    /// # Errors
+    /// [`WriteError`] says plainly whether nothing was sent, the device refused, or nobody knows. After `Unknown`,
+    /// read ([`Poller::read_now`]) before anything else.
+    pub async fn write(
+        &self,
+        device: &DeviceId,
+        writes: Vec<RegisterWrite>,
+    ) -> Result<(), WriteError> {
+        let requests = order::requests(writes)?;
+        order::write(self.desk(device), device, requests).await.map(drop)
+    }
+
+    /// Writes some bits of a holding register and leaves the others as they are (function 22). The device does it in
+    /// one step; one that does not know the function refuses, and nothing is written.
+    ///
+    /// # Errors
+    /// As [`Poller::write`].
+    pub async fn mask_write(&self, device: &DeviceId, write: MaskWrite) -> Result<(), WriteError> {
+        let requests = vec![order::mask_request(write)?];
+        order::write(self.desk(device), device, requests).await.map(drop)
+    }
+
+    /// Writes holding registers and then reads `count` of them from `from` on, in one step (function 23).
+    ///
+    /// # Errors
+    /// As [`Poller::write`].
+    pub async fn write_and_read(
+        &self,
+        device: &DeviceId,
+        write: RegisterWrite,
+        from: u16,
+        count: u16,
+    ) -> Result<Vec<u16>, WriteError> {
+        let requests = vec![order::exchange_request(write, from, count)?];
+        order::write(self.desk(device), device, requests).await
+    }
+
+    /// Reads these points before every poll, with the others of their blocks. What was read is delivered to the sink
+    /// as well; points that the device refuses come as comm faults.
+    ///
+    /// # Errors
+    /// When the device is not polled, has none of the points, or does not answer.
+    pub async fn read_now(
+        &self,
+        device: &DeviceId,
+        points: &[PointIndex],
+    ) -> Result<Vec<Reading>, ReadError> {
+        order::read(self.desk(device), device, points.to_vec()).await
+    }
+
+    fn desk(&self, device: &DeviceId) -> Option<tokio::sync::mpsc::Sender<order::Order>> {
+        self.desks.lock().unwrap_or_else(PoisonError::into_inner).get(device).cloned()
     }
 
     /// The figures of every endpoint, by name.
@@ -258,6 +295,16 @@ fn place(
 ) -> Result<(), TargetError> {
     let plan = Arc::clone(plan.as_ref().map_err(PlanError::clone)?);
     let endpoint: Endpoint = address.endpoint.parse()?;
+    if endpoint.line().is_some() && !endpoint.takes_unit(address.unit) {
+        return Err(TargetError::Unit { unit: address.unit });
+    }
+    let same_path = |other: &&Endpoint| other.path() == endpoint.path() && **other != endpoint;
+    if let Some(first) = buses.keys().find(same_path) {
+        return Err(TargetError::OtherSettings {
+            endpoint: endpoint.to_string(),
+            first: first.to_string(),
+        });
+    }
     if !buses.contains_key(&endpoint) && buses.len() >= MAX_ENDPOINTS {
         return Err(TargetError::TooManyEndpoints);
     }

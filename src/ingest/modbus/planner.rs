@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::model::PointIndex;
 use crate::profile::{
-    ModbusSource, Point, Profile, Read, RegisterKind, RegisterRead, Source, Table,
+    ModbusSource, Part, Point, Profile, Read, RegisterKind, RegisterRead, Source, Table,
 };
 
 /// The longest read in registers, whatever the profile says. The protocol allows 125; some gateways count
@@ -24,7 +24,7 @@ pub const MAX_BITS: u16 = 1_000;
 pub const MIN_PERIOD: Duration = Duration::from_millis(10);
 
 /// What is asked of one device, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// One entry for each poll rate that has points, in the order of the rates' names.
     pub polls: Vec<PollPlan>,
@@ -32,10 +32,12 @@ pub struct Plan {
     pub timeout: Duration,
     /// Quiet time between two requests.
     pub min_request_gap: Duration,
+    /// Addresses that the device has taught us to leave alone; empty in a plan of a profile.
+    pub learned: Vec<Forbidden>,
 }
 
 /// All that is read at one rate.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PollPlan {
     /// The rate's name in the profile.
     pub rate: String,
@@ -48,7 +50,7 @@ pub struct PollPlan {
 }
 
 /// One request: `count` registers (or bits) of `table` from `start` on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Block {
     /// Which table.
     pub table: Table,
@@ -61,7 +63,7 @@ pub struct Block {
 }
 
 /// A point's place in the answer to a [`Block`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Slot {
     /// The point.
     pub point: PointIndex,
@@ -69,6 +71,8 @@ pub struct Slot {
     pub offset: u16,
     /// How the registers make a number.
     pub kind: RegisterKind,
+    /// What of the number is the value.
+    pub part: Part,
 }
 
 /// Addresses that must not be read: the device answers them with an exception, or not at all.
@@ -172,7 +176,8 @@ fn plan_points(
         }
         polls.push(plan_rate(rate, period, &of_rate, source, forbidden));
     }
-    Ok(Plan { polls, timeout: source.timeout, min_request_gap: source.min_request_gap })
+    let (timeout, min_request_gap) = (source.timeout, source.min_request_gap);
+    Ok(Plan { polls, timeout, min_request_gap, learned: forbidden.to_vec() })
 }
 
 /// Merges the points of one rate, which come sorted by table and address.
@@ -209,6 +214,7 @@ fn plan_rate(
 struct Place<'a> {
     point: PointIndex,
     kind: RegisterKind,
+    part: &'a Part,
     table: Table,
     start: u32,
     end: u32,
@@ -241,12 +247,13 @@ impl<'a> Place<'a> {
         if end > 0x1_0000 {
             return Err(PlanError::BeyondEnd { point: name(), address: read.address });
         }
-        Ok(Place { point: index, kind: read.kind, table: read.table, start, end, rate: &read.poll })
+        let RegisterRead { table, kind, ref part, ref poll, .. } = *read;
+        Ok(Place { point: index, kind, part, table, start, end, rate: poll })
     }
 }
 
 /// How many addresses of `table` a value of this kind takes.
-fn width(table: Table, kind: RegisterKind) -> u16 {
+pub(super) fn width(table: Table, kind: RegisterKind) -> u16 {
     if table.is_bits() { 1 } else { kind.words() }
 }
 
@@ -263,7 +270,7 @@ struct Span {
 }
 
 impl Span {
-    fn new(place: &Place) -> Self {
+    fn new(place: &Place<'_>) -> Self {
         let mut span =
             Span { table: place.table, start: place.start, end: place.end, slots: Vec::new() };
         span.take(place, place.end);
@@ -283,7 +290,8 @@ impl Span {
     fn take(&mut self, place: &Place, end: u32) {
         self.end = end;
         let offset = (place.start - self.start) as u16;
-        self.slots.push(Slot { point: place.point, offset, kind: place.kind });
+        let (point, kind, part) = (place.point, place.kind, place.part.clone());
+        self.slots.push(Slot { point, offset, kind, part });
     }
 
     fn close(self) -> Block {
@@ -306,6 +314,23 @@ impl Plan {
     /// Every point of the plan, forbidden ones too.
     pub fn points(&self) -> impl Iterator<Item = PointIndex> {
         self.polls.iter().flat_map(PollPlan::points)
+    }
+
+    /// A question whose right answer is longer or shorter than that of any block, so that a late answer to one of
+    /// those cannot be taken for its: after a question without an answer it finds out whether a serial line is in
+    /// step again.
+    pub(super) fn probe(&self) -> Option<Block> {
+        let blocks = || self.polls.iter().flat_map(|poll| &poll.blocks);
+        let first = blocks().max_by_key(|block| block.count)?;
+        let length = |count: u16| if first.table.is_bits() { count.div_ceil(8) } else { count };
+        let is_taken = |count: u16| {
+            let same = |block: &&Block| block.table == first.table;
+            blocks().filter(same).any(|block| length(block.count) == length(count))
+        };
+        // Within the longest block every address can be read; a count beyond it may be refused, which is an answer.
+        let count = (1..=MAX_REGISTERS).find(|&count| !is_taken(count))?;
+        let start = first.start.min((0x1_0000 - u32::from(count)) as u16);
+        Some(Block { table: first.table, start, count, slots: Vec::new() })
     }
 
     /// The plan for people, with the points' names from `profile`, which must be the one it was made from.
@@ -354,8 +379,22 @@ impl fmt::Display for Description<'_> {
                 writeln!(f, "  never read (forbidden address): {names}")?;
             }
         }
+        for hole in &self.plan.learned {
+            writeln!(f, "left alone: {hole}")?;
+        }
         let Plan { timeout, min_request_gap, .. } = self.plan;
         writeln!(f, "{per_second:.2} requests/s; timeout {timeout:?}, gap {min_request_gap:?}")
+    }
+}
+
+impl fmt::Display for Forbidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Forbidden { table, first, last } = self;
+        if first == last {
+            write!(f, "{} {first}", table.as_str())
+        } else {
+            write!(f, "{} {first}-{last}", table.as_str())
+        }
     }
 }
 
@@ -434,6 +473,7 @@ mod tests {
             Forbidden { table: Table::Holding, first: 0, last: 99 },
         ];
         let plan = plan(&gate(), &forbidden).unwrap();
+        assert!(plan.describe(&gate()).to_string().contains("left alone: input 15-16"));
         let fast = &plan.polls[0];
         assert_eq!(fast.forbidden, [PointIndex(1)], "level_up lies on 11");
         let input: Vec<_> = fast.blocks.iter().filter(|b| b.table == Table::Input).collect();
@@ -461,6 +501,20 @@ mod tests {
         busy.poll.insert("fast".to_owned(), Duration::from_micros(1));
         let p = point("level", Table::Input, 0, NumberType::F32, "fast");
         assert!(matches!(plan(&profile(busy, vec![p]), &[]), Err(PlanError::TooFast { .. })));
+    }
+
+    #[test]
+    fn a_probes_answer_is_like_no_blocks() {
+        let plan = plan(&gate(), &[]).unwrap();
+        let Block { table, start, count, .. } = plan.probe().unwrap();
+        assert_eq!((table, start, count), (Table::Input, 10, 1));
+        let lone = vec![point("a", Table::Holding, 65_535, NumberType::U16, "fast")];
+        let plan = super::plan(&profile(source(60, 8), lone), &[]).unwrap();
+        let Block { start, count, .. } = plan.probe().unwrap();
+        assert_eq!((start, count), (65_534, 2));
+        let bits = vec![point("a", Table::Coil, 7, NumberType::Bit, "fast")];
+        let plan = super::plan(&profile(source(60, 8), bits), &[]).unwrap();
+        assert_eq!(plan.probe().unwrap().count, 9, "two bytes, not one");
     }
 
     #[test]

@@ -8,7 +8,11 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
 
+use crate::model::DeviceId;
+
 use super::UnitPlan;
+use super::lessons::Refusals;
+use super::planner::Plan;
 
 /// The first wait after a miss.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
@@ -40,7 +44,13 @@ pub(super) struct Schedule {
 
 #[derive(Debug)]
 struct Unit {
+    /// What the profile says.
+    base: Arc<UnitPlan>,
+    /// What is asked: the same, less what the device has taught us to leave alone.
     plan: Arc<UnitPlan>,
+    refusals: Refusals,
+    /// It has answered a question of this plan with values.
+    has_answered: bool,
     link: Link,
     backoff: Backoff,
     /// By poll of the plan.
@@ -91,18 +101,13 @@ impl Schedule {
     pub(super) fn reconcile(&mut self, plans: &[Arc<UnitPlan>], now: Instant) {
         let mut known = std::mem::take(&mut self.units);
         for plan in plans {
-            let same = |unit: &Unit| unit.plan.device == plan.device && unit.plan.unit == plan.unit;
-            let unit = match known.iter().position(same).map(|i| known.swap_remove(i)) {
-                Some(unit) if unit.plan == *plan => unit,
-                Some(unit) => Unit { due: first_due(plan, now), plan: Arc::clone(plan), ..unit },
-                None => Unit {
-                    plan: Arc::clone(plan),
-                    link: Link::Unknown,
-                    backoff: Backoff::default(),
-                    due: first_due(plan, now),
-                },
-            };
-            self.units.push(unit);
+            let same = |unit: &Unit| unit.base.device == plan.device && unit.base.unit == plan.unit;
+            let known = known.iter().position(same).map(|i| known.swap_remove(i));
+            self.units.push(match known {
+                Some(unit) if unit.base == *plan => unit,
+                Some(Unit { link, backoff, .. }) => Unit { link, backoff, ..Unit::new(plan, now) },
+                None => Unit::new(plan, now),
+            });
         }
     }
 
@@ -122,6 +127,36 @@ impl Schedule {
     /// The unit whose turn it is, and the number of the poll in its plan.
     pub(super) fn of(&self, turn: Turn) -> (Arc<UnitPlan>, usize) {
         (Arc::clone(&self.units[turn.unit].plan), turn.poll)
+    }
+
+    /// The plan in force of a device.
+    pub(super) fn find(&self, device: &DeviceId) -> Option<Arc<UnitPlan>> {
+        let unit = self.units.iter().find(|unit| unit.base.device == *device);
+        unit.map(|unit| Arc::clone(&unit.plan))
+    }
+
+    /// What the unit has refused so far.
+    pub(super) fn refusals(&mut self, turn: Turn) -> &mut Refusals {
+        &mut self.units[turn.unit].refusals
+    }
+
+    /// The unit answered a question with values.
+    pub(super) fn answered(&mut self, turn: Turn) {
+        self.units[turn.unit].has_answered = true;
+    }
+
+    /// Whether the unit has ever answered with values: what it refuses then is about that question, not about it.
+    pub(super) fn has_answered(&self, turn: Turn) -> bool {
+        self.units[turn.unit].has_answered
+    }
+
+    /// The unit is asked by another plan from now on, with the same polls; until its profile changes.
+    pub(super) fn teach(&mut self, turn: Turn, plan: Plan) -> Arc<UnitPlan> {
+        let unit = &mut self.units[turn.unit];
+        let UnitPlan { device, unit: number, .. } = &*unit.base;
+        unit.plan =
+            Arc::new(UnitPlan { device: device.clone(), unit: *number, plan: Arc::new(plan) });
+        Arc::clone(&unit.plan)
     }
 
     /// Every block of the poll was answered.
@@ -164,6 +199,18 @@ impl Schedule {
 }
 
 impl Unit {
+    fn new(plan: &Arc<UnitPlan>, now: Instant) -> Self {
+        Unit {
+            base: Arc::clone(plan),
+            plan: Arc::clone(plan),
+            refusals: Refusals::default(),
+            has_answered: false,
+            link: Link::Unknown,
+            backoff: Backoff::default(),
+            due: first_due(plan, now),
+        }
+    }
+
     /// Moves a poll to its first due time after `now`; returns how many due times that skips.
     fn advance(&mut self, poll: usize, now: Instant) -> u64 {
         let period = self.plan.plan.polls[poll].period;
@@ -232,6 +279,7 @@ mod tests {
             polls: periods.iter().map(poll).collect(),
             timeout: SECOND,
             min_request_gap: Duration::ZERO,
+            learned: Vec::new(),
         };
         Arc::new(UnitPlan { device: device.parse().unwrap(), unit, plan: Arc::new(plan) })
     }

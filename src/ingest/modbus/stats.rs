@@ -9,16 +9,17 @@ use tokio::time::Instant;
 use crate::model::{DeviceId, Timestamp};
 
 use super::UnitPlan;
+use super::planner::{Block, PollPlan};
 
 /// The span over which [`EndpointStats::load`] is measured.
 const LOAD_WINDOW: Duration = Duration::from_secs(10);
 
-/// One `host:port` and the units behind it. Counters count from the start of its actor.
+/// One endpoint and the units behind it. Counters count from the start of its actor.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EndpointStats {
-    /// `host:port`.
+    /// `host:port`, or what an RTU endpoint is written as.
     pub endpoint: String,
-    /// Whether a TCP connection is open now.
+    /// Whether a connection is open now, or the serial port.
     pub connected: bool,
     /// Requests sent, of all units.
     pub requests: u64,
@@ -57,10 +58,16 @@ pub struct UnitStats {
     pub exceptions: u64,
     /// Answers that were refused: another question's, short, or no Modbus.
     pub refused_answers: u64,
+    /// Answers that were damaged on a serial line.
+    pub checksums: u64,
     /// Requests during which the peer closed the connection.
     pub lost_connections: u64,
     /// Due times that were skipped because the bus was too slow.
     pub overruns: u64,
+    /// Addresses that it refused, and that are left alone until its profile changes.
+    pub left_alone: Vec<String>,
+    /// What is asked of it: one line for each request, by rate.
+    pub plan: Vec<String>,
     /// No poll before this time.
     pub backoff_until: Option<Timestamp>,
     /// The last thing that went wrong.
@@ -95,12 +102,28 @@ impl UnitStats {
             timeouts: 0,
             exceptions: 0,
             refused_answers: 0,
+            checksums: 0,
             lost_connections: 0,
             overruns: 0,
+            left_alone: Vec::new(),
+            plan: plan_lines(plan),
             backoff_until: None,
             last_error: None,
         }
     }
+}
+
+fn plan_lines(unit: &UnitPlan) -> Vec<String> {
+    let of_poll = |poll: &PollPlan| {
+        let rate = format!("{}, every {:?}", poll.rate, poll.period);
+        let of_block = move |block: &Block| {
+            let words = block.to_string();
+            let words: Vec<&str> = words.split_whitespace().collect();
+            format!("{rate}: {}", words.join(" "))
+        };
+        poll.blocks.iter().map(of_block).collect::<Vec<_>>()
+    };
+    unit.plan.polls.iter().flat_map(of_poll).collect()
 }
 
 /// An endpoint's figures, written by its actor and read by anybody. The lock is held for a few
@@ -156,9 +179,18 @@ impl StatsCell {
         let known = std::mem::take(&mut inner.stats.units);
         let figures = |plan: &Arc<UnitPlan>| {
             let same = |unit: &&UnitStats| unit.device == plan.device && unit.unit == plan.unit;
-            known.iter().find(same).cloned().unwrap_or_else(|| UnitStats::new(plan))
+            let known = known.iter().find(same).cloned();
+            known.unwrap_or_else(|| UnitStats::new(plan))
         };
         inner.stats.units = plans.iter().map(figures).collect();
+    }
+
+    /// Shows what is asked of a unit now.
+    pub(super) fn show_plan(&self, unit: &UnitPlan) {
+        self.edit_unit(&unit.device, |stats| {
+            stats.left_alone = unit.plan.learned.iter().map(ToString::to_string).collect();
+            stats.plan = plan_lines(unit);
+        });
     }
 
     /// Notes that the bus was busy with one request from `from` until `to`.

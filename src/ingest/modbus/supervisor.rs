@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::Clock;
+use crate::model::DeviceId;
 
-use super::bus::{Bus, BusPlan};
+use super::bus::{Bus, BusPlan, Inbox};
 use super::connection::Connect;
+use super::order::{ORDER_QUEUE, Order};
 use super::stats::StatsCell;
 use super::{Endpoint, Fleet, PollSink};
 
@@ -24,11 +26,15 @@ const RESTART_DELAY: Duration = Duration::from_secs(1);
 /// The figures of every running endpoint.
 pub(super) type StatsTable = Arc<Mutex<BTreeMap<Endpoint, StatsCell>>>;
 
+/// Which bus takes the orders for a device.
+pub(super) type Desks = Arc<Mutex<HashMap<DeviceId, mpsc::Sender<Order>>>>;
+
 pub(super) struct Supervisor<S, C> {
     clock: Clock,
     sink: Arc<S>,
     connector: Arc<C>,
     stats: StatsTable,
+    desks: Desks,
     actors: HashMap<Endpoint, Actor>,
     tasks: JoinSet<()>,
     /// Which bus a task is; also for actors that were told to stop and have not ended yet.
@@ -38,17 +44,25 @@ pub(super) struct Supervisor<S, C> {
 /// A running bus. Dropping the sender stops it.
 struct Actor {
     plan: watch::Sender<BusPlan>,
+    orders: mpsc::Sender<Order>,
     stats: StatsCell,
     task: Id,
 }
 
 impl<S: PollSink, C: Connect> Supervisor<S, C> {
-    pub(super) fn new(clock: Clock, sink: Arc<S>, connector: C, stats: StatsTable) -> Self {
+    pub(super) fn new(
+        clock: Clock,
+        sink: Arc<S>,
+        connector: C,
+        stats: StatsTable,
+        desks: Desks,
+    ) -> Self {
         Supervisor {
             clock,
             sink,
             connector: Arc::new(connector),
             stats,
+            desks,
             actors: HashMap::new(),
             tasks: JoinSet::new(),
             names: HashMap::new(),
@@ -98,9 +112,10 @@ impl<S: PollSink, C: Connect> Supervisor<S, C> {
 
     fn start(&mut self, endpoint: Endpoint, plan: BusPlan, stats: StatsCell, delay: Duration) {
         let (sender, receiver) = watch::channel(plan);
+        let (orders, waiting) = mpsc::channel(ORDER_QUEUE);
         let bus = Bus::new(
             endpoint.clone(),
-            receiver,
+            Inbox { plan: receiver, orders: waiting },
             stats.clone(),
             Arc::clone(&self.connector),
             Arc::clone(&self.sink),
@@ -111,7 +126,7 @@ impl<S: PollSink, C: Connect> Supervisor<S, C> {
             bus.run().await;
         });
         self.names.insert(task.id(), endpoint.clone());
-        self.actors.insert(endpoint, Actor { plan: sender, stats, task: task.id() });
+        self.actors.insert(endpoint, Actor { plan: sender, orders, stats, task: task.id() });
     }
 
     /// A task ended. An actor ends by itself only through a panic: it is reported and started again.
@@ -134,6 +149,7 @@ impl<S: PollSink, C: Connect> Supervisor<S, C> {
             });
             let plan = Arc::clone(&actor.plan.borrow());
             self.start(endpoint, plan, actor.stats, RESTART_DELAY);
+            self.publish();
         }
     }
 
@@ -152,8 +168,14 @@ impl<S: PollSink, C: Connect> Supervisor<S, C> {
         }
     }
 
-    /// Shows the running endpoints in the figures.
+    /// Shows the running endpoints in the figures, and their devices to those who give orders.
     fn publish(&self) {
+        let desks = self.actors.values().flat_map(|actor| {
+            let units: Vec<DeviceId> =
+                actor.plan.borrow().iter().map(|unit| unit.device.clone()).collect();
+            units.into_iter().map(|device| (device, actor.orders.clone()))
+        });
+        *self.desks.lock().unwrap_or_else(PoisonError::into_inner) = desks.collect();
         let running = self.actors.iter().map(|(name, actor)| (name.clone(), actor.stats.clone()));
         *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = running.collect();
     }

@@ -9,6 +9,7 @@
 
 mod acks;
 mod codec;
+mod downlink;
 mod frame;
 mod publish;
 mod refusal;
@@ -46,6 +47,7 @@ use throttle::Throttle;
 use topics::OwnTopic;
 
 use crate::clock::Clock;
+use crate::command::Commands;
 use crate::config::{MqttConfig, TlsConfig};
 use crate::pipeline::{Intake, Station};
 use crate::registry::{Principal, Registry, ServiceAccount};
@@ -84,9 +86,10 @@ impl Door {
         log: Arc<SecurityLog>,
         clock: Clock,
         config: MqttConfig,
+        commands: Commands,
     ) -> Self {
-        let around =
-            Surroundings { intake, services, clock, max_packet_bytes: config.max_packet_bytes };
+        let max_packet_bytes = config.max_packet_bytes;
+        let around = Surroundings { intake, services, clock, commands, max_packet_bytes };
         let room = Arc::new(Semaphore::new(config.max_connections));
         Door { registry, around, log, config, sessions: Mutex::default(), room }
     }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::acks::{self, Acks};
 use super::codec::{self, Request};
+use super::downlink::Downlink;
 use super::frame::{self, Fields, Frame, PacketType, Version};
 use super::publish::{Publish, Qos};
 use super::refusal::Refusal;
@@ -23,6 +24,7 @@ use super::services::Services;
 use super::throttle::Throttle;
 use super::topics::{self, OwnTopic};
 use crate::clock::Clock;
+use crate::command::Commands;
 use crate::model::Timestamp;
 use crate::pipeline::{Bill, Closed, Desk, Draft, Intake, LinkStatus, Progress, Receipt, Station};
 
@@ -53,6 +55,7 @@ pub(super) struct Surroundings {
     pub(super) intake: Intake,
     pub(super) services: Services,
     pub(super) clock: Clock,
+    pub(super) commands: Commands,
     pub(super) max_packet_bytes: usize,
 }
 
@@ -91,6 +94,7 @@ pub(super) struct Session<S> {
     keep_alive: Option<Duration>,
     last_packet: Instant,
     will: Option<LastWill>,
+    downlink: Downlink,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -124,6 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 .then(|| Duration::from_secs(u64::from(keep_alive)) * 3 / 2),
             last_packet: Instant::now(),
             will,
+            downlink: Downlink::default(),
         }
     }
 
@@ -155,6 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let progress = Arc::clone(&self.progress);
         let mut alarm = Box::pin(sleep_until(self.next_alarm()));
+        let mut mail = self.around.commands.mail_changes();
         loop {
             let may_read = self.acks.len() < usize::from(RECEIVE_MAXIMUM)
                 && self.throttle.wait_until().is_none_or(|at| at <= Instant::now());
@@ -168,6 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Ok(()) => self.after_read().await,
                     Err(end) => Err(end),
                 },
+                Ok(()) = mail.changed(), if self.downlink.is_listening() => self.deliver().await,
                 () = alarm.as_mut() => self.on_alarm(alarm.as_mut(), may_read),
             };
             if let Err(end) = step {
@@ -264,8 +271,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Request::Disconnect { with_will } => Err(End::Goodbye { with_will }),
                 }
             }
-            // Nothing was sent to the device that it could acknowledge: commands come with the command room.
-            PacketType::PubAck | PacketType::PubRec | PacketType::PubComp => Ok(()),
+            PacketType::PubAck => {
+                let id = Fields(frame.body).u16().map_err(End::Refused)?;
+                self.downlink.acknowledged(id, &self.around.commands);
+                // There may be more than were in flight.
+                self.write_mail();
+                Ok(())
+            }
+            // Nothing goes out at QoS 2.
+            PacketType::PubRec | PacketType::PubComp => Ok(()),
             PacketType::Connect => Err(End::Refused(Refusal::Protocol("a second CONNECT"))),
         }
     }
@@ -313,8 +327,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Ok(self.take_telemetry(topic, publish, desk));
             }
             OwnTopic::Status => set_status(&self.station, publish.payload, received_at),
-            // Answers to commands go to whoever listens; the command room will read them here.
-            OwnTopic::Replies => {}
+            OwnTopic::Replies => {
+                self.around.commands.reply(&self.station.device.id, publish.payload);
+            }
         }
         self.around.services.relay(topic, publish.payload, publish.retain);
         Ok(acks::SUCCESS)
@@ -351,10 +366,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let refusal = Refusal::NotAuthorized(filter.path.clone());
             self.around.services.log().refused(device.as_str(), &refusal);
         }
-        self.send(Packet::SubAck(SubAck { pkid: id, return_codes }, None))
+        let own = filters.iter().filter(|f| topics::is_own_commands(device, &f.path));
+        let granted = own.map(|filter| filter.qos as u8).max();
+        self.send(Packet::SubAck(SubAck { pkid: id, return_codes }, None))?;
+        if let Some(qos) = granted {
+            self.downlink.subscribe(qos);
+            self.write_mail();
+        }
+        Ok(())
+    }
+
+    /// New commands may wait for the device.
+    async fn deliver(&mut self) -> Result<(), End> {
+        self.write_mail();
+        self.flush().await
+    }
+
+    fn write_mail(&mut self) {
+        let device = &self.station.device.id;
+        self.downlink.send(&self.around.commands, device, self.version, &mut self.out);
     }
 
     fn on_unsubscribe(&mut self, id: u16, filters: &[String]) -> Result<(), End> {
+        let device = &self.station.device.id;
+        if filters.iter().any(|filter| topics::is_own_commands(device, filter)) {
+            self.downlink.unsubscribe();
+        }
         let reasons = vec![UnsubAckReason::Success; filters.len()];
         self.send(Packet::UnsubAck(UnsubAck { pkid: id, reasons }, None))
     }

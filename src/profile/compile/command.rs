@@ -15,7 +15,7 @@ use crate::profile::command::{
     SiteValue,
 };
 use crate::profile::error::Problems;
-use crate::profile::expr::{self, Expr};
+use crate::profile::expr::{self, Expr, Kind, Scope};
 use crate::profile::raw::{
     Maybe, Named, RawArg, RawCommand, RawCondition, RawConditions, RawConfirm, RawReadback,
     RawSite, RawValue, RawWrite,
@@ -398,26 +398,24 @@ struct Formulas<'a> {
 
 impl Formulas<'_> {
     fn compile(&self, text: &str, at: &Range<usize>, problems: &mut Problems<'_>) -> Option<Expr> {
-        let unit = self.unit.clone().unwrap_or_else(|| "1".to_owned());
-        let own = [unit.clone(), unit, "1".to_owned()];
-        let names = NAMES.iter().map(ToString::to_string).zip(own);
-        let site = self.site.iter().map(|value| (value.name.clone(), value.unit.clone()));
-        let scope =
-            expr::Scope { points: self.around.points, extra: names.chain(site).collect() };
-        match expr::compile(text, &scope) {
-            Ok(expr) if !expr.is_bool() => {
-                let help = vec!["for example: remote == 1 && motor != 3".to_owned()];
-                problems.report_with(at, "a condition is true or false; this is a number", help);
-                None
-            }
-            Ok(expr) => Some(expr),
-            Err(error) => {
-                // The opening quote stands before the formula.
-                let place = at.start + 1 + error.at.start..at.start + 1 + error.at.end;
-                problems.report_with(&place, error.message, error.help);
-                None
-            }
+        let unit = self.unit.as_deref().unwrap_or("1");
+        let mut scope = Scope::of(self.around.points);
+        for (name, unit) in NAMES.into_iter().zip([unit, unit, "1"]) {
+            scope.add(name, Kind::Number(unit));
         }
+        for value in self.site {
+            scope.add(&value.name, Kind::Number(&value.unit));
+        }
+        let errors = match expr::compile(text, &scope, Kind::Bool) {
+            Ok(expr) => return Some(expr),
+            Err(errors) => errors,
+        };
+        for error in errors {
+            // The opening quote stands before the formula.
+            let place = at.start + 1 + error.at.start..at.start + 1 + error.at.end;
+            problems.report_with(&place, error.message, error.help);
+        }
+        None
     }
 
     /// A formula, or several with what their failure means.

@@ -59,6 +59,7 @@ fn compile(
     let metric = problems.check(&at, name.get_ref().parse::<MetricName>());
     let label =
         problems.require(raw.label.take(), &at, "label", "{ zh = \"水位\", en = \"Level\" }");
+    let texts = raw.states.as_ref().map(|states| texts_of(states.get_ref(), &raw, problems));
     let states = raw.states.take().map(|states| compile_states(states, problems));
     if states.is_some() {
         refuse_measures_of_a_state(&raw, problems);
@@ -74,7 +75,8 @@ fn compile(
         return None;
     }
     let read = problems.require(raw.read, &at, "read", "{ path = \"/level\" }")?;
-    let reading = compile_read(read, wiring?, states.as_deref(), problems)?;
+    let said = Said { states: states.as_deref(), texts: texts.as_deref() };
+    let reading = compile_read(read, wiring?, said, problems)?;
     let point = Point {
         name: metric?,
         label: label?.into_inner().0,
@@ -167,7 +169,7 @@ pub(super) fn positive(value: Maybe<f64>, key: &str, problems: &mut Problems<'_>
 fn compile_states(raw: Spanned<Named<RawState>>, problems: &mut Problems<'_>) -> Vec<State> {
     let at = raw.span();
     let mut states: Vec<State> = Vec::new();
-    for (code, RawState { name, label }) in raw.into_inner() {
+    for (code, RawState { name, label, .. }) in raw.into_inner() {
         let at = code.span();
         let Ok(code) = code.get_ref().parse::<i32>() else {
             problems.report(
@@ -195,6 +197,38 @@ fn compile_states(raw: Spanned<Named<RawState>>, problems: &mut Problems<'_>) ->
     states
 }
 
+/// A point's states: their codes, and their texts with their codes.
+#[derive(Clone, Copy)]
+struct Said<'a> {
+    states: Option<&'a [State]>,
+    texts: Option<&'a [(String, f64)]>,
+}
+
+/// What the device writes in each state: its `text`, else its name.
+fn texts_of(
+    states: &Named<RawState>,
+    point: &RawPoint,
+    problems: &mut Problems<'_>,
+) -> Vec<(String, f64)> {
+    let read = point.read.as_ref().map(Spanned::get_ref);
+    let number = read.and_then(|read| read.number.as_ref());
+    let is_text = number.is_some_and(|number| number.get_ref() == "text");
+    let mut texts: Vec<(String, f64)> = Vec::new();
+    for (code, state) in states {
+        if state.text.is_some() && !is_text {
+            problems.report(&code.span(), "only a point of type \"text\" has states with a `text`");
+        }
+        let text = state.text.as_ref().unwrap_or(&state.name).trim();
+        if texts.iter().any(|(known, _)| known == text) {
+            problems.report(&code.span(), format_args!("the text `{text}` is there twice"));
+        }
+        // A code that is no number is said where the states are read.
+        let code = code.get_ref().parse::<i32>().unwrap_or_default();
+        texts.push((text.to_owned(), f64::from(code)));
+    }
+    texts
+}
+
 /// What [`is_word`] asks for.
 pub(super) const WORD: &str =
     "a name has lower case letters, digits, _ and -, and starts with a letter";
@@ -210,14 +244,14 @@ pub(super) fn is_word(text: &str) -> bool {
 fn compile_read(
     raw: Spanned<RawRead>,
     wiring: &Wiring,
-    states: Option<&[State]>,
+    said: Said<'_>,
     problems: &mut Problems<'_>,
 ) -> Option<Reading> {
     let at = raw.span();
     let mut raw = raw.into_inner();
     let scale = factor(raw.scale.take(), problems);
     let offset = raw.offset.take().map_or(0.0, Spanned::into_inner);
-    let sentinels = compile_sentinels(&raw.invalid, states, problems);
+    let sentinels = compile_sentinels(&raw.invalid, said.states, problems);
     let read = match wiring {
         Wiring::Mqtt { .. } => {
             refuse_register_keys(&raw, problems);
@@ -226,7 +260,8 @@ fn compile_read(
                 .map(|path| (path.span(), Read::Json(path.into_inner())))
         }
         Wiring::Modbus { source, order, zero_based } => {
-            let bus = register::Bus { source, order: *order, zero_based: *zero_based };
+            let (order, zero_based) = (*order, *zero_based);
+            let bus = register::Bus { source, order, zero_based, texts: said.texts };
             register::compile(&raw, &at, &bus, problems).map(|read| (at, Read::Register(read)))
         }
     };
@@ -267,6 +302,9 @@ fn refuse_register_keys(raw: &RawRead, problems: &mut Problems<'_>) {
         ("address", raw.address.as_ref().map(Spanned::span)),
         ("type", raw.number.as_ref().map(Spanned::span)),
         ("word_order", raw.word_order.as_ref().map(Spanned::span)),
+        ("bit", raw.bit.as_ref().map(Spanned::span)),
+        ("bits", raw.bits.as_ref().map(Spanned::span)),
+        ("length", raw.length.as_ref().map(Spanned::span)),
         ("poll", raw.poll.as_ref().map(Spanned::span)),
     ];
     for (key, at) in keys {

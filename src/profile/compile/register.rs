@@ -5,11 +5,12 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::point::Placed;
-use crate::profile::error::Problems;
 use crate::profile::command::RegisterOrder;
+use crate::profile::error::Problems;
 use crate::profile::raw::{RawRead, RawWrite};
+use crate::profile::registers::MAX_TEXT;
 use crate::profile::{
-    ModbusSource, NumberType, Read, RegisterKind, RegisterRead, Table, WordOrder,
+    ModbusSource, NumberType, Part, Read, RegisterKind, RegisterRead, Table, WordOrder,
 };
 
 /// What a register is read by.
@@ -18,6 +19,8 @@ pub(super) struct Bus<'a> {
     pub(super) order: WordOrder,
     /// Addresses that look like 40101 are meant.
     pub(super) zero_based: bool,
+    /// What the device writes in each of the point's states, when it has states.
+    pub(super) texts: Option<&'a [(String, f64)]>,
 }
 
 pub(super) fn compile(
@@ -28,7 +31,8 @@ pub(super) fn compile(
 ) -> Option<RegisterRead> {
     if let Some(path) = &raw.path {
         let help = vec![
-            "allowed: table, address, type, word_order, poll, scale, offset, invalid".to_owned(),
+            "allowed: table, address, type, word_order, bit, bits, length, poll, scale, offset, invalid"
+                .to_owned(),
         ];
         problems.report_with(
             &path.span(),
@@ -51,9 +55,10 @@ pub(super) fn compile(
             format_args!("a {} has one word and no order", kind.number.as_str()),
         );
     }
-    let read = RegisterRead { table: table?, address: address?, kind, poll: poll? };
+    let part = compile_part(raw, at, kind, bus.texts, problems);
+    let read = RegisterRead { table: table?, address: address?, kind, part: part?, poll: poll? };
     check_size(&read, at, bus.source, problems);
-    check_sentinels(kind.number, &raw.invalid, problems);
+    check_sentinels(&read, &raw.invalid, problems);
     Some(read)
 }
 
@@ -144,24 +149,110 @@ fn compile_number(
     at: &Range<usize>,
     problems: &mut Problems<'_>,
 ) -> Option<NumberType> {
-    if table.is_bits() && raw.number.is_none() {
-        return Some(NumberType::Bit);
-    }
-    let word = problems.require(raw.number.as_ref(), at, "type", "\"u16\"")?;
-    let number = problems.choose(word, "type", &NumberType::ALL, NumberType::as_str)?;
-    let is_bit = number == NumberType::Bit;
-    match (table.is_bits(), is_bit) {
-        (true, false) => {
+    let is_slice = raw.bit.is_some() || raw.bits.is_some();
+    if table.is_bits() {
+        let word = raw.number.as_ref().filter(|word| word.get_ref() != NumberType::Bit.as_str());
+        if let Some(word) = word {
             let message = format!("the {} table holds bits; leave `type` out", table.as_str());
             problems.report(&word.span(), message);
-            None
+            return None;
         }
-        (false, true) => {
-            problems.report(&word.span(), "single bits of a register are not supported yet");
-            None
-        }
-        _ => Some(number),
+        return Some(NumberType::Bit);
     }
+    // A bit is one of a u16 unless the profile says otherwise.
+    if raw.number.is_none() && is_slice {
+        return Some(NumberType::U16);
+    }
+    let word = problems.require(raw.number.as_ref(), at, "type", "\"u16\"")?;
+    match problems.choose(word, "type", &NumberType::ALL, NumberType::as_str)? {
+        NumberType::Bit if is_slice => Some(NumberType::U16),
+        NumberType::Bit => {
+            let help = vec!["write bit = 0 for the lowest to bit = 15 for the highest".to_owned()];
+            problems.report_with(&word.span(), "which bit of the register?", help);
+            None
+        }
+        NumberType::Text(_) => compile_length(raw, at, problems).map(NumberType::Text),
+        number => Some(number),
+    }
+}
+
+fn compile_length(raw: &RawRead, at: &Range<usize>, problems: &mut Problems<'_>) -> Option<u8> {
+    let length = problems.require(raw.length.as_ref(), at, "length", "8")?;
+    let found = *length.get_ref();
+    let words = u8::try_from(found).ok().filter(|words| (1..=MAX_TEXT).contains(words));
+    if words.is_none() {
+        let message = format!("a text has 1 to {MAX_TEXT} registers, not {found}");
+        problems.report(&length.span(), message);
+    }
+    words
+}
+
+/// What of the number is the value: bits, the state of a text, or all of it.
+fn compile_part(
+    raw: &RawRead,
+    at: &Range<usize>,
+    kind: RegisterKind,
+    texts: Option<&[(String, f64)]>,
+    problems: &mut Problems<'_>,
+) -> Option<Part> {
+    let is_text = matches!(kind.number, NumberType::Text(_));
+    if let Some(length) = raw.length.as_ref().filter(|_| !is_text) {
+        problems.report(&length.span(), "only a text has a `length`");
+    }
+    if is_text {
+        for (key, at) in [
+            ("scale", raw.scale.as_ref().map(Spanned::span)),
+            ("offset", raw.offset.as_ref().map(Spanned::span)),
+            ("bit", raw.bit.as_ref().map(Spanned::span)),
+            ("bits", raw.bits.as_ref().map(Spanned::span)),
+        ] {
+            if let Some(at) = at {
+                problems.report(&at, format_args!("a text has no `{key}`"));
+            }
+        }
+        let texts = problems.require(
+            texts,
+            at,
+            "states",
+            "{ 1 = { name = \"running\", text = \"RUN\" } }",
+        )?;
+        return Some(Part::Texts(texts.into()));
+    }
+    let (low, high, at) = match (&raw.bit, &raw.bits) {
+        (None, None) => return Some(Part::Whole),
+        (Some(bit), None) => (*bit.get_ref(), *bit.get_ref(), bit.span()),
+        (None, Some(bits)) => match bits.get_ref()[..] {
+            [low, high] => (low, high, bits.span()),
+            _ => {
+                problems.report(
+                    &bits.span(),
+                    "`bits` are the lowest and the highest, for example [4, 7]",
+                );
+                return None;
+            }
+        },
+        (Some(_), Some(bits)) => {
+            problems.report(&bits.span(), "`bit` or `bits`, not both");
+            return None;
+        }
+    };
+    let width = match kind.number {
+        NumberType::U16 => 16,
+        NumberType::U32 => 32,
+        other => {
+            let message = format!("bits are of a u16 or a u32, not of a {}", other.as_str());
+            problems.report(&at, message);
+            return None;
+        }
+    };
+    let bits = u8::try_from(low).ok().zip(u8::try_from(high).ok());
+    let bits = bits.filter(|(low, high)| low <= high && *high < width);
+    if bits.is_none() {
+        let last = width - 1;
+        let message = format!("a {} has bits 0 to {last}, lowest first", kind.number.as_str());
+        problems.report(&at, message);
+    }
+    bits.map(|(low, high)| Part::Bits { low, high })
 }
 
 fn compile_poll(
@@ -215,17 +306,13 @@ fn check_size(
 }
 
 /// A sentinel that the type cannot hold would never be seen, for example 0xFFFF in an i16, where it reads -1.
-fn check_sentinels(number: NumberType, invalid: &[Spanned<f64>], problems: &mut Problems<'_>) {
-    let (low, high) = match number {
-        NumberType::Bit => (0.0, 1.0),
-        NumberType::U16 => (0.0, f64::from(u16::MAX)),
-        NumberType::I16 => (f64::from(i16::MIN), f64::from(i16::MAX)),
-        NumberType::U32 => (0.0, f64::from(u32::MAX)),
-        NumberType::I32 => (f64::from(i32::MIN), f64::from(i32::MAX)),
-        NumberType::U64 => (0.0, u64::MAX as f64),
-        NumberType::I64 => (i64::MIN as f64, i64::MAX as f64),
-        NumberType::F32 | NumberType::F64 => return,
+fn check_sentinels(read: &RegisterRead, invalid: &[Spanned<f64>], problems: &mut Problems<'_>) {
+    let number = read.kind.number;
+    let range = match read.part {
+        Part::Bits { low, high } => Some((0.0, 2_f64.powi(i32::from(high - low) + 1) - 1.0)),
+        _ => read.kind.whole_range(),
     };
+    let Some((low, high)) = range else { return };
     for sentinel in invalid {
         let value = *sentinel.get_ref();
         if !(low..=high).contains(&value) || value.fract() != 0.0 {
@@ -260,11 +347,14 @@ fn is_clash(a: &RegisterRead, b: &RegisterRead) -> bool {
         first..first + u32::from(read.kind.words())
     };
     let (x, y) = (span(a), span(b));
+    // Of one word many points may take their own bits, and one all of them.
     let is_same = a.address == b.address && a.kind == b.kind;
     a.table == b.table && x.start < y.end && y.start < x.end && !is_same
 }
 
 fn describe(read: &RegisterRead) -> String {
     let RegisterRead { table, address, kind, .. } = read;
-    format!("{} {address} {} {}", table.as_str(), kind.number.as_str(), kind.order.as_str())
+    let order = if kind.words() == 1 { "" } else { kind.order.as_str() };
+    let text = format!("{} {address} {} {order}", table.as_str(), kind.number.as_str());
+    text.trim_end().to_owned()
 }

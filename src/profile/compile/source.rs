@@ -32,7 +32,8 @@ impl Wiring {
     pub(super) fn bus(&self) -> Option<register::Bus<'_>> {
         match self {
             Wiring::Modbus { source, order, zero_based } => {
-                Some(register::Bus { source, order: *order, zero_based: *zero_based })
+                let (order, zero_based) = (*order, *zero_based);
+                Some(register::Bus { source, order, zero_based, texts: None })
             }
             Wiring::Mqtt { .. } => None,
         }

@@ -64,7 +64,7 @@ fn a_register_map_becomes_what_it_says() {
     assert_eq!(source.max_registers, 60);
     assert_eq!(source.poll["slow"], Duration::from_secs(30));
     let read = |name: &str| match &profile.point(name).expect(name).1.read {
-        Read::Register(RegisterRead { table, address, kind, poll }) => {
+        Read::Register(RegisterRead { table, address, kind, poll, .. }) => {
             (*table, *address, kind.number, kind.order, poll.clone())
         }
         Read::Json(path) => panic!("{path}"),

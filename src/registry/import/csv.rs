@@ -91,8 +91,9 @@ fn modbus(endpoint: &str, unit: &str, errors: &mut Vec<String>) -> Option<Modbus
             None
         }
         _ => {
-            row::check_endpoint(endpoint, errors);
-            let unit = row::unit(unit, errors)?;
+            let unit = row::unit(unit, errors);
+            row::check_endpoint(endpoint, unit, errors);
+            let unit = unit?;
             Some(ModbusAddress { endpoint: endpoint.to_owned(), unit })
         }
     }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use geo::Geometry;
 
-use crate::model::{AssetId, AssetKind, DeviceId, Label, Position, ProfileId, ZoneId};
+use crate::model::{AssetId, AssetKind, DeviceId, Endpoint, Label, Position, ProfileId, ZoneId};
 use crate::registry::things::{Device, ModbusAddress};
 
 /// The longest name of a thing in characters.
@@ -91,7 +91,7 @@ impl DeviceDraft {
             check_name(name, &mut errors);
         }
         if let Some(modbus) = &device.modbus {
-            check_endpoint(&modbus.endpoint, &mut errors);
+            check_endpoint(&modbus.endpoint, Some(modbus.unit), &mut errors);
             check_unit(modbus.unit, &mut errors);
         }
         let secret = secret.and_then(|secret| check_secret(secret, &mut errors));
@@ -166,25 +166,16 @@ pub(super) fn position(lon: f64, lat: f64) -> Result<Position, String> {
     })
 }
 
-/// Checks a `host:port`.
-pub(super) fn check_endpoint(endpoint: &str, errors: &mut Vec<String>) {
-    let parts = endpoint.rsplit_once(':');
-    let is_right = parts.is_some_and(|(host, port)| {
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let host_is_right = match bare {
-            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => {
-                let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-                !host.is_empty() && host.len() <= 253 && host.chars().all(allowed)
+/// Checks where a bus is reached and whether the unit can be there.
+pub(super) fn check_endpoint(endpoint: &str, unit: Option<u8>, errors: &mut Vec<String>) {
+    match endpoint.parse::<Endpoint>() {
+        Err(error) => errors.push(format!("modbus_endpoint: {error}")),
+        Ok(endpoint) => {
+            let is_serial = endpoint.line().is_some();
+            if let Some(unit) = unit.filter(|&unit| is_serial && !endpoint.takes_unit(unit)) {
+                errors.push(format!("modbus_unit {unit} cannot be on a serial line; use 1 to 247"));
             }
-        };
-        host_is_right && port.parse::<u16>().is_ok_and(|port| port > 0)
-    });
-    if !is_right {
-        errors.push(format!(
-            "modbus_endpoint `{}` is no host:port, for example 10.0.3.7:502 or [fd00::7]:502",
-            clip(endpoint)
-        ));
+        }
     }
 }
 
@@ -286,8 +277,9 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_host_and_port() {
-        for good in ["10.0.3.7:502", "plc-7.town.example:1502", "[fd00::7]:502"] {
-            assert_eq!(errors(|e| check_endpoint(good, e)), 0, "{good}");
+        for good in ["10.0.3.7:502", "[fd00::7]:502", "rtu+tcp://h:1", "rtu:///dev/ttyS0?baud=9600"]
+        {
+            assert_eq!(errors(|e| check_endpoint(good, Some(1), e)), 0, "{good}");
         }
         for bad in [
             "",
@@ -298,9 +290,9 @@ mod tests {
             "fd00::7:502",
             "a b:1",
             "[x]:502",
-            "tcp://h:1",
+            "rtu://ttyS0",
         ] {
-            assert_eq!(errors(|e| check_endpoint(bad, e)), 1, "{bad}");
+            assert_eq!(errors(|e| check_endpoint(bad, None, e)), 1, "{bad}");
         }
     }
 

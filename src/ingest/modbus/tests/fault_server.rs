@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
+use super::super::Endpoint;
 use super::super::connection::Connect;
 use super::profile::{bit, word};
 
@@ -248,8 +249,8 @@ pub(super) struct Pipes(pub(super) HashMap<String, FaultServer>);
 impl Connect for Pipes {
     type Stream = tokio::io::DuplexStream;
 
-    async fn connect(&self, endpoint: &str) -> io::Result<Self::Stream> {
-        let server = self.0.get(endpoint).ok_or(io::ErrorKind::HostUnreachable)?;
+    async fn connect(&self, endpoint: &Endpoint) -> io::Result<Self::Stream> {
+        let server = self.0.get(endpoint.as_str()).ok_or(io::ErrorKind::HostUnreachable)?;
         let refuses = server.edit(|state| {
             state.connect_tries.push(Instant::now());
             state.connections += usize::from(!state.refuses);

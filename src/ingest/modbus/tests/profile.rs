@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::ingest::modbus::Target;
 use crate::model::{AssetKind, DeviceId, Label, PointIndex, Severity};
 use crate::profile::{
-    ModbusSource, NumberType, Point, Profile, Read, RegisterKind, RegisterRead, Source, Staleness,
-    Table, WordOrder,
+    ModbusSource, NumberType, Part, Point, Profile, Read, RegisterKind, RegisterRead, Source,
+    Staleness, Table, WordOrder,
 };
 use crate::registry::ModbusAddress;
 
@@ -39,7 +39,13 @@ pub(in super::super) fn point(
         name: name.parse().unwrap(),
         label: Label::same(name),
         unit: "1".to_owned(),
-        read: Read::Register(RegisterRead { table, address, kind, poll: poll.to_owned() }),
+        read: Read::Register(RegisterRead {
+            table,
+            address,
+            kind,
+            part: Part::Whole,
+            poll: poll.to_owned(),
+        }),
         scale: 1.0,
         offset: 0.0,
         range: None,

@@ -10,7 +10,7 @@ use tokio_modbus::server::Service;
 use tokio_modbus::server::tcp::Server;
 use tokio_modbus::{ExceptionCode, Request, Response, SlaveRequest};
 
-use super::super::connection::Tcp;
+use super::super::link::Links;
 use super::bench::{Bench, Event, PATIENCE};
 use super::fault_server::{FaultServer, Wrong};
 use super::profile::{TIMEOUT, bit, gate, source, target, word};
@@ -41,7 +41,7 @@ async fn every_unit_recovers_from_its_fault_and_no_wrong_value_passes() {
     let server = FaultServer::default();
     let serving = tokio::spawn(server.clone().listen(listener));
     let gate = gate(source(60, 8));
-    let mut bench = Bench::new(Tcp);
+    let mut bench = Bench::new(Links);
     let units = 1..=wrongs.len() as u8;
     for (unit, wrong) in units.clone().zip(wrongs) {
         server.once(unit, wrong);
@@ -105,7 +105,7 @@ async fn another_implementations_server_is_read_rightly() {
         Server::new(listener).serve(&on_connected, |error| panic!("{error}")).await
     });
     let gate = gate(source(60, 8));
-    let mut bench = Bench::new(Tcp);
+    let mut bench = Bench::new(Links);
     bench.update([1, 2, 9].map(|unit| target(&endpoint, unit, &gate)).into());
     for unit in [1, 2] {
         // The slow poll's one point and the fast one's four; the bench checks the values.
