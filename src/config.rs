@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::model::{Label, Position};
+use crate::case::{CalendarConfig, CalendarError, DutyCalendar, Promises, Settings};
+use crate::model::{Label, Position, Severity};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -24,6 +25,8 @@ pub struct Config {
     pub mqtt: MqttConfig,
     /// The API and the console.
     pub http: HttpConfig,
+    /// Cases: what people do about alerts.
+    pub case: CaseConfig,
 }
 
 /// What the town is called and where the map opens.
@@ -80,6 +83,57 @@ pub struct HttpConfig {
     pub https_only: bool,
 }
 
+/// How the town runs its cases.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CaseConfig {
+    /// The mildest severity whose alerts open a case by themselves.
+    pub opens_from: Severity,
+    /// How long a sensor must stay within its clear value before a case closes on its word.
+    #[serde(with = "duration")]
+    pub hold: Duration,
+    /// A cause that comes back so soon after its case was closed is rework.
+    #[serde(with = "duration")]
+    pub reopens_within: Duration,
+    /// How long after a deadline the next level is told, and the one after that.
+    #[serde(deserialize_with = "duration::list")]
+    pub escalates_after: Vec<Duration>,
+    /// How long each step may take, by severity, counted from the dispatch.
+    pub promises: Promises,
+    /// When people work.
+    pub duty: CalendarConfig,
+}
+
+impl CaseConfig {
+    /// The case room's settings.
+    ///
+    /// # Errors
+    /// When the duty calendar is none.
+    pub fn settings(&self) -> Result<Settings, CalendarError> {
+        Ok(Settings {
+            opens_from: self.opens_from,
+            hold: self.hold,
+            reopens_within: self.reopens_within,
+            escalates_after: self.escalates_after.clone(),
+            promises: self.promises,
+            calendar: DutyCalendar::new(&self.duty)?,
+        })
+    }
+}
+
+impl Default for CaseConfig {
+    fn default() -> Self {
+        CaseConfig {
+            opens_from: Severity::Major,
+            hold: Duration::from_secs(3 * 60),
+            reopens_within: Duration::from_secs(24 * 3600),
+            escalates_after: vec![Duration::from_secs(15 * 60), Duration::from_secs(3600)],
+            promises: Promises::default(),
+            duty: CalendarConfig::default(),
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {
@@ -88,6 +142,7 @@ impl Default for Config {
             town: TownConfig::default(),
             mqtt: MqttConfig::default(),
             http: HttpConfig::default(),
+            case: CaseConfig::default(),
         }
     }
 }
@@ -138,6 +193,9 @@ pub enum ConfigError {
         /// Line, column, what and what would be right.
         message: String,
     },
+    /// The duty calendar is none.
+    #[error("the configuration's case.{0}")]
+    Calendar(#[from] CalendarError),
     /// A value that cannot be.
     #[error("the configuration's {key} is {found}; {remedy}")]
     Value {
@@ -193,6 +251,7 @@ impl Config {
                 remedy,
             });
         }
+        self.case.settings()?;
         Ok(())
     }
 }
@@ -204,13 +263,20 @@ mod duration {
 
     use serde::{Deserialize, Deserializer, de};
 
+    pub(super) fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Duration>, D::Error> {
+        Vec::<String>::deserialize(from)?.iter().map(|text| parse(text)).collect()
+    }
+
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(from)?;
+        parse(&String::deserialize(from)?)
+    }
+
+    fn parse<E: de::Error>(text: &str) -> Result<Duration, E> {
         text.parse::<jiff::SignedDuration>()
             .ok()
             .and_then(|d| Duration::try_from(d).ok())
             .ok_or_else(|| {
-                de::Error::custom(format!("`{text}` is no duration; write for example 5s or 2h"))
+                E::custom(format!("`{text}` is no duration; write for example 5s or 2h"))
             })
     }
 }
@@ -244,6 +310,13 @@ mod tests {
         check("[mqtt]\nconnect_timeout = \"soon\"", Err("`soon` is no duration"));
         check("[mqtt]\nconnect_timeout = \"2h\"", Ok(()));
         check("[mqtt]\nmax_packet_bytes = 10", Err("use 256 to 16777216"));
+        check("[case]\nescalates_after = [\"soon\"]", Err("`soon` is no duration"));
+        check(
+            "[case.promises]\nminor = { fix = \"2 days\" }",
+            Err("4 working hours or 1 working day"),
+        );
+        check("[case.duty]\nhours = [\"9-17\"]", Err("case.duty.hours = `9-17`: write from-to"));
+        check("[case]\nopens_from = \"minor\"\n[case.duty]\nholidays = [\"2026-10-01\"]", Ok(()));
         check("[town]\ncenter = [30.7, 120.4]", Err("latitude 120.4"));
     }
 }

@@ -19,12 +19,18 @@
 //! - [`normalize`]: one shape. *Only here does a value change its unit and get its quality.*
 //! - [`store`]: memory. Every measurement, durable. *Never here: a profile, an asset.*
 //! - [`alert`]: judgement. One owner, no locks, no clock. *No I/O but its own tables.*
+//! - [`case`]: what people do about alerts, from the first look to the sensor's agreement. One owner, one log.
+//!   *Never here: a reading; whether a sensor agrees is asked of [`case::Evidence`].*
 //! - [`live`]: the live feed, encoded once, pushed to every map. *Never here: a queue per client.*
 //! - [`pipeline`]: the way joined: `Intake` (decode, normalize) → `Committer` (append, acknowledge) → `Judge` (latest,
 //!   alerts, live). It knows the rooms from `profile` to `live`; adapters know it.
 //! - [`api`]: faces. *Only here is HTTP known.*
 //! - [`hub`]: the building: makes the rooms, joins them, owns every task, stops them in order.
 //! - [`trial`]: a profile's fixtures, run through the real decode, normalize and alert test; for the CLI and the tests.
+//! - [`library`]: the profiles in force. A changed file comes into force when its fixtures pass; until then the version
+//!   that ran goes on running. *Never here: a device.*
+//! - [`workshop`]: what an engineer does with a profile at the command line: begin one, see its plan, bring one in from
+//!   another system. *Never used by the hub.*
 //!
 //! Beside `src/`: `device-profiles/` (real profiles), `simulators/` (`townsim`, which shares no code with the hub),
 //! `dashboards/console/` (the operators' console, embedded into the binary), `tests/hub/` (the whole hub as a process),
@@ -57,6 +63,8 @@ pub mod store;
 
 pub mod alert;
 
+pub mod case;
+
 pub mod live;
 
 pub mod pipeline;
@@ -66,7 +74,9 @@ pub mod command;
 pub mod api;
 
 pub mod hub;
+pub mod library;
 pub mod trial;
+pub mod workshop;
 
 /// An error with all its causes, for the log: `Display` never repeats its source.
 pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {

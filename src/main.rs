@@ -13,6 +13,8 @@ use townhub::clock::Clock;
 use townhub::config::Config;
 use townhub::hub::Hub;
 use townhub::registry::{Registry, ServiceAccount};
+use townhub::trial::{self, Manner};
+use townhub::workshop::{self, Outcome};
 
 /// The city brain of a town.
 #[derive(Debug, Parser)]
@@ -48,17 +50,61 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum ProfileCommand {
     /// Report everything that is wrong with these files or folders.
-    Check {
-        /// Profiles, or folders of profiles.
-        #[arg(required = true)]
-        paths: Vec<PathBuf>,
-    },
+    Check(Trial),
     /// Check them, then run their fixtures.
-    Test {
+    Test(Trial),
+    /// Print what is asked of a device and how often, or what it sends where.
+    Plan {
         /// Profiles, or folders of profiles.
         #[arg(required = true)]
         paths: Vec<PathBuf>,
     },
+    /// Write a commented profile to begin with, with a test that passes.
+    New {
+        /// The profile's id, for example `aqua-mh1`; also the name of its file.
+        id: String,
+        /// What the device is made for: manhole, pipe, rain-gauge, canal-gauge, sluice-gate, parking-bay, parking-lot.
+        #[arg(long, default_value = "manhole")]
+        kind: String,
+        /// How it speaks: mqtt, modbus or lorawan.
+        #[arg(long, default_value = "mqtt")]
+        source: String,
+        /// The folder to write to.
+        #[arg(long, default_value = "device-profiles")]
+        out: PathBuf,
+    },
+    /// Turn another system's description of a device into a profile, as far as it goes.
+    Import {
+        /// What it is: edgex (device profile, YAML), telegraf (configuration with [[inputs.modbus]]), lorawan (folder of
+        /// The Things Stack's device repository) or chirpstack (folder or file of a device profile template, TOML).
+        format: String,
+        /// The file or folder.
+        path: PathBuf,
+        /// The folder to write to; without it the profile is printed.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Print the JSON Schema of a profile, for editors.
+    Schema,
+}
+
+#[derive(Debug, clap::Args)]
+struct Trial {
+    /// Profiles, or folders of profiles.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Warnings fail, too.
+    #[arg(long)]
+    strict: bool,
+    /// `text` for people, `json` for editors.
+    #[arg(long, default_value = "text", value_parser = ["text", "json"])]
+    format: String,
+}
+
+impl Trial {
+    fn manner(&self) -> Manner {
+        Manner { is_strict: self.strict, is_json: self.format == "json" }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -113,12 +159,7 @@ fn main() -> anyhow::Result<ExitCode> {
         .with_writer(std::io::stderr)
         .init();
     match arguments.command.unwrap_or(Command::Run) {
-        Command::Profile(ProfileCommand::Check { paths }) => {
-            Ok(profile(&paths, townhub::trial::check))
-        }
-        Command::Profile(ProfileCommand::Test { paths }) => {
-            Ok(profile(&paths, townhub::trial::test))
-        }
+        Command::Profile(command) => Ok(profile(command)),
         Command::Openapi => {
             println!("{}", townhub::api::openapi().to_pretty_json()?);
             Ok(ExitCode::SUCCESS)
@@ -195,9 +236,21 @@ fn registry(config: &Config) -> anyhow::Result<Registry> {
     Ok(Registry::open(&config.data.join("town.db"), Clock::system())?)
 }
 
-/// Prints a report on profiles and says by the exit code whether all is well.
-fn profile(paths: &[PathBuf], report: fn(&[PathBuf]) -> townhub::trial::Report) -> ExitCode {
-    let report = report(paths);
-    print!("{}", report.text);
-    if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+/// Does an engineer's work on a profile, prints what came of it, and says by the exit code whether all is well.
+fn profile(command: ProfileCommand) -> ExitCode {
+    let outcome = match command {
+        ProfileCommand::Check(of) => Outcome::from(trial::check(&of.paths, of.manner())),
+        ProfileCommand::Test(of) => Outcome::from(trial::test(&of.paths, of.manner())),
+        ProfileCommand::Plan { paths } => workshop::plan(&paths),
+        ProfileCommand::New { id, kind, source, out } => {
+            workshop::create(&id, &kind, &source, &out)
+        }
+        ProfileCommand::Import { format, path, out } => {
+            workshop::import(&format, &path, out.as_deref())
+        }
+        ProfileCommand::Schema => Outcome::good(format!("{:#}\n", townhub::profile::json_schema())),
+    };
+    print!("{}", outcome.text);
+    eprint!("{}", outcome.notes);
+    if outcome.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

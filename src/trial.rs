@@ -9,11 +9,14 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use crate::model::{Grade, Measurement, PointIndex, Reading, SeriesId, Timestamp};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::model::{Grade, Measurement, PointIndex, ProfileId, Reading, SeriesId, Timestamp};
 use crate::normalize::{self, Track};
 use crate::profile::{
-    AlertRef, DecodeError, Decoded, Fixture, Input, Point, Profile, ProfileFile, Read, Table,
-    find_files, read_file,
+    AlertRef, DecodeError, Decoded, Fixture, Input, Point, Profile, ProfileError, ProfileFile,
+    Read, Table, find_files, read_file,
 };
 
 /// When a fixture is received whose device names no time: any time would do, as long as it is always the same.
@@ -74,64 +77,132 @@ pub fn uncovered(profile: &Profile, fixtures: &[Fixture]) -> Vec<String> {
         .collect()
 }
 
+/// How `townhub profile check` and `test` judge and report.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Manner {
+    /// Warnings fail, too.
+    pub is_strict: bool,
+    /// A JSON document for editors in place of lines for people.
+    pub is_json: bool,
+}
+
 /// Checks the files at or below `paths`: `townhub profile check`.
-pub fn check(paths: &[PathBuf]) -> Report {
-    for_each_file(paths, |file, text| {
+pub fn check(paths: &[PathBuf], manner: Manner) -> Report {
+    for_each_file(paths, manner, |file, report| {
         let Profile { id, points, .. } = &file.profile;
-        let _ =
-            writeln!(text, "ok      {id}: {} points, {} tests", points.len(), file.fixtures.len());
-        true
+        let tests = file.fixtures.len();
+        report.say(format_args!("ok      {id}: {} points, {tests} tests", points.len()));
     })
 }
 
 /// Checks the files at or below `paths` and runs their fixtures: `townhub profile test`.
-pub fn test(paths: &[PathBuf]) -> Report {
-    for_each_file(paths, |ProfileFile { profile, fixtures }, text| {
-        let results = run(profile, fixtures);
-        for result in &results {
+pub fn test(paths: &[PathBuf], manner: Manner) -> Report {
+    for_each_file(paths, manner, |ProfileFile { profile, fixtures, .. }, report| {
+        for result in run(profile, fixtures) {
             let verdict = if result.passed() { "ok    " } else { "FAILED" };
-            let _ =
-                writeln!(text, "{verdict}  {}: {} (line {})", profile.id, result.name, result.line);
-            for failure in &result.failures {
-                let _ = writeln!(text, "          {failure}");
+            let TrialResult { name, line, failures } = &result;
+            report.say(format_args!("{verdict}  {}: {name} (line {line})", profile.id));
+            for failure in failures {
+                report.say(format_args!("          {failure}"));
             }
+            report.ok &= result.passed();
+            report.results.push((profile.id.clone(), result));
         }
         for alert in uncovered(profile, fixtures) {
-            let _ = writeln!(text, "note    {}: no test raises `{alert}`", profile.id);
+            report.say(format_args!("note    {}: no test raises `{alert}`", profile.id));
         }
-        results.iter().all(TrialResult::passed)
     })
+}
+
+/// A report that is being written.
+struct Writing {
+    manner: Manner,
+    text: String,
+    ok: bool,
+    findings: Vec<Finding>,
+    results: Vec<(ProfileId, TrialResult)>,
+}
+
+/// An error or a warning as an editor takes it.
+#[derive(Serialize)]
+struct Finding {
+    severity: &'static str,
+    file: String,
+    line: usize,
+    column: usize,
+    message: String,
+    help: Vec<String>,
 }
 
 fn for_each_file(
     paths: &[PathBuf],
-    mut judge: impl FnMut(&ProfileFile, &mut String) -> bool,
+    manner: Manner,
+    mut judge: impl FnMut(&ProfileFile, &mut Writing),
 ) -> Report {
-    let mut report = Report { text: String::new(), ok: true };
+    let (text, findings, results) = (String::new(), Vec::new(), Vec::new());
+    let mut report = Writing { manner, text, ok: true, findings, results };
     let mut files = Vec::new();
     for path in paths {
         match find_files(path) {
             Ok(found) => files.extend(found),
-            Err(error) => report.fail(&format!("{}: {error}", path.display())),
+            Err(error) => report.fail(&path.display().to_string(), &error.to_string()),
         }
     }
     if files.is_empty() && report.ok {
-        report.fail("no *.toml file there");
+        report.fail("", "no *.toml file there");
     }
     for path in files {
         match read_file(&path) {
-            Ok(file) => report.ok &= judge(&file, &mut report.text),
-            Err(errors) => errors.iter().for_each(|error| report.fail(&error.to_string())),
+            Ok(file) => {
+                for warning in &file.warnings {
+                    report.find("warning", warning);
+                }
+                judge(&file, &mut report);
+            }
+            Err(errors) => errors.iter().for_each(|error| report.find("error", error)),
         }
     }
-    report
+    report.finish()
 }
 
-impl Report {
-    fn fail(&mut self, message: &str) {
+impl Writing {
+    fn say(&mut self, line: impl std::fmt::Display) {
+        let _ = writeln!(self.text, "{line}");
+    }
+
+    fn fail(&mut self, file: &str, message: &str) {
+        let separator = if file.is_empty() { "" } else { ": " };
+        self.say(format_args!("{file}{separator}{message}"));
         self.ok = false;
-        self.text.push_str(message);
-        self.text.push('\n');
+        let (file, message) = (file.to_owned(), message.to_owned());
+        let severity = "error";
+        self.findings.push(Finding { severity, file, line: 0, column: 0, message, help: vec![] });
+    }
+
+    fn find(&mut self, severity: &'static str, found: &ProfileError) {
+        let is_error = severity == "error";
+        self.ok &= !is_error && !self.manner.is_strict;
+        let mark = if is_error { "" } else { "warning: " };
+        self.say(format_args!("{mark}{found}"));
+        let ProfileError { file, line, column, message, help, .. } = found.clone();
+        self.findings.push(Finding { severity, file, line, column, message, help });
+    }
+
+    fn finish(self) -> Report {
+        let text = if self.manner.is_json {
+            let tests: Vec<_> = self
+                .results
+                .iter()
+                .map(|(profile, TrialResult { name, line, failures })| {
+                    json!({ "profile": profile, "test": name, "line": line, "failures": failures })
+                })
+                .collect();
+            let document = json!({ "ok": self.ok, "findings": self.findings, "tests": tests });
+            format!("{document:#}\n")
+        } else {
+            self.text
+        };
+        Report { text, ok: self.ok }
     }
 }
 

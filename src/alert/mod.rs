@@ -46,17 +46,17 @@ mod tables;
 mod tests;
 mod timers;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{AssetId, AssetNumber, DeviceId, Label, Severity, Timestamp};
 
 pub use engine::Engine;
 pub use ledger::{AlertEvent, What};
 pub use rule::{Rule, RuleKey, Test, rules_of};
-pub use tables::{MAX_LISTED, history, list};
+pub use tables::{MAX_LISTED, find, history, list};
 
 /// An alert's number: kept for life, grows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AlertId(pub u64);
 

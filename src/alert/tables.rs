@@ -257,7 +257,10 @@ pub fn history(db: &Connection, id: AlertId) -> Result<Vec<AlertEvent>, AlertErr
 }
 
 /// One alert, open or not.
-pub(super) fn find(db: &Connection, id: AlertId) -> rusqlite::Result<Option<Alert>> {
+///
+/// # Errors
+/// When SQLite fails.
+pub fn find(db: &Connection, id: AlertId) -> rusqlite::Result<Option<Alert>> {
     let Ok(number) = i64::try_from(id.0) else { return Ok(None) };
     db.prepare_cached("SELECT * FROM alert WHERE id = ?")?.query_row([number], alert_of).optional()
 }

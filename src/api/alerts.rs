@@ -10,7 +10,7 @@ use super::error::Problem;
 use super::extract::{JsonBody, Params, limit, parse, parse_list};
 use super::state::{Hub, Work};
 use super::wire;
-use crate::alert::{Alert, AlertId, AlertQuery, MAX_LISTED};
+use crate::alert::{self, Alert, AlertId, AlertQuery, MAX_LISTED};
 
 /// The longest note in characters.
 const MAX_NOTE: usize = 1000;
@@ -63,7 +63,9 @@ pub(crate) async fn list(
 ) -> Result<Json<Alerts>, Problem> {
     let wanted = limit(params.limit, DEFAULT_LIMIT)?.min(MAX_LISTED);
     let query = params.query(wanted)?;
-    let alerts = hub.blocking(Work::Query, move |hub| hub.alerts.list(&query)).await?;
+    let alerts = hub
+        .blocking(Work::Query, move |hub| hub.tables.read(|db| Ok(alert::list(db, &query)?)))
+        .await?;
     Ok(Json(page(alerts, wanted)))
 }
 

@@ -49,6 +49,12 @@ pub(crate) enum Code {
     AlreadyAcknowledged,
     /// A command is refused: `cause`, `rule`, `text` and `facts` say why.
     CommandRefused,
+    /// The caller has not the right, or is not the one to do it.
+    Forbidden,
+    /// The case does not stand where this move begins.
+    IllegalMove,
+    /// The sensor does not say that all is well.
+    SensorDisagrees,
     /// The body is too large.
     TooLarge,
     /// Not now: busy, starting or stopping.

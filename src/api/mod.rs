@@ -10,6 +10,7 @@
 mod alerts;
 mod assets;
 mod auth;
+mod cases;
 mod commands;
 mod console;
 mod devices;
@@ -49,7 +50,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use error::Problem;
-pub use state::{AlertReader, AppState, Limits, Readiness, TownInfo};
+pub use state::{AppState, Limits, Readiness, TableReader, TownInfo};
 
 /// The longest body of a request that is no import.
 const MAX_BODY_BYTES: usize = 64 * 1024;

@@ -1,24 +1,31 @@
-//! Device profiles: those in force and those refused.
+//! Device profiles: those in force, those refused, and the folder read anew.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::state::Hub;
+use super::error::Problem;
+use super::state::{AppState, Hub, Work};
 use super::wire;
-use crate::model::{AssetKind, Label, ProfileId};
-use crate::profile::ProfileSet;
+use crate::model::{AssetKind, Label, ProfileId, Timestamp};
+use crate::profile::{
+    AlertSpec, AlertTest, Point, Profile, ProfileSet, RefusedProfile, Source, Version,
+};
 use crate::registry::Town;
+
+/// A profile's text is shown up to this size; a larger one is read in its file.
+const MAX_TEXT_BYTES: usize = 64 << 10;
 
 /// The profiles of the hub's folder.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Profiles {
     /// In force.
     profiles: Vec<ProfileSummary>,
-    /// Files that are no profile.
+    /// Files that are no profile, and files whose former version stays in force.
     refused: Vec<Refused>,
 }
 
@@ -33,10 +40,34 @@ pub(crate) struct ProfileSummary {
     model: String,
     #[schema(value_type = wire::AssetKind)]
     kind: AssetKind,
+    /// How it speaks: `mqtt`, `modbus` or `lorawan`.
+    source: &'static str,
     /// How many points it has.
     points: usize,
     /// How many devices use it.
     devices: usize,
+    #[serde(flatten)]
+    state: ProfileState,
+}
+
+/// Which version of a profile is in force, and how well it is known.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProfileState {
+    /// Its file, relative to the profile folder.
+    file: String,
+    /// Names the bytes of the file and its codec.
+    version: String,
+    /// Since when this version is in force.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    since: Option<Timestamp>,
+    /// How many of its tests passed: all of them, or it would not be in force.
+    tests_passed: usize,
+    /// What works and is probably not meant.
+    warnings: Vec<String>,
+    /// Whether the file on disk is another, refused version: see `refused`.
+    is_outdated: bool,
+    /// Whether the file is gone; the profile stays in force because devices use it.
+    is_removed: bool,
 }
 
 /// A file that is no profile.
@@ -45,6 +76,68 @@ pub(crate) struct Refused {
     file: String,
     /// All that is wrong with it.
     errors: Vec<String>,
+    /// Since when it is refused.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    since: Option<Timestamp>,
+    /// The profile whose former version stays in force.
+    #[schema(value_type = Option<String>)]
+    running: Option<ProfileId>,
+}
+
+/// A device model with all that it says.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProfileDetail {
+    #[serde(flatten)]
+    summary: ProfileSummary,
+    /// Its points in the order of the file.
+    points_in_full: Vec<ProfilePoint>,
+    /// Names of its tests.
+    tests: Vec<String>,
+    /// Why the file on disk is not in force.
+    refusal: Option<Refused>,
+    /// The text of the version in force, unless it is long.
+    text: Option<String>,
+}
+
+/// A value that the device reports.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProfilePoint {
+    /// The metric.
+    name: String,
+    #[schema(value_type = wire::Label)]
+    label: Label,
+    /// UCUM.
+    unit: String,
+    /// Plausible values.
+    range: Option<[f64; 2]>,
+    /// Codes and names, when it is a state.
+    states: Vec<ProfileStateName>,
+    alerts: Vec<ProfileAlert>,
+}
+
+/// A state's code and name.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProfileStateName {
+    code: f64,
+    name: String,
+    #[schema(value_type = wire::Label)]
+    label: Label,
+}
+
+/// A limit of a point.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProfileAlert {
+    name: String,
+    /// `above`, `below`, `equals` or `other`.
+    test: &'static str,
+    /// The limit, or the state's code.
+    limit: Option<f64>,
+    clear: Option<f64>,
+    for_s: f64,
+    clear_for_s: f64,
+    severity: &'static str,
+    #[schema(value_type = wire::Label)]
+    text: Label,
 }
 
 /// Every profile with the number of devices that use it.
@@ -53,23 +146,146 @@ pub(crate) async fn list(State(hub): State<Hub>) -> Json<Profiles> {
     Json(summarize(&hub.profiles.load(), &hub.registry.town()))
 }
 
-fn summarize(set: &ProfileSet, town: &Town) -> Profiles {
-    let mut devices: HashMap<&ProfileId, usize> = HashMap::new();
+/// One profile with its points, alerts and tests.
+#[utoipa::path(
+    get, path = "/api/v1/profiles/{id}", tag = "profiles",
+    params(("id" = String, Path)),
+    responses((status = 200, body = ProfileDetail))
+)]
+pub(crate) async fn show(
+    State(hub): State<Hub>,
+    Path(id): Path<String>,
+) -> Result<Json<ProfileDetail>, Problem> {
+    let set = hub.profiles.load();
+    let found = set.profiles.iter().find(|(known, _)| known.as_str() == id);
+    let Some((_, profile)) = found else {
+        return Err(Problem::not_found("profile", &id));
+    };
+    let version = set.versions.get(&profile.id);
+    let devices = count_devices(&hub.registry.town());
+    let text = version.map(|version| version.text.clone());
+    Ok(Json(ProfileDetail {
+        summary: summary(profile, &set, &devices),
+        points_in_full: profile.points.iter().map(ProfilePoint::from).collect(),
+        tests: version.map(|version| version.tests.clone()).unwrap_or_default(),
+        refusal: refusal_of(profile, &set).map(Refused::from),
+        text: text.filter(|text| text.len() <= MAX_TEXT_BYTES),
+    }))
+}
+
+/// Reads the profile folder anew and answers as the list does. The hub looks by itself every second; this is for those
+/// who cannot wait.
+#[utoipa::path(post, path = "/api/v1/profiles/reload", tag = "profiles", responses((status = 200, body = Profiles)))]
+pub(crate) async fn reload(State(hub): State<Hub>) -> Result<Json<Profiles>, Problem> {
+    hub.blocking(Work::Query, |hub: &AppState| {
+        hub.library.reload();
+        Ok(Json(summarize(&hub.profiles.load(), &hub.registry.town())))
+    })
+    .await
+}
+
+fn count_devices(town: &Town) -> HashMap<ProfileId, usize> {
+    let mut devices = HashMap::new();
     for device in town.devices.values() {
-        *devices.entry(&device.profile).or_default() += 1;
+        *devices.entry(device.profile.clone()).or_default() += 1;
     }
-    let profiles = set.profiles.values().map(|profile| ProfileSummary {
+    devices
+}
+
+fn summarize(set: &ProfileSet, town: &Town) -> Profiles {
+    let devices = count_devices(town);
+    let profiles = set.profiles.values().map(|profile| summary(profile, set, &devices));
+    let refused = set.refused.iter().map(Refused::from);
+    Profiles { profiles: profiles.collect(), refused: refused.collect() }
+}
+
+fn summary(
+    profile: &Arc<Profile>,
+    set: &ProfileSet,
+    devices: &HashMap<ProfileId, usize>,
+) -> ProfileSummary {
+    let version = set.versions.get(&profile.id);
+    ProfileSummary {
         id: profile.id.clone(),
         name: profile.name.clone(),
         manufacturer: profile.manufacturer.clone(),
         model: profile.model.clone(),
         kind: profile.kind,
+        source: match &profile.source {
+            Source::Mqtt(_) => "mqtt",
+            Source::Modbus(_) => "modbus",
+            #[allow(unreachable_patterns, reason = "sources are still being added")]
+            _ => "lorawan",
+        },
         points: profile.points.len(),
         devices: devices.get(&profile.id).copied().unwrap_or(0),
-    });
-    let refused = set
-        .refused
-        .iter()
-        .map(|refused| Refused { file: refused.file.clone(), errors: refused.errors.clone() });
-    Profiles { profiles: profiles.collect(), refused: refused.collect() }
+        state: state(version.map(Arc::as_ref), refusal_of(profile, set).is_some()),
+    }
+}
+
+fn refusal_of<'a>(profile: &Profile, set: &'a ProfileSet) -> Option<&'a RefusedProfile> {
+    set.refused.iter().find(|refused| refused.running.as_ref() == Some(&profile.id))
+}
+
+fn state(version: Option<&Version>, is_outdated: bool) -> ProfileState {
+    ProfileState {
+        file: version.map(|version| version.file.clone()).unwrap_or_default(),
+        version: version.map(|version| version.hash.clone()).unwrap_or_default(),
+        since: version.map(|version| version.since),
+        tests_passed: version.map_or(0, |version| version.tests.len()),
+        warnings: version.map(|version| version.warnings.clone()).unwrap_or_default(),
+        is_outdated,
+        is_removed: version.is_some_and(|version| version.is_removed),
+    }
+}
+
+impl From<&RefusedProfile> for Refused {
+    fn from(refused: &RefusedProfile) -> Self {
+        Refused {
+            file: refused.file.clone(),
+            errors: refused.errors.clone(),
+            since: refused.since,
+            running: refused.running.clone(),
+        }
+    }
+}
+
+impl From<&Point> for ProfilePoint {
+    fn from(point: &Point) -> Self {
+        let states = point.states.iter().flatten().map(|state| ProfileStateName {
+            code: state.code,
+            name: state.name.clone(),
+            label: state.label.clone(),
+        });
+        ProfilePoint {
+            name: point.name.to_string(),
+            label: point.label.clone(),
+            unit: point.unit.clone(),
+            range: point.range.map(|(low, high)| [low, high]),
+            states: states.collect(),
+            alerts: point.alerts.iter().map(ProfileAlert::from).collect(),
+        }
+    }
+}
+
+impl From<&AlertSpec> for ProfileAlert {
+    fn from(alert: &AlertSpec) -> Self {
+        let (test, limit, clear) = match alert.test {
+            AlertTest::Above { limit, clear } => ("above", Some(limit), Some(clear)),
+            AlertTest::Below { limit, clear } => ("below", Some(limit), Some(clear)),
+            AlertTest::Equals { code } => ("equals", Some(code), None),
+            #[allow(unreachable_patterns, reason = "tests are still being added")]
+            _ => ("other", None, None),
+        };
+        ProfileAlert {
+            name: alert.name.clone(),
+            test,
+            limit,
+            clear,
+            for_s: alert.on_delay.as_secs_f64(),
+            clear_for_s: alert.off_delay.as_secs_f64(),
+            severity: alert.severity.as_str(),
+            text: alert.text.clone(),
+        }
+    }
 }

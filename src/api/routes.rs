@@ -6,9 +6,10 @@ use utoipa_axum::routes;
 
 use super::state::Hub;
 use super::{
-    alerts, assets, commands, devices, health, import, live, map, openapi, profiles, series, session, status,
-    zones,
+    alerts, assets, cases, commands, devices, health, import, live, map, openapi, profiles, series,
+    session, status, zones,
 };
+use crate::case::MAX_PHOTO_BYTES;
 use crate::registry::MAX_DOCUMENT_BYTES;
 
 /// Every route but the console's files.
@@ -36,6 +37,8 @@ pub(crate) fn table() -> OpenApiRouter<Hub> {
         .routes(routes!(devices::rotate_secret))
         .routes(routes!(import::devices).layer(large()))
         .routes(routes!(profiles::list))
+        .routes(routes!(profiles::show))
+        .routes(routes!(profiles::reload))
         .routes(routes!(series::show))
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::acknowledge))
@@ -44,5 +47,14 @@ pub(crate) fn table() -> OpenApiRouter<Hub> {
         .routes(routes!(commands::show))
         .routes(routes!(commands::confirm))
         .routes(routes!(commands::cancel))
+        .routes(routes!(cases::list, cases::register))
+        .routes(routes!(cases::show))
+        .routes(routes!(cases::make))
+        .routes(routes!(cases::reopen))
+        .routes(routes!(cases::attach))
+        .routes(routes!(cases::put_photo).layer(DefaultBodyLimit::max(MAX_PHOTO_BYTES + 1)))
+        .routes(routes!(cases::photo))
+        .routes(routes!(cases::units))
+        .routes(routes!(cases::put_unit))
         .routes(routes!(openapi::show))
 }

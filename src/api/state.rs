@@ -9,9 +9,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Problem;
-use crate::alert::{Alert, AlertError, AlertQuery};
+use crate::case::Office;
 use crate::clock::Clock;
 use crate::command::Commands;
+use crate::library::Library;
 use crate::live::Feed;
 use crate::model::{Label, Position};
 use crate::pipeline::{Counters, Present};
@@ -34,6 +35,8 @@ pub struct AppState {
     pub feed: Feed,
     /// The profiles in force; replaced as one when they are reloaded.
     pub profiles: Arc<ArcSwap<ProfileSet>>,
+    /// Reloads them.
+    pub library: Arc<Library>,
     /// The time.
     pub clock: Clock,
     /// Which town this is.
@@ -44,10 +47,12 @@ pub struct AppState {
     pub metrics: prometheus::Registry,
     /// The pipeline's counters, for `/status`.
     pub counters: Arc<Counters>,
-    /// Lists alerts.
-    pub alerts: AlertReader,
     /// Moves things.
     pub commands: Commands,
+    /// Alerts, cases and their histories.
+    pub tables: TableReader,
+    /// Who moves cases.
+    pub cases: Office,
     /// Whether people reach the hub by https only: the session cookie is then marked `Secure`.
     pub https_only: bool,
     /// Bounds the work off the async threads.
@@ -91,34 +96,37 @@ impl Readiness {
 
 type Connect = dyn Fn() -> Result<rusqlite::Connection, RegistryError> + Send + Sync;
 
-/// Lists alerts over connections of its own, which it keeps open: as many as there are queries at a time.
-pub struct AlertReader {
+/// Reads the town's state over connections of its own, which it keeps open: as many as there are queries at a time.
+pub struct TableReader {
     connect: Box<Connect>,
     idle: Mutex<Vec<rusqlite::Connection>>,
 }
 
-impl AlertReader {
+impl TableReader {
     /// `connect` opens a connection to the town's state, for example [`Registry::connect`].
     pub fn new(
         connect: impl Fn() -> Result<rusqlite::Connection, RegistryError> + Send + Sync + 'static,
     ) -> Self {
-        AlertReader { connect: Box::new(connect), idle: Mutex::default() }
+        TableReader { connect: Box::new(connect), idle: Mutex::default() }
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<rusqlite::Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As [`crate::alert::list`]. Blocks.
-    pub(crate) fn list(&self, query: &AlertQuery) -> Result<Vec<Alert>, Problem> {
+    /// Does a query. Blocks.
+    pub(crate) fn read<T>(
+        &self,
+        query: impl FnOnce(&rusqlite::Connection) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
         let idle = self.idle().pop();
         let db = idle.map_or_else(|| (self.connect)(), Ok)?;
-        let alerts: Result<_, AlertError> = crate::alert::list(&db, query);
-        if alerts.is_ok() {
+        let answer = query(&db);
+        if answer.is_ok() {
             // After an error the connection is closed: the next query gets a fresh one.
             self.idle().push(db);
         }
-        Ok(alerts?)
+        answer
     }
 }
 
@@ -212,9 +220,9 @@ impl fmt::Debug for AppState {
     }
 }
 
-impl fmt::Debug for AlertReader {
+impl fmt::Debug for TableReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AlertReader").finish_non_exhaustive()
+        f.debug_struct("TableReader").finish_non_exhaustive()
     }
 }
 

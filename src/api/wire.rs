@@ -285,6 +285,120 @@ pub(crate) struct CommandEvent {
     cause: Option<String>,
 }
 
+/// A case: what people do about alerts.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct Case {
+    id: u64,
+    /// Grows with every event of this case: a move names the version that it was made on.
+    version: u32,
+    #[schema(required)]
+    asset: Option<String>,
+    #[schema(required)]
+    kind: Option<AssetKind>,
+    #[schema(required)]
+    zone: Option<String>,
+    /// The device whose alert opened it.
+    #[schema(required)]
+    device: Option<String>,
+    title: Label,
+    /// The worst that any of its alerts had.
+    severity: Severity,
+    stage: CaseStage,
+    /// dispatched, accepted, reported: which unit has it.
+    unit: Option<String>,
+    /// dispatched: who of the unit.
+    person: Option<String>,
+    /// accepted, reported, verified: who handles it.
+    handler: Option<String>,
+    /// verified: who looked.
+    verifier: Option<String>,
+    /// closed: on what.
+    proof: Option<CaseProof>,
+    /// Its alerts, the one that opened it first.
+    alerts: Vec<u64>,
+    #[schema(format = DateTime)]
+    opened_at: String,
+    /// Null for the hub.
+    #[schema(required)]
+    opened_by: Option<String>,
+    /// Its promises, once it was dispatched.
+    #[schema(required)]
+    deadlines: Option<CaseDeadlines>,
+    #[schema(required, format = DateTime)]
+    arrived_at: Option<String>,
+    #[schema(required, format = DateTime)]
+    reported_at: Option<String>,
+    #[schema(required, format = DateTime)]
+    closed_at: Option<String>,
+    /// The step that is overdue.
+    #[schema(required)]
+    overdue: Option<CaseStep>,
+    /// The level that was told of it; 0 for none.
+    escalation: u8,
+    /// The closed case that it goes on from.
+    #[schema(required)]
+    reopens: Option<u64>,
+    /// The case that goes on from it.
+    #[schema(required)]
+    reopened_as: Option<u64>,
+}
+
+/// Where a case stands.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CaseStage {
+    Opened,
+    Dispatched,
+    Accepted,
+    Reported,
+    Verified,
+    Closed,
+}
+
+/// What a case was closed on.
+#[derive(ToSchema, Serialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub(crate) enum CaseProof {
+    Sensor,
+    SiteCheck { person: String, reason: String },
+}
+
+/// Until when each step is promised.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct CaseDeadlines {
+    #[schema(format = DateTime)]
+    dispatched_at: String,
+    #[schema(required, format = DateTime)]
+    accept: Option<String>,
+    #[schema(required, format = DateTime)]
+    arrive: Option<String>,
+    #[schema(format = DateTime)]
+    fix: String,
+}
+
+/// A step that has a deadline.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CaseStep {
+    Accept,
+    Arrive,
+    Fix,
+}
+
+/// A crew that cases are dispatched to.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct Unit {
+    id: String,
+    name: Label,
+    /// Empty: every zone.
+    zones: Vec<String>,
+    /// Empty: every kind.
+    kinds: Vec<AssetKind>,
+    /// Login names.
+    members: Vec<String>,
+    version: u32,
+}
+
 /// What an import did: all of it or, when any row is wrong, none of it.
 #[derive(ToSchema, Serialize)]
 pub(crate) struct ImportReport {

@@ -4,6 +4,7 @@
 //! Owns every task and thread. Never looks at data.
 
 mod bus;
+pub(crate) mod cases;
 mod metrics;
 mod poll;
 
@@ -22,14 +23,16 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::alert::{AlertError, Engine};
-use crate::api::{self, AlertReader, AppState, Limits, Readiness, TownInfo};
+use crate::api::{self, AppState, Limits, Readiness, TableReader, TownInfo};
+use crate::case::{CaseError, Office, OfficeThread, Registrar};
 use crate::clock::Clock;
 use crate::command::{self, Commands};
 use crate::config::{Config, ConfigError};
 use crate::ingest::modbus::{Poller, Target};
 use crate::ingest::mqtt::{Door, SecurityLog, Services, ServicesError, TlsError, TlsPort};
+use crate::library::Library;
 use crate::live::Feed;
-use crate::model::{Position, Sample, SeriesId};
+use crate::model::{Position, ProfileId, Sample, SeriesId};
 use crate::pipeline::{
     Committer, Counters, Judge, JudgeError, JudgeMessage, Present, StationTable, StoreHealth,
 };
@@ -71,6 +74,8 @@ pub enum HubError {
     Commands(#[from] command::Failure),
     #[error("cannot start the judge")]
     Judge(#[from] JudgeError),
+    #[error("cannot take up the cases")]
+    Cases(#[from] CaseError),
     #[error("cannot start the services' broker")]
     Services(#[from] ServicesError),
     #[error("cannot listen on {what} = {address}")]
@@ -98,6 +103,7 @@ pub struct Hub {
     feed: Feed,
     committer: Committer,
     judge: Judge,
+    office: OfficeThread,
     /// Held until the end: two hubs on one folder would lose readings.
     _lock: File,
 }
@@ -106,6 +112,7 @@ pub struct Hub {
 struct Rooms {
     registry: Registry,
     store: Arc<dyn Store>,
+    library: Arc<Library>,
     profiles: Arc<ArcSwap<ProfileSet>>,
     stations: Arc<ArcSwap<StationTable>>,
     feed: Feed,
@@ -180,7 +187,16 @@ impl Hub {
         readiness.set("store", true);
         readiness.set("judge", true);
         readiness.set("services", services.is_up());
-        let state = rooms.app_state(&config, present.clone(), metrics, counters, &readiness, commands.clone())?;
+        let (office, office_thread) = rooms.office(&config, &present)?;
+        let state = rooms.app_state(
+            &config,
+            present.clone(),
+            metrics,
+            counters,
+            &readiness,
+            office.clone(),
+            commands.clone(),
+        )?;
         let going_down = until_down(down.clone());
         servers.spawn(async move {
             door.serve(mqtt, mqtt_tls, going_down).await;
@@ -189,12 +205,13 @@ impl Hub {
         servers.spawn(serve_http(http, api::router(state), until_down(down.clone())));
         let buses = Arc::new(bus::Buses(Arc::clone(&poller)));
         servers.spawn(command::run(commands, buses, orders, until_down(down.clone())));
+        servers.spawn(follow(Arc::clone(&rooms.library), until_down(down.clone())));
         let keeper =
             Keeper { rooms, present, poller: Arc::clone(&poller), judge: judge_queue.clone() };
         let feed = keeper.rooms.feed.clone();
         servers.spawn(keeper.keep(until_down(down)));
         let mut ticker = JoinSet::new();
-        ticker.spawn(tick(judge_queue, readiness, health, services));
+        ticker.spawn(tick(judge_queue, office, readiness, health, services));
         drop(intake);
         info!(mqtt = %addresses.0, http = %addresses.1, "the hub is up");
         Ok(Hub {
@@ -209,6 +226,7 @@ impl Hub {
             feed,
             committer,
             judge,
+            office: office_thread,
             _lock: lock,
         })
     }
@@ -256,6 +274,7 @@ impl Hub {
         let joined = tokio::task::spawn_blocking(|| {
             self.committer.join();
             self.judge.join();
+            self.office.join();
         });
         if joined.await.is_err() {
             error!("the pipeline's end was not clean");
@@ -268,19 +287,18 @@ impl Rooms {
     fn open(config: &Config, clock: Clock) -> Result<Self, HubError> {
         let registry = Registry::open(&config.data.join("town.db"), clock.clone())?;
         let store = Arc::new(EmbeddedStore::open(&config.data.join("readings.db"))?);
-        let profiles = ProfileSet::load(&config.profiles)
+        let town = registry.clone();
+        let in_use =
+            move |id: &ProfileId| town.town().devices.values().any(|device| device.profile == *id);
+        let library = Library::open(config.profiles.clone(), clock.clone(), in_use)
             .map_err(|source| HubError::Profiles { folder: config.profiles.clone(), source })?;
-        for refused in &profiles.refused {
-            for why in &refused.errors {
-                warn!(file = refused.file, "profile refused: {why}");
-            }
-        }
         // Pages that were open before the restart must read the map again: a new epoch tells them.
         let epoch = u32::try_from(clock.now().as_millis() / 1_000).unwrap_or_default();
         Ok(Rooms {
             registry,
             store,
-            profiles: Arc::new(ArcSwap::from_pointee(profiles)),
+            profiles: library.profiles(),
+            library: Arc::new(library),
             stations: Arc::default(),
             feed: Feed::new(epoch, FEED_RING),
             clock,
@@ -309,6 +327,18 @@ impl Rooms {
         Ok(())
     }
 
+    /// The case room at work.
+    fn office(
+        &self,
+        config: &Config,
+        present: &Present,
+    ) -> Result<(Office, OfficeThread), HubError> {
+        let settings = config.case.settings().map_err(ConfigError::from)?;
+        let registrar = Registrar::open(self.registry.connect()?, settings)?;
+        let town = cases::Town::new(present.clone(), self.registry.clone(), self.feed.clone());
+        Office::start(registrar, Box::new(town), self.clock.clone()).map_err(HubError::Thread)
+    }
+
     fn judge_parts(&self) -> Result<crate::pipeline::JudgeParts, HubError> {
         let rules = crate::pipeline::rules_of(&self.stations.load());
         let engine = Engine::open(self.registry.connect()?, rules, self.clock.now())?;
@@ -328,6 +358,7 @@ impl Rooms {
         metrics: prometheus::Registry,
         counters: Arc<Counters>,
         readiness: &Arc<Readiness>,
+        cases: Office,
         commands: Commands,
     ) -> Result<AppState, HubError> {
         let [lon, lat] = config.town.center;
@@ -343,20 +374,23 @@ impl Rooms {
             store: Arc::clone(&self.store),
             feed: self.feed.clone(),
             profiles: Arc::clone(&self.profiles),
+            library: Arc::clone(&self.library),
             clock: self.clock.clone(),
             town: TownInfo { name: config.town.name.clone(), center, zoom: config.town.zoom },
             readiness: Arc::clone(readiness),
             metrics,
             counters,
-            alerts: AlertReader::new(move || registry.connect()),
             commands,
+            tables: TableReader::new(move || registry.connect()),
+            cases,
             https_only: config.http.https_only,
             limits: Limits::default(),
         })
     }
 }
 
-/// Follows the registry: new devices get stations, rules and bus actors without a restart.
+/// Follows the registry and the profiles: new devices, and devices whose profile changed, get stations, rules and bus
+/// actors without a restart.
 struct Keeper {
     rooms: Rooms,
     present: Present,
@@ -367,6 +401,7 @@ struct Keeper {
 impl Keeper {
     async fn keep(self, going_down: impl Future<Output = ()> + Send) -> &'static str {
         let mut changes = self.rooms.registry.changes();
+        let mut profiles = self.rooms.library.changes();
         let mut looks = tokio::time::interval(OTHER_PROCESSES);
         tokio::pin!(going_down);
         loop {
@@ -380,12 +415,13 @@ impl Keeper {
                     continue;
                 }
                 changed = changes.changed() => if changed.is_err() { return "keeper" },
+                changed = profiles.changed() => if changed.is_err() { return "keeper" },
             }
             let outcome = tokio::task::block_in_place(|| {
                 self.rooms.rebuild(&|series| self.present.latest(series))
             });
             if let Err(why) = outcome {
-                error!(error = %crate::error_chain(&why), "cannot take up the registry's change");
+                error!(error = %crate::error_chain(&why), "cannot take up the change of devices or profiles");
                 continue;
             }
             if self.judge.send(JudgeMessage::Stations).await.is_err() {
@@ -394,6 +430,18 @@ impl Keeper {
             poll(&self.poller, &self.rooms.stations.load());
         }
     }
+}
+
+/// Follows the profile folder.
+async fn follow(
+    library: Arc<Library>,
+    going_down: impl Future<Output = ()> + Send,
+) -> &'static str {
+    tokio::select! {
+        () = going_down => {}
+        () = library.follow() => {}
+    }
+    "profiles"
 }
 
 /// Tells the poller whom to poll.
@@ -422,6 +470,7 @@ async fn until_down(mut down: watch::Receiver<bool>) {
 
 async fn tick(
     judge: mpsc::Sender<JudgeMessage>,
+    office: Office,
     readiness: Arc<Readiness>,
     health: Arc<StoreHealth>,
     services: Services,
@@ -432,6 +481,7 @@ async fn tick(
         ticks.tick().await;
         readiness.set("store", health.failure().is_none());
         readiness.set("services", services.is_up());
+        office.tick();
         if judge.send(JudgeMessage::Tick).await.is_err() {
             // It can only have panicked: this task is stopped before the judge is.
             error!("the judge has ended; restart the hub");

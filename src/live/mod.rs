@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::alert::Alert;
+use crate::case::Case;
 use crate::model::{AssetNumber, Grade};
 
 pub use cursor::{Cursor, CursorError};
@@ -170,6 +171,14 @@ impl Feed {
     /// Sends an event of another room, JSON on one line, in the order of the alerts and never merged: a command's step.
     pub fn say(&self, name: &str, json: &str) {
         self.shared.publish(name, json, Entry::alert);
+    }
+
+    /// Sends a changed case: every one, never merged.
+    pub fn case(&self, case: &Case) {
+        match serde_json::to_string(case) {
+            Ok(data) => self.shared.publish("case", &data, Entry::alert),
+            Err(error) => tracing::error!(case.id = case.id.0, %error, "a case has no JSON form"),
+        }
     }
 
     /// Whether any page asked for values of this asset: the judge asks before it makes a [`ValueChange`].

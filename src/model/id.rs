@@ -139,6 +139,10 @@ text_id!(
     ZoneId, "zone id", "ASCII letters, digits and - _ . :", is_id_char
 );
 text_id!(
+    /// A crew that is sent to handle cases.
+    UnitId, "unit id", "ASCII letters, digits and - _ . :", is_id_char
+);
+text_id!(
     /// A device profile, which is a device model.
     ProfileId, "profile id", "ASCII letters, digits and - _ . :", is_id_char
 );

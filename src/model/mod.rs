@@ -20,7 +20,9 @@ mod time;
 
 pub use cause::{Cause, UnknownCause};
 pub use endpoint::{Endpoint, EndpointError, Line, Parity, Transport};
-pub use id::{AssetId, AssetNumber, DeviceId, IdError, MetricName, ProfileId, SeriesId, ZoneId};
+pub use id::{
+    AssetId, AssetNumber, DeviceId, IdError, MetricName, ProfileId, SeriesId, UnitId, ZoneId,
+};
 pub use kind::{AssetKind, Family, UnknownKind};
 pub use label::Label;
 pub use measurement::{Measurement, Sample};

@@ -284,10 +284,13 @@ fn memory(
         track.seed(PointIndex(point as u16), &sample);
         heard = heard.max(sample.received_at.as_micros());
     }
+    // A changed profile changes what the device's readings mean, not what it said of itself.
+    let status = former.and_then(|former| former.status());
+    heard = heard.max(former.map_or(i64::MIN, |f| f.memory.heard.load(Ordering::Relaxed)));
     Arc::new(Memory {
         track: Mutex::new(track),
         undecoded: Mutex::default(),
-        status: Mutex::default(),
+        status: Mutex::new(status),
         heard: AtomicI64::new(heard),
         links: former.map_or_else(Arc::default, |former| Arc::clone(&former.memory.links)),
     })

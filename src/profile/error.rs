@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use toml::Spanned;
+use super::spanned::Spanned;
 
 /// One thing that is wrong with a profile file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,10 +11,13 @@ mod error;
 pub mod expr;
 mod fixture;
 mod json;
+mod lint;
 mod parse;
 mod raw;
 pub mod registers;
+mod schema;
 mod set;
+mod spanned;
 mod topic;
 mod unit;
 
@@ -33,10 +36,14 @@ pub use json::TimeFormat;
 pub use registers::{
     MaskWrite, NumberType, Part, RegisterKind, RegisterRead, RegisterWrite, Table, WordOrder,
 };
+pub use schema::{SCHEMA_FILE, json_schema};
+pub(crate) use set::taken;
 pub use set::{
-    ProfileFile, ProfileSet, RefusedProfile, check_file, find_files, read_file, read_text,
+    Fingerprint, ProfileFile, ProfileSet, RefusedProfile, SourceFile, Version, check_file,
+    find_files, fingerprint, read_file, read_folder, read_text,
 };
 pub use topic::{TopicError, TopicTemplate};
+pub(crate) use unit::code as unit_code;
 
 /// A device model: how it speaks and what its points mean. Checked and compiled; immutable.
 #[derive(Debug)]

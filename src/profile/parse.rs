@@ -18,13 +18,17 @@ const MAX_ERRORS: usize = 50;
 /// nothing.
 pub(super) fn parse(text: &str, problems: &mut Problems<'_>) -> Option<RawProfile> {
     let whole = 0..text.len();
-    let document = match DeTable::parse(text) {
-        Ok(document) => document,
-        Err(error) => {
-            problems.report(&error.span().unwrap_or(whole), error.message());
-            return None;
-        }
-    };
+    let (document, errors) = DeTable::parse_recoverable(text);
+    // Keys that are there twice cost one of their values, and are all said; what follows on any other error is a guess.
+    let (doubles, others): (Vec<_>, Vec<_>) =
+        errors.iter().partition(|error| error.message().starts_with("duplicate key"));
+    for error in doubles.into_iter().take(MAX_ERRORS).chain(others.first().copied()) {
+        problems.report(&error.span().unwrap_or(whole.clone()), error.message());
+        problems.set_partial();
+    }
+    if !others.is_empty() {
+        return None;
+    }
     let mut document = document.into_inner();
     for _ in 0..MAX_ERRORS {
         let root = toml::Spanned::new(whole.clone(), document.clone());
@@ -169,6 +173,19 @@ stale_after = 40
         let found = errors(text);
         for error in expected {
             assert!(found.iter().any(|found| found == error), "{error} in {found:#?}");
+        }
+    }
+
+    #[test]
+    fn every_key_that_is_there_twice_is_said_with_the_rest() {
+        let text = "id = \"a\"\nid = \"b\"\n[points.l]\nunit = 5\n[points.l]\nunit = \"m\"\n";
+        let found = errors(text);
+        for expected in ["2:1 duplicate key", "5:9 duplicate key", "4:8 expected a text in quotes"]
+        {
+            assert!(
+                found.iter().any(|error| error.starts_with(expected)),
+                "{expected}: {found:#?}"
+            );
         }
     }
 

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::spanned::{IgnoredAny, Spanned};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
-use toml::Spanned;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use crate::model::Label;
 
@@ -19,7 +20,7 @@ pub(super) type Maybe<T> = Option<Spanned<T>>;
 /// A table with free keys, each with its place.
 pub(super) type Named<T> = BTreeMap<Spanned<String>, T>;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct RawProfile {
     pub(super) profile: Maybe<i64>,
@@ -44,7 +45,7 @@ pub(super) struct RawProfile {
     pub(super) test: Vec<Spanned<RawTest>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table such as [source.mqtt]")]
 pub(super) struct RawSource {
     pub(super) mqtt: Maybe<RawMqtt>,
@@ -52,7 +53,7 @@ pub(super) struct RawSource {
     pub(super) lorawan: Maybe<IgnoredAny>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct RawMqtt {
     pub(super) topic: Maybe<String>,
@@ -60,7 +61,7 @@ pub(super) struct RawMqtt {
     pub(super) time: Maybe<RawTime>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
     expecting = "a table such as { path = \"/ts\", format = \"unix_ms\" }"
@@ -72,7 +73,7 @@ pub(super) struct RawTime {
     pub(super) optional: Maybe<bool>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct RawModbus {
     pub(super) word_order: Maybe<String>,
@@ -85,7 +86,7 @@ pub(super) struct RawModbus {
     pub(super) poll: Named<Spanned<String>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct RawStaleness {
     pub(super) expect_every: Maybe<String>,
@@ -94,7 +95,7 @@ pub(super) struct RawStaleness {
     pub(super) severity: Maybe<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table such as [points.level]")]
 pub(super) struct RawPoint {
     pub(super) label: Maybe<RawText>,
@@ -110,7 +111,7 @@ pub(super) struct RawPoint {
     pub(super) alerts: Named<RawAlert>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table such as { path = \"/level\" }")]
 pub(super) struct RawRead {
     pub(super) path: Maybe<String>,
@@ -132,7 +133,7 @@ pub(super) struct RawRead {
     pub(super) invalid: Vec<Spanned<f64>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
     expecting = "a table such as { above = 2.5, clear = 2.3, severity = \"major\", text = \"Level high\" }"
@@ -150,7 +151,7 @@ pub(super) struct RawAlert {
     pub(super) text: Maybe<RawText>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct RawTest {
     pub(super) name: Maybe<String>,
@@ -183,7 +184,7 @@ pub(super) struct RawTest {
     pub(super) downlink: Maybe<RawDownlinkTest>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table such as { holding = { 100 = [500] } }")]
 pub(super) struct RawRegisters {
     #[serde(default)]
@@ -196,7 +197,7 @@ pub(super) struct RawRegisters {
     pub(super) input: Named<Spanned<Vec<i64>>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table such as [commands.set_opening]")]
 pub(super) struct RawCommand {
     pub(super) label: Maybe<RawText>,
@@ -217,7 +218,7 @@ pub(super) struct RawCommand {
     pub(super) stop: Maybe<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table such as { unit = \"%\", range = [0, 100] }")]
 pub(super) struct RawArg {
     pub(super) unit: Maybe<String>,
@@ -228,7 +229,7 @@ pub(super) struct RawArg {
     pub(super) tolerance: Maybe<f64>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
     expecting = "a table such as { table = \"holding\", address = 200, type = \"u16\" } or { format = \"json\" }"
@@ -246,21 +247,23 @@ pub(super) struct RawWrite {
     pub(super) hex: Maybe<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table such as { port = 10, data = { ... } }")]
 pub(super) struct RawDownlink {
     pub(super) port: Maybe<i64>,
+    #[schemars(with = "serde_json::Value")]
     pub(super) data: Maybe<toml::Value>,
 }
 
 /// A formula, or a list of formulas with what their failure means.
-#[derive(Debug)]
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
 pub(super) enum RawConditions {
     One(String),
     Many(Vec<RawCondition>),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
     expecting = "a table such as { expr = \"remote == 1\", reason = \"blocked-by-mode\", text = \"...\" }"
@@ -271,14 +274,14 @@ pub(super) struct RawCondition {
     pub(super) text: Maybe<RawText>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table such as { unit = \"m\", default = 2.0 }")]
 pub(super) struct RawSite {
     pub(super) unit: Maybe<String>,
     pub(super) default: Maybe<f64>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
     expecting = "a table such as { point = \"setpoint\", tolerance = 0.1, within = \"2s\" }"
@@ -289,7 +292,7 @@ pub(super) struct RawReadback {
     pub(super) within: Maybe<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
     expecting = "a table such as { point = \"opening\", tolerance = 1.0, within = \"180s\" }"
@@ -304,7 +307,7 @@ pub(super) struct RawConfirm {
     pub(super) lost_after: Maybe<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
     expecting = "a table such as { table = \"holding\", address = 200, words = [420] }"
@@ -316,13 +319,14 @@ pub(super) struct RawWrites {
 }
 
 /// What a command sends: a payload as text, or a LoRaWAN downlink.
-#[derive(Debug)]
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
 pub(super) enum RawDownlinkTest {
     Payload(String),
     Lorawan(RawDownlinkBytes),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table such as { port = 10, hex = \"A501\" }")]
 pub(super) struct RawDownlinkBytes {
     pub(super) port: Maybe<i64>,
@@ -330,11 +334,13 @@ pub(super) struct RawDownlinkBytes {
 }
 
 /// A text for people: one for both languages, or one for each.
-#[derive(Debug)]
+#[derive(Debug, JsonSchema)]
+#[schemars(with = "TextForms")]
 pub(super) struct RawText(pub(super) Label);
 
 /// A state: its name, or a table with its name, what people read, and what the device writes.
-#[derive(Debug)]
+#[derive(Debug, JsonSchema)]
+#[schemars(with = "StateForms")]
 pub(super) struct RawState {
     pub(super) name: String,
     pub(super) text: Option<String>,
@@ -342,26 +348,45 @@ pub(super) struct RawState {
 }
 
 /// A number, or the name of a state.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, JsonSchema)]
+#[schemars(untagged)]
 pub(super) enum RawValue {
     Number(f64),
     Name(String),
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct BothLanguages {
     zh: String,
     en: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct StateTable {
     name: String,
     zh: Option<String>,
     en: Option<String>,
     text: Option<String>,
+}
+
+/// What [`RawText`] reads, for the schema.
+#[allow(dead_code)]
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum TextForms {
+    Same(String),
+    Each(BothLanguages),
+}
+
+/// What [`RawState`] reads, for the schema.
+#[allow(dead_code)]
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum StateForms {
+    Name(String),
+    Table(StateTable),
 }
 
 impl<'de> Deserialize<'de> for RawText {

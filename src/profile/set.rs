@@ -1,16 +1,21 @@
-//! Profiles on disk: one file, or a folder of them.
+//! Profiles on disk: one file, or a folder of them. A codec beside a profile belongs to it: its bytes are part of the
+//! profile's version.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 use std::{fs, io};
+
+use sha2::{Digest, Sha256};
 
 use super::Profile;
 use super::compile::compile;
 use super::error::{Problems, ProfileError};
 use super::fixture::Fixture;
+use super::lint::lint;
 use super::parse::parse;
-use crate::model::ProfileId;
+use crate::model::{ProfileId, Timestamp};
 
 /// The largest profile: a thousand points with their alerts and tests.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -25,6 +30,8 @@ pub struct ProfileFile {
     pub profile: Profile,
     /// Its fixtures, in the order of the file.
     pub fixtures: Vec<Fixture>,
+    /// What works and is probably not meant, in the order of the file.
+    pub warnings: Vec<ProfileError>,
 }
 
 /// The profiles of a folder, each in force or refused with its reasons.
@@ -32,18 +39,58 @@ pub struct ProfileFile {
 pub struct ProfileSet {
     /// The profiles in force.
     pub profiles: BTreeMap<ProfileId, Arc<Profile>>,
+    /// Where the profiles in force come from.
+    pub versions: BTreeMap<ProfileId, Arc<Version>>,
     /// Files that were refused, with every error in them.
     pub refused: Vec<RefusedProfile>,
 }
 
+/// Where a profile in force comes from, and what is known of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Version {
+    /// Its file, relative to the folder.
+    pub file: String,
+    /// Names the bytes of the file and of its codec: 12 hexadecimal digits.
+    pub hash: String,
+    /// The file's text.
+    pub text: String,
+    /// Since when it is in force.
+    pub since: Timestamp,
+    /// Names of its fixtures, which all passed.
+    pub tests: Vec<String>,
+    /// What works and is probably not meant.
+    pub warnings: Vec<String>,
+    /// Its file is gone; it stays in force because devices use it.
+    pub is_removed: bool,
+}
+
 /// A file that is no profile.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RefusedProfile {
     /// The file, relative to the folder.
     pub file: String,
     /// All that is wrong with it, each with line, column and caret.
     pub errors: Vec<String>,
+    /// Since when it is refused; `None` when nobody looked at the time.
+    pub since: Option<Timestamp>,
+    /// The profile that stays in force as it was before the file changed.
+    pub running: Option<ProfileId>,
 }
+
+/// A file of a profile folder, not compiled yet.
+#[derive(Debug)]
+pub struct SourceFile {
+    path: PathBuf,
+    /// Its name, relative to the folder.
+    pub name: String,
+    /// Names its bytes and those of its codec.
+    pub hash: String,
+    /// Its text, as far as it is one.
+    pub text: String,
+}
+
+/// What a folder's files looked like: when it has not changed, neither have they.
+pub type Fingerprint = Vec<(PathBuf, u64, Option<SystemTime>, u64)>;
 
 /// Reads and checks one profile file.
 ///
@@ -69,7 +116,10 @@ pub fn read_text(file: &str, text: &str) -> Result<ProfileFile, Vec<ProfileError
     let mut problems = Problems::new(file, text);
     let compiled = parse(text, &mut problems).and_then(|raw| compile(raw, &mut problems));
     match compiled {
-        Some(profile) if problems.is_empty() => Ok(profile),
+        Some(mut profile) if problems.is_empty() => {
+            profile.warnings = lint(file, text, &profile.profile, &profile.fixtures);
+            Ok(profile)
+        }
         _ => Err(problems.into_errors()),
     }
 }
@@ -102,9 +152,13 @@ fn read_bounded(path: &Path) -> io::Result<Option<Vec<u8>>> {
 /// # Errors
 /// When a folder cannot be read.
 pub fn find_files(path: &Path) -> io::Result<Vec<PathBuf>> {
+    find(path, &["toml"])
+}
+
+fn find(path: &Path, extensions: &[&str]) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     if path.is_dir() {
-        walk(path, MAX_DEPTH, &mut files)?;
+        walk(path, MAX_DEPTH, extensions, &mut files)?;
     } else {
         files.push(path.to_owned());
     }
@@ -112,61 +166,122 @@ pub fn find_files(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<()> {
+fn walk(
+    folder: &Path,
+    depth: usize,
+    extensions: &[&str],
+    files: &mut Vec<PathBuf>,
+) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
             if depth > 0 {
-                walk(&path, depth - 1, files)?;
+                walk(&path, depth - 1, extensions, files)?;
             }
-        } else if path.extension().is_some_and(|extension| extension == "toml") {
+        } else if path.extension().is_some_and(|found| extensions.iter().any(|e| found == *e)) {
             files.push(path);
         }
     }
     Ok(())
 }
 
+/// What the profiles and codecs below a folder look like now. A file that goes while this looks is not there.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn fingerprint(folder: &Path) -> io::Result<Fingerprint> {
+    use std::os::unix::fs::MetadataExt;
+    fs::read_dir(folder)?;
+    let look = |path: PathBuf| {
+        let data = fs::metadata(&path).ok()?;
+        Some((path, data.len(), data.modified().ok(), data.ino()))
+    };
+    Ok(find(folder, &["toml", "js"])?.into_iter().filter_map(look).collect())
+}
+
+/// Every `*.toml` below `folder` with the hash of its bytes, in the order of their paths.
+///
+/// # Errors
+/// Only when the folder or one below it cannot be read.
+pub fn read_folder(folder: &Path) -> io::Result<Vec<SourceFile>> {
+    // A path that is no folder is an error here, not a single file.
+    fs::read_dir(folder)?;
+    let sources = find_files(folder)?.into_iter().map(|path| {
+        let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
+        // A file that cannot be read is refused when it is compiled.
+        let bytes = read_bounded(&path).ok().flatten().unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        SourceFile { hash: hash(&path, &bytes, &text), path, name, text }
+    });
+    Ok(sources.collect())
+}
+
+impl SourceFile {
+    /// Checks and compiles the file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, in the order of the file.
+    pub fn compile(&self) -> Result<ProfileFile, Vec<ProfileError>> {
+        read_as(&self.path, &self.name)
+    }
+}
+
+/// Over the profile's bytes and those of the codecs in its folder that its text names.
+fn hash(path: &Path, bytes: &[u8], text: &str) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(bytes);
+    let beside = path.parent().and_then(|folder| fs::read_dir(folder).ok());
+    let mut codecs: Vec<PathBuf> = beside
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "js"))
+        .filter(|path| path.file_name().is_some_and(|name| text.contains(&*name.to_string_lossy())))
+        .collect();
+    codecs.sort();
+    for codec in codecs {
+        hasher.update(read_bounded(&codec).ok().flatten().unwrap_or_default());
+    }
+    hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl ProfileSet {
     /// Loads every `*.toml` below `folder`, in the order of their paths: of two profiles with one id the first stays.
+    /// Runs no fixtures: see [`Library`](crate::library::Library).
     ///
     /// # Errors
     /// Only when the folder or one below it cannot be read; a broken file is in `refused`.
     pub fn load(folder: &Path) -> io::Result<Self> {
-        // A path that is no folder is an error here, not a single file.
-        fs::read_dir(folder)?;
         let mut set = ProfileSet::default();
-        let mut homes = BTreeMap::new();
-        for path in find_files(folder)? {
-            let file = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
-            set.insert(read_as(&path, &file).map(|read| read.profile), file, &mut homes);
+        let mut homes = BTreeMap::<ProfileId, String>::new();
+        for source in read_folder(folder)? {
+            match source.compile() {
+                Ok(ProfileFile { profile, .. }) => match homes.get(&profile.id) {
+                    Some(home) => {
+                        set.refuse(&source.name, vec![taken(&source.name, &profile, home)])
+                    }
+                    None => {
+                        homes.insert(profile.id.clone(), source.name);
+                        set.profiles.insert(profile.id.clone(), Arc::new(profile));
+                    }
+                },
+                Err(errors) => {
+                    set.refuse(&source.name, errors.iter().map(ToString::to_string).collect());
+                }
+            }
         }
         Ok(set)
     }
 
-    fn insert(
-        &mut self,
-        read: Result<Profile, Vec<ProfileError>>,
-        file: String,
-        homes: &mut BTreeMap<ProfileId, String>,
-    ) {
-        match read {
-            Ok(profile) => match homes.get(&profile.id) {
-                Some(home) => {
-                    let errors =
-                        vec![format!("{file}: the id `{}` is taken by {home}", profile.id)];
-                    self.refused.push(RefusedProfile { file, errors });
-                }
-                None => {
-                    homes.insert(profile.id.clone(), file);
-                    self.profiles.insert(profile.id.clone(), Arc::new(profile));
-                }
-            },
-            Err(errors) => {
-                let errors = errors.iter().map(ToString::to_string).collect();
-                self.refused.push(RefusedProfile { file, errors });
-            }
-        }
+    fn refuse(&mut self, file: &str, errors: Vec<String>) {
+        let file = file.to_owned();
+        self.refused.push(RefusedProfile { file, errors, since: None, running: None });
     }
+}
+
+/// Why of two profiles with one id the second is refused.
+pub(crate) fn taken(file: &str, profile: &Profile, home: &str) -> String {
+    format!("{file}: the id `{}` is taken by {home}", profile.id)
 }
 
 #[cfg(test)]
@@ -195,7 +310,7 @@ mod tests {
             set.refused.iter().map(|r| r.errors[0].lines().next().unwrap_or_default()).collect();
         let expected = [
             "c.toml: the id `wz-rg1` is taken by b/rain.toml",
-            "d.toml:22:12: `millimetres` is no unit",
+            "d.toml:23:12: `millimetres` is no unit",
             "e.toml: not UTF-8 from byte 0 on",
             "f.toml: larger than 1024 KiB",
         ];

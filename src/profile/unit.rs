@@ -197,6 +197,14 @@ fn parse(text: &str) -> Option<Unit> {
     }
 }
 
+/// The UCUM code that a text is or means, as far as the lists above know.
+pub(crate) fn code(text: &str) -> Option<String> {
+    match check(text) {
+        Ok(()) => Some(text.to_owned()),
+        Err(right) => right.map(str::to_owned),
+    }
+}
+
 /// The text before the next `.` or `/` that is not inside an annotation, that sign and what follows it.
 #[allow(clippy::type_complexity)]
 fn split_term(text: &str) -> Option<(&str, Option<(char, &str)>)> {

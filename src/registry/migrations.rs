@@ -13,6 +13,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../alert/schema.sql"),
     include_str!("access.sql"),
     include_str!("../audit/schema.sql"),
+    include_str!("../alert/event_seq.sql"),
+    include_str!("../case/schema.sql"),
     include_str!("../command/schema.sql"),
 ];
 

@@ -127,21 +127,30 @@ fn the_command_line_reports_files_and_fixtures() {
     };
     let paths = [folder.path().to_owned()];
     assert_eq!(
-        super::check(&paths),
+        super::check(&paths, Manner::default()),
         Report { text: "no *.toml file there\n".to_owned(), ok: false }
     );
     write("a.toml", &format!("{PROFILE}payload = '{{\"l\":1}}'\nexpect = {{ level = 1 }}\n"));
-    assert_eq!(
-        super::check(&paths),
-        Report { text: "ok      p: 2 points, 1 tests\n".to_owned(), ok: true }
+    let report = super::check(&paths, Manner::default());
+    assert!(
+        report.ok && report.text.ends_with("ok      p: 2 points, 1 tests\n"),
+        "{}",
+        report.text
     );
-    let report = super::test(&paths);
+    let strict = Manner { is_strict: true, is_json: true };
+    let report = super::check(&paths, strict);
+    let found: serde_json::Value = serde_json::from_str(&report.text).expect("JSON");
+    assert!(!report.ok && found["ok"] == false, "{found:#}");
+    let first = &found["findings"][0];
+    assert_eq!((&first["severity"], &first["line"]), (&"warning".into(), &3.into()), "{found:#}");
+    let report = super::test(&paths, Manner::default());
     let notes = "note    p: no test raises `level.high`\nnote    p: no test raises `level.slow`\n";
-    assert_eq!(report, Report { text: format!("ok      p: t (line 21)\n{notes}"), ok: true });
+    let expected = format!("ok      p: t (line 21)\n{notes}");
+    assert!(report.ok && report.text.ends_with(&expected), "{}", report.text);
     write("b.toml", &format!("{PROFILE}payload = '{{\"l\":1}}'\nexpect = {{ level = 2 }}\n"));
-    let report = super::test(&paths);
+    let report = super::test(&paths, Manner::default());
     assert!(!report.ok && report.text.contains("FAILED  p: t (line 21)\n"), "{}", report.text);
     write("b.toml", "nonsense");
-    let report = super::check(&paths);
+    let report = super::check(&paths, Manner::default());
     assert!(!report.ok && report.text.contains("b.toml:1:"), "{}", report.text);
 }

@@ -1,5 +1,6 @@
 //! The HTTP face over real rooms: registry, store, judge and feed in a folder of their own, no socket.
 
+mod cases;
 mod doors;
 mod resources;
 
@@ -15,10 +16,13 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tower::ServiceExt;
 
-use super::{AlertReader, AppState, Limits, Readiness, TownInfo, router};
+use super::{AppState, Limits, Readiness, TableReader, TownInfo, router};
 use crate::alert::Engine;
+use crate::case::{Office, OfficeThread, Registrar};
 use crate::clock::Clock;
 use crate::command::{Around, Commands};
+use crate::hub::cases::Town;
+use crate::library::Library;
 use crate::live::Feed;
 use crate::model::{
     AssetKind, Label, Measurement, PointIndex, Position, Quality, Reason, SeriesId, Severity,
@@ -55,6 +59,7 @@ struct Rig {
     token: String,
     /// The judge ends when this goes.
     _judge: mpsc::Sender<JudgeMessage>,
+    _office: OfficeThread,
     _folder: tempfile::TempDir,
 }
 
@@ -95,7 +100,7 @@ impl Rig {
         assert!(report.applied, "{report:?}");
         let profiles = ProfileSet {
             profiles: BTreeMap::from([(profile.id.clone(), profile)]),
-            refused: vec![],
+            ..ProfileSet::default()
         };
 
         let store: Arc<dyn Store> =
@@ -137,12 +142,18 @@ impl Rig {
         let around =
             Around { present: present.clone(), feed: feed.clone(), clock: clock.clone() };
         let (commands, _) = Commands::open(registry.connect().unwrap(), around).unwrap();
+        let settings = crate::config::CaseConfig::default().settings().unwrap();
+        let registrar = Registrar::open(registry.connect().unwrap(), settings).unwrap();
+        let town = Town::new(present.clone(), registry.clone(), feed.clone());
+        let (cases, office) = Office::start(registrar, Box::new(town), clock.clone()).unwrap();
+        let library = Library::open(folder.path().to_owned(), clock.clone(), |_| true).unwrap();
         let router = router(AppState {
             registry,
             present,
             store,
             feed: feed.clone(),
             profiles,
+            library: Arc::new(library),
             clock,
             town: TownInfo {
                 name: Label::new("乌镇", "Wuzhen"),
@@ -152,12 +163,23 @@ impl Rig {
             readiness: Arc::clone(&readiness),
             metrics: prometheus::Registry::new(),
             counters: Arc::new(Counters::default()),
-            alerts: AlertReader::new(move || alerts_of.connect()),
             commands,
+            tables: TableReader::new(move || alerts_of.connect()),
+            cases,
             https_only: false,
             limits: Limits::default(),
         });
-        Rig { router, feed, readiness, user, password, token, _judge: judge, _folder: folder }
+        Rig {
+            router,
+            feed,
+            readiness,
+            user,
+            password,
+            token,
+            _judge: judge,
+            _office: office,
+            _folder: folder,
+        }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {

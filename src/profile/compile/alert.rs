@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use toml::Spanned;
+use crate::profile::spanned::Spanned;
 
 use super::point::{WORD, is_word};
 use super::read_duration;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use toml::Spanned;
+use crate::profile::spanned::Spanned;
 
 use super::point::is_word;
 use super::read_duration;

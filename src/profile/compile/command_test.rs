@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use toml::Spanned;
+use crate::profile::spanned::Spanned;
 
 use super::command::read_hex;
 use super::fixture::{find_point, state_or_number};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use toml::Spanned;
+use crate::profile::spanned::Spanned;
 
 use super::command_test;
 use crate::model::{DeviceId, PointIndex};

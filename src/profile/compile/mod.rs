@@ -14,7 +14,7 @@ mod source;
 use std::ops::Range;
 use std::time::Duration;
 
-use toml::Spanned;
+use crate::profile::spanned::Spanned;
 
 use super::error::Problems;
 use super::raw::{Maybe, Named, RawPoint, RawProfile, RawStaleness};
@@ -69,7 +69,7 @@ pub(super) fn compile(raw: RawProfile, problems: &mut Problems<'_>) -> Option<Pr
         commands: commands?,
     };
     let fixtures = fixture::compile_all(raw.test, &profile, problems);
-    problems.is_empty().then_some(ProfileFile { profile, fixtures })
+    problems.is_empty().then_some(ProfileFile { profile, fixtures, warnings: Vec::new() })
 }
 
 fn check_format(raw: &RawProfile, problems: &mut Problems<'_>) {

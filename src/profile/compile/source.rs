@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use toml::Spanned;
+use crate::profile::spanned::Spanned;
 
 use super::point::Placed;
 use super::{TOP, read_duration, register};

@@ -477,13 +477,13 @@ fn all_that_is_wrong_is_said_at_once_with_its_place() {
     let shown: Vec<String> = errors(&text).iter().map(ToString::to_string).collect();
     let expected = [
         "\
-p.toml:17:1: unknown key `stale_aftr`
- 17 | stale_aftr  = \"15min\"
+p.toml:18:1: unknown key `stale_aftr`
+ 18 | stale_aftr  = \"15min\"
     | ^^^^^^^^^^
     = did you mean `stale_after`?
     = allowed: expect_every, stale_after, dead_after, severity",
-        "p.toml:28:30: never raised: 250 is not inside the range 0 to 6",
-        "p.toml:44:12: `ppm` is not the UCUM code",
+        "p.toml:29:30: never raised: 250 is not inside the range 0 to 6",
+        "p.toml:45:12: `ppm` is not the UCUM code",
     ];
     assert_eq!(shown.len(), expected.len(), "{shown:#?}");
     for (shown, expected) in shown.iter().zip(expected) {
