@@ -4,6 +4,7 @@
 //! the hub does, so that a fixture that passes here is a promise about the hub. Serves the command line and the tests.
 
 mod command;
+mod lorawan;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -90,6 +91,11 @@ pub struct Manner {
 pub fn check(paths: &[PathBuf], manner: Manner) -> Report {
     for_each_file(paths, manner, |file, report| {
         let Profile { id, points, .. } = &file.profile;
+        if let Some(error) = file.profile.lorawan().and_then(lorawan::check) {
+            report.say(format_args!("FAILED  {id}: {error}"));
+            report.ok = false;
+            return;
+        }
         let tests = file.fixtures.len();
         report.say(format_args!("ok      {id}: {} points, {tests} tests", points.len()));
     })
@@ -210,7 +216,16 @@ fn run_one(profile: &Profile, fixture: &Fixture) -> Vec<String> {
     let mut decoded = Decoded::default();
     let result = match &fixture.input {
         Input::Command(given) => return command::run(profile, given),
-        Input::Message(payload) => profile.decode(payload, &mut decoded),
+        Input::Message(payload) => match profile.lorawan() {
+            Some(source) => lorawan::decode(source, source.job(payload, RECEIVED_AT), &mut decoded),
+            None => profile.decode(payload, &mut decoded),
+        },
+        Input::Frame { port, bytes } => match profile.lorawan() {
+            Some(source) => {
+                lorawan::decode(source, source.frame(*port, bytes, RECEIVED_AT), &mut decoded)
+            }
+            None => Err(DecodeError::NoFrame),
+        },
         Input::Registers(words) => read_registers(profile, words, &mut decoded),
     };
     match (result, &fixture.error) {

@@ -294,6 +294,8 @@ mod tests {
             profile: profile.id.clone(),
             asset: None,
             modbus: None,
+            gateway: None,
+            address: None,
         };
         let rules = rules_of(&device, None, &profile, &[SeriesId(7)]);
         let names: Vec<&str> = rules.iter().map(|rule| rule.key.name.as_str()).collect();

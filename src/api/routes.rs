@@ -6,8 +6,8 @@ use utoipa_axum::routes;
 
 use super::state::Hub;
 use super::{
-    alerts, assets, cases, commands, devices, health, import, live, map, openapi, profiles, series,
-    session, status, zones,
+    alerts, assets, cases, commands, devices, enrolments, health, import, live, map, openapi,
+    profiles, secrets, series, session, status, zones,
 };
 use crate::case::MAX_PHOTO_BYTES;
 use crate::registry::MAX_DOCUMENT_BYTES;
@@ -34,7 +34,12 @@ pub(crate) fn table() -> OpenApiRouter<Hub> {
         .routes(routes!(import::zones).layer(large()))
         .routes(routes!(devices::list, devices::create))
         .routes(routes!(devices::show))
-        .routes(routes!(devices::rotate_secret))
+        .routes(routes!(secrets::rotate))
+        .routes(routes!(secrets::rotate_many))
+        .routes(routes!(enrolments::list, enrolments::create))
+        .routes(routes!(enrolments::revoke))
+        .routes(routes!(enrolments::approve))
+        .routes(routes!(enrolments::reject))
         .routes(routes!(import::devices).layer(large()))
         .routes(routes!(profiles::list))
         .routes(routes!(profiles::show))

@@ -7,6 +7,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
+use crate::codec::Codecs;
 use crate::command::Commands;
 use crate::ingest::modbus::Poller;
 use crate::ingest::mqtt::{Door, SecurityLog, Services};
@@ -23,6 +24,7 @@ pub(super) struct Watched {
     pub(super) poller: Arc<Poller>,
     pub(super) present: Present,
     pub(super) commands: Commands,
+    pub(super) codecs: Codecs,
 }
 
 /// A labelled value.
@@ -34,7 +36,7 @@ type Row = (&'static str, u64);
 /// When a name is no metric name, or stands twice: a defect of this file.
 pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> {
     let registry = Registry::new_custom(Some("townhub".to_owned()), None)?;
-    let Watched { counters, log, services, door, store, poller, present, commands } = watched;
+    let Watched { counters, log, services, door, store, poller, present, codecs, commands } = watched;
     let add = |name, help, label, is_counter, read: Read| {
         registry.register(Box::new(Pulled::new(name, help, label, is_counter, read)?))
     };
@@ -121,6 +123,25 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
         "outcome",
         true,
         Box::new(move || commands.counts()),
+    )?;
+    add(
+        "codecs_total",
+        "Calls of LoRaWAN codecs by what became of them, and their processes.",
+        "outcome",
+        true,
+        Box::new(move || {
+            let stats = codecs.stats();
+            let failed = stats.errors.iter().map(|(_, count)| count).sum::<u64>();
+            let mut rows = vec![
+                ("answered", stats.calls.saturating_sub(failed)),
+                ("frames", stats.frames),
+                ("busy_us", u64::try_from(stats.busy.as_micros()).unwrap_or(u64::MAX)),
+                ("process_started", stats.started),
+                ("process_lost", stats.lost),
+            ];
+            rows.extend(stats.errors);
+            rows
+        }),
     )?;
     add(
         "open_alerts",

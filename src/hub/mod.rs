@@ -26,10 +26,11 @@ use crate::alert::{AlertError, Engine};
 use crate::api::{self, AppState, Limits, Readiness, TableReader, TownInfo};
 use crate::case::{CaseError, Office, OfficeThread, Registrar};
 use crate::clock::Clock;
+use crate::codec::{self, Codecs};
 use crate::command::{self, Commands};
 use crate::config::{Config, ConfigError};
 use crate::ingest::modbus::{Poller, Target};
-use crate::ingest::mqtt::{Door, SecurityLog, Services, ServicesError, TlsError, TlsPort};
+use crate::ingest::mqtt::{Door, Doorman, SecurityLog, Services, ServicesError, TlsError, TlsPort};
 use crate::library::Library;
 use crate::live::Feed;
 use crate::model::{Position, ProfileId, Sample, SeriesId};
@@ -104,6 +105,7 @@ pub struct Hub {
     committer: Committer,
     judge: Judge,
     office: OfficeThread,
+    codecs: Codecs,
     /// Held until the end: two hubs on one folder would lose readings.
     _lock: File,
 }
@@ -156,6 +158,8 @@ impl Hub {
         let (commands, orders) = Commands::open(rooms.registry.connect()?, around)?;
         let log = Arc::new(SecurityLog::new(clock.clone()));
         let services = Services::start(Arc::clone(&log))?;
+        let doorman = Arc::new(Doorman::default());
+        let codecs = Codecs::start(codec::program()).map_err(HubError::Thread)?;
         let poller =
             Arc::new(Poller::new(clock.clone(), Arc::new(poll::Sink::new(intake.clone()))));
         poll(&poller, &rooms.stations.load());
@@ -171,6 +175,8 @@ impl Hub {
             clock.clone(),
             config.mqtt.clone(),
             commands.clone(),
+            Arc::clone(&doorman),
+            codecs.clone(),
         ));
         let metrics = metrics::registry(metrics::Watched {
             counters: Arc::clone(&counters),
@@ -181,6 +187,7 @@ impl Hub {
             poller: Arc::clone(&poller),
             present: present.clone(),
             commands: commands.clone(),
+            codecs: codecs.clone(),
         })?;
         let readiness = Arc::new(Readiness::new(&["store", "mqtt", "judge", "services"]));
         readiness.set("mqtt", true);
@@ -196,6 +203,7 @@ impl Hub {
             &readiness,
             office.clone(),
             commands.clone(),
+            doorman,
         )?;
         let going_down = until_down(down.clone());
         servers.spawn(async move {
@@ -227,6 +235,7 @@ impl Hub {
             committer,
             judge,
             office: office_thread,
+            codecs,
             _lock: lock,
         })
     }
@@ -269,6 +278,7 @@ impl Hub {
             warn!("a server did not close in time; its connections are cut");
         }
         self.servers.shutdown().await;
+        self.codecs.stop().await;
         drop(self.poller);
         self.ticker.shutdown().await;
         let joined = tokio::task::spawn_blocking(|| {
@@ -360,6 +370,7 @@ impl Rooms {
         readiness: &Arc<Readiness>,
         cases: Office,
         commands: Commands,
+        doorman: Arc<Doorman>,
     ) -> Result<AppState, HubError> {
         let [lon, lat] = config.town.center;
         let center = Position::new(lon, lat).map_err(|why| ConfigError::Value {
@@ -385,6 +396,7 @@ impl Rooms {
             cases,
             https_only: config.http.https_only,
             limits: Limits::default(),
+            doorman,
         })
     }
 }

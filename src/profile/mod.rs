@@ -12,6 +12,7 @@ pub mod expr;
 mod fixture;
 mod json;
 mod lint;
+mod lorawan;
 mod parse;
 mod raw;
 pub mod registers;
@@ -24,15 +25,18 @@ mod unit;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::codec::CodecError;
 use crate::model::{AssetKind, Label, MetricName, PointIndex, ProfileId, Severity};
 
 use json::JsonDecoder;
 
 pub use command::CommandSpec;
 pub use decode::{DecodeError, Decoded, DeviceTime, Report};
+pub(crate) use duration::parse as parse_duration;
 pub use error::ProfileError;
 pub use fixture::{AlertRef, Fixture, Given, Input, Sent};
 pub use json::TimeFormat;
+pub use lorawan::{EnvelopeKind, LorawanSource};
 pub use registers::{
     MaskWrite, NumberType, Part, RegisterKind, RegisterRead, RegisterWrite, Table, WordOrder,
 };
@@ -77,6 +81,8 @@ pub enum Source {
     Mqtt(MqttSource),
     /// It is polled.
     Modbus(ModbusSource),
+    /// Its network's server publishes for it.
+    Lorawan(LorawanSource),
 }
 
 /// A publishing device's topic and payload.
@@ -239,6 +245,19 @@ impl Profile {
                 out.clear();
                 Err(DecodeError::NoPoint)
             }
+            // Its codec is in another process; who calls here has no way to it.
+            Source::Lorawan(_) => {
+                out.clear();
+                Err(CodecError::Unavailable("this way has none".to_owned()).into())
+            }
+        }
+    }
+
+    /// How its frames are read, when it is a LoRaWAN device: that needs a codec, see [`LorawanSource`].
+    pub fn lorawan(&self) -> Option<&LorawanSource> {
+        match &self.source {
+            Source::Lorawan(lorawan) => Some(lorawan),
+            _ => None,
         }
     }
 

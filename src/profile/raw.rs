@@ -50,7 +50,7 @@ pub(super) struct RawProfile {
 pub(super) struct RawSource {
     pub(super) mqtt: Maybe<RawMqtt>,
     pub(super) modbus: Maybe<RawModbus>,
-    pub(super) lorawan: Maybe<IgnoredAny>,
+    pub(super) lorawan: Maybe<RawLorawan>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -84,6 +84,23 @@ pub(super) struct RawModbus {
     pub(super) zero_based: Maybe<bool>,
     #[serde(default)]
     pub(super) poll: Named<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table such as { codec = \"parkio-p1.js\" }")]
+pub(super) struct RawLorawan {
+    /// The codec's file, beside the profile or in a folder below it.
+    pub(super) codec: Maybe<String>,
+    /// The ports that carry readings; all when it is left out.
+    pub(super) ports: Maybe<Vec<i64>>,
+    /// Who wraps the frames; either network server when it is left out.
+    pub(super) envelope: Maybe<String>,
+    /// Where uplinks are published; the topics of ChirpStack and The Things Stack when it is left out.
+    pub(super) topic: Maybe<String>,
+    /// Where the codec's values say their own time; the network's when it is left out.
+    pub(super) time: Maybe<RawTime>,
+    /// Where the codec's values hold a list of earlier reports.
+    pub(super) each: Maybe<String>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -179,9 +196,9 @@ pub(super) struct RawTest {
     pub(super) writes: Maybe<Vec<RawWrites>>,
     pub(super) refused: Maybe<String>,
     pub(super) two_person: Maybe<bool>,
-    pub(super) port: Maybe<IgnoredAny>,
-    pub(super) hex: Maybe<IgnoredAny>,
     pub(super) downlink: Maybe<RawDownlinkTest>,
+    pub(super) port: Maybe<i64>,
+    pub(super) hex: Maybe<String>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

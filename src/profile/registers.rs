@@ -250,7 +250,8 @@ pub fn decode_part(kind: RegisterKind, part: &Part, words: &[u16]) -> Option<f64
         Part::Whole => decode(kind, words),
         Part::Bits { low, high } => {
             let words = words.get(..usize::from(kind.words()))?;
-            Some(((assemble(words, kind.order) & mask(*low, *high)) >> low) as f64)
+            let bits = assemble(words, kind.order) & mask(*low, *high);
+            Some(bits.checked_shr(u32::from(*low))? as f64)
         }
         Part::Texts(texts) => {
             let text = text(kind, words.get(..usize::from(kind.words()))?);

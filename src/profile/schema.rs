@@ -9,7 +9,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::raw::RawProfile;
-use super::{NumberType, Table, TimeFormat, WordOrder};
+use super::{EnvelopeKind, NumberType, Table, TimeFormat, WordOrder};
 use crate::model::{AssetKind, Severity};
 
 /// The file beside the profiles that `#:schema` names.
@@ -22,6 +22,7 @@ const WORDS: &[(&str, &str, fn() -> Vec<&'static str>)] = &[
     ("RawAlert", "severity", severities),
     ("RawMqtt", "payload", || vec!["json"]),
     ("RawTime", "format", || TimeFormat::ALL.map(TimeFormat::as_str).to_vec()),
+    ("RawLorawan", "envelope", || EnvelopeKind::ALL.map(EnvelopeKind::as_str).to_vec()),
     ("RawModbus", "word_order", word_orders),
     ("RawRead", "word_order", word_orders),
     ("RawRead", "table", || Table::ALL.map(Table::as_str).to_vec()),
@@ -55,6 +56,7 @@ const NAMES: &[(&str, &str, &str)] = &[
 const REQUIRED: &[(&str, &[&str])] = &[
     ("RawProfile", &["profile", "id", "name", "manufacturer", "model", "kind", "source", "points"]),
     ("RawModbus", &["poll"]),
+    ("RawLorawan", &["codec"]),
     ("RawPoint", &["label"]),
     ("RawAlert", &["severity", "text"]),
 ];

@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../audit/schema.sql"),
     include_str!("../alert/event_seq.sql"),
     include_str!("../case/schema.sql"),
+    include_str!("provisioning.sql"),
     include_str!("../command/schema.sql"),
 ];
 

@@ -1,6 +1,6 @@
 //! Fixtures of commands: judged by the command room's own check, and encoded as it does.
 
-use super::RECEIVED_AT;
+use super::{RECEIVED_AT, lorawan};
 use crate::command::{Refusal, Situation};
 use crate::model::{Quality, Sample};
 use crate::profile::command::Outgoing;
@@ -41,7 +41,7 @@ pub(super) fn run(profile: &Profile, given: &Given) -> Vec<String> {
                 failures.push(format!("two_person: expected {expected}, found {found}"));
             }
             if let Some(expected) = &given.sent {
-                failures.extend(compare_sent(spec.outgoing(ID, given.target), expected));
+                failures.extend(compare_sent(profile, spec.outgoing(ID, given.target), expected));
             }
             failures
         }
@@ -56,7 +56,7 @@ fn compare_refusal(refusal: &Refusal, words: &str) -> Vec<String> {
     vec![format!("expected a refusal by `{words}`, found one {found}")]
 }
 
-fn compare_sent(found: Option<Outgoing>, expected: &Sent) -> Option<String> {
+fn compare_sent(profile: &Profile, found: Option<Outgoing>, expected: &Sent) -> Option<String> {
     match (found, expected) {
         (Some(Outgoing::Writes(found)), Sent::Writes(expected)) if found != *expected => {
             Some(format!("writes: expected {}, found {}", show_all(expected), show_all(&found)))
@@ -69,8 +69,16 @@ fn compare_sent(found: Option<Outgoing>, expected: &Sent) -> Option<String> {
             (!is_same).then(|| format!("downlink: expected {expected}, found {found}"))
         }
         (Some(Outgoing::Writes(_)), Sent::Writes(_)) => None,
-        (Some(Outgoing::Lorawan { port, .. }), Sent::Lorawan { port: expected, .. }) => {
-            (port != *expected).then(|| format!("port: expected {expected}, found {port}"))
+        (Some(Outgoing::Lorawan { port, data }), Sent::Lorawan { port: wanted, bytes }) => {
+            let source = profile.lorawan()?;
+            match lorawan::encode(source, port, &data) {
+                Ok(found) if found == (*wanted, bytes.clone()) => None,
+                Ok((port, found)) => {
+                    let [found, bytes] = [&found, bytes].map(|bytes| show_bytes(bytes));
+                    Some(format!("downlink: expected {bytes} on port {wanted}, found {found} on port {port}"))
+                }
+                Err(error) => Some(format!("downlink: the codec cannot encode it: {error}")),
+            }
         }
         (None, _) => Some("the target does not fit what is written".to_owned()),
         _ => Some("the command goes out in another way".to_owned()),

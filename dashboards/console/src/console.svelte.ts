@@ -1,7 +1,7 @@
 /** The page's one owner of state: joins the feed, holds the town, and does what the operator asks. */
 
 import { api, ApiError, whenSessionIsLost } from "./api/client";
-import type { Alert, AssetDetail, Family, Rank, Status } from "./api/types";
+import type { Alert, AssetDetail, Family, ProfilesAnswer, Rank, Status } from "./api/types";
 import { monotonicMs, wallMs } from "./clock";
 import { words, type Language } from "./i18n";
 import type { Action } from "./keys";
@@ -41,6 +41,7 @@ export class Console {
   town = $state.raw<Town>(EMPTY_TOWN);
   link = $state.raw<Link>({ openedAtMs: monotonicMs(), heardAtMs: null });
   status = $state.raw<Status | null>(null);
+  profiles = $state.raw<ProfilesAnswer | null>(null);
   /** Nothing while the first snapshot is on its way; the code of the error when it cannot be read. */
   loaded = $state(false);
   loadError = $state<string | null>(null);
@@ -171,6 +172,7 @@ export class Console {
   private async readStatus(): Promise<void> {
     try {
       this.status = await api.status();
+      this.profiles = await api.profiles();
     } catch {
       // The banner tells of a hub that is away; the last status stays, greyed.
     }

@@ -168,6 +168,7 @@ impl Rig {
             cases,
             https_only: false,
             limits: Limits::default(),
+            doorman: Arc::default(),
         });
         Rig {
             router,

@@ -13,7 +13,7 @@ use crate::model::{PointIndex, Reading, Timestamp};
 use crate::profile::registers::decode_part;
 
 use super::connection::{Connect, Connection, Fault};
-use super::frame::{Framing, Question, Values};
+use super::frame::{Framing, Question, Shape, Values};
 use super::lessons::{Lesson, halves};
 use super::order::{self, Order, ReadError, Work, WriteError};
 use super::planner::Block;
@@ -23,6 +23,10 @@ use super::{Endpoint, PollSink, UnitPlan};
 
 /// How long opening a connection may take, name lookup included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// On a serial line nothing but its shape says what an answer is the answer to. Between two questions to one unit
+/// whose answers have the same shape so much time passes: a second answer to the first one would have come by then.
+const REPEAT_GUARD: Duration = Duration::from_millis(50);
 
 /// The units of one endpoint, sorted by device.
 pub(super) type BusPlan = Arc<[Arc<UnitPlan>]>;
@@ -50,6 +54,8 @@ pub(super) struct Bus<S, C: Connect> {
     opened: u64,
     /// When the last request ended, and the quiet time that its unit wants after it.
     last_request: Option<(Instant, Duration)>,
+    /// What the last answers looked like, on a serial line, and when they were waited for.
+    recent: Vec<(Shape, Instant)>,
     /// Units on a serial line whose answer may still be on its way: they are probed before they are believed.
     doubts: HashSet<u8>,
 }
@@ -81,6 +87,7 @@ impl<S: PollSink, C: Connect> Bus<S, C> {
             connection: None,
             opened: 0,
             last_request: None,
+            recent: Vec::new(),
             doubts: HashSet::new(),
         }
     }
@@ -144,6 +151,11 @@ impl<S: PollSink, C: Connect> Bus<S, C> {
         let plan = Arc::clone(&self.plan.borrow_and_update());
         self.schedule.reconcile(&plan, Instant::now());
         self.stats.list_units(&plan);
+        for unit in plan.iter() {
+            if let Some(current) = self.schedule.find(&unit.device) {
+                self.stats.show_plan(&current);
+            }
+        }
     }
 
     /// Asks for every block of a poll, hands on what came, and tells the schedule how it went.
@@ -449,6 +461,9 @@ impl<S: PollSink, C: Connect> Bus<S, C> {
         };
         let line = self.endpoint.line();
         let gap = unit.plan.min_request_gap.max(line.map_or(Duration::ZERO, |l| l.frame_gap()));
+        if line.is_some() {
+            self.guard_repeat(question.shape()).await;
+        }
         self.keep_quiet(gap).await;
         let on_line = line.map_or(Duration::ZERO, |line| line.time_of(question.characters()));
         let timeout = unit.plan.timeout + on_line;
@@ -483,6 +498,9 @@ impl<S: PollSink, C: Connect> Bus<S, C> {
         self.connection = keeps.then_some(connection);
         let ended_at = Instant::now();
         self.last_request = Some((ended_at, gap));
+        if line.is_some() {
+            self.recent.push((question.shape(), ended_at));
+        }
         self.stats.busy(asked_at, ended_at);
         self.count(unit, result.as_ref().err());
         result
@@ -510,6 +528,15 @@ impl<S: PollSink, C: Connect> Bus<S, C> {
                 self.stats.edit(|stats| stats.connect_failures += 1);
                 Err(Fault::Unreachable(error))
             }
+        }
+    }
+
+    /// Waits until no second answer to an earlier question of this shape is to be feared.
+    async fn guard_repeat(&mut self, shape: Shape) {
+        self.recent.retain(|(_, ended_at)| ended_at.elapsed() < REPEAT_GUARD);
+        let same = self.recent.iter().filter(|(known, _)| *known == shape);
+        if let Some(ended_at) = same.map(|&(_, ended_at)| ended_at).max() {
+            sleep_until(ended_at + REPEAT_GUARD).await;
         }
     }
 

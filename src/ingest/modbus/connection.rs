@@ -197,7 +197,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.received.clear();
         loop {
             match self.stream.read_buf(&mut self.received).await {
-                Ok(0) | Err(_) => return Err(Fault::Lost),
+                Ok(0) | Err(_) if self.received.is_empty() => return Err(Fault::Lost),
+                Ok(0) | Err(_) => return Err(Fault::Malformed("it ends in its middle")),
                 Ok(_) => {}
             }
             match question.parse(self.framing, self.transaction, &self.received)? {

@@ -48,6 +48,14 @@ enum Expects {
     Echo(usize),
 }
 
+/// All that an RTU answer says of its question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shape {
+    unit: u8,
+    function: u8,
+    length: usize,
+}
+
 /// What a right answer says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Values {
@@ -133,6 +141,11 @@ impl Question {
             _ => Expects::Echo(0),
         };
         Question { unit, pdu, expects }
+    }
+
+    /// What tells its answer from another's on a serial line.
+    pub(super) fn shape(&self) -> Shape {
+        Shape { unit: self.unit, function: self.pdu[0], length: self.answer_len() }
     }
 
     /// The unit that is asked.

@@ -6,8 +6,6 @@
 //! sent on an earlier connection and not acknowledged goes out again, marked as a repetition, so a device acts on the
 //! `id` in it once.
 
-use std::collections::{BTreeMap, HashSet};
-
 use super::frame::Version;
 use crate::command::{CommandId, Commands, Message};
 use crate::model::DeviceId;
@@ -15,82 +13,112 @@ use crate::model::DeviceId;
 /// Messages in flight: a device takes them one after the other, and a small one has no room for many.
 const IN_FLIGHT: usize = 8;
 
-/// The commands of one session.
+/// Acknowledged messages that are kept in mind: more than can be on their way to the command room.
+const DONE_KEPT: usize = 32;
+
+/// The commands of one session: the device's own, and those of the devices behind a gateway.
 #[derive(Debug, Default)]
 pub(super) struct Downlink {
-    /// The QoS that was granted; `None` while the device listens to no commands.
-    granted: Option<u8>,
+    heard: Vec<Heard>,
     /// By packet identifier: what waits for its PUBACK.
-    in_flight: BTreeMap<u16, CommandId>,
+    in_flight: Vec<(u16, CommandId)>,
     /// Acknowledged here; the room may not have heard of it yet.
-    done: HashSet<CommandId>,
-    next_id: u16,
-    /// Whether everything that went out before was answered; the room's mail of an earlier session was perhaps sent.
+    done: Vec<CommandId>,
+    last_id: u16,
+}
+
+/// A device whose commands this session hears.
+#[derive(Debug)]
+struct Heard {
+    device: DeviceId,
+    topic: String,
+    qos: u8,
+    /// What waits now was perhaps sent on an earlier connection.
     is_fresh: bool,
 }
 
 impl Downlink {
-    /// The device listens from now on.
-    pub(super) fn subscribe(&mut self, qos: u8) {
-        self.granted = Some(qos.min(1));
-        self.is_fresh = true;
+    /// The commands of `device` go out under `topic` from now on.
+    pub(super) fn subscribe(&mut self, device: DeviceId, topic: &str, qos: u8) {
+        self.unsubscribe(topic);
+        self.heard.push(Heard {
+            device,
+            topic: topic.to_owned(),
+            qos: qos.min(1),
+            is_fresh: true,
+        });
     }
 
-    /// It listens no more.
-    pub(super) fn unsubscribe(&mut self) {
-        self.granted = None;
+    /// Nothing goes out under `topic` any more.
+    pub(super) fn unsubscribe(&mut self, topic: &str) {
+        self.heard.retain(|heard| heard.topic != topic);
     }
 
-    /// Whether it listens.
+    /// Whether the session hears any commands.
     pub(super) fn is_listening(&self) -> bool {
-        self.granted.is_some()
+        !self.heard.is_empty()
     }
 
-    /// Writes what waits for the device to `out`.
-    pub(super) fn send(
+    /// Writes what waits to `out`.
+    pub(super) fn send(&mut self, commands: &Commands, version: Version, out: &mut Vec<u8>) {
+        let mut heard = std::mem::take(&mut self.heard);
+        for one in &mut heard {
+            self.send_one(one, commands, version, out);
+        }
+        self.heard = heard;
+    }
+
+    fn send_one(
         &mut self,
+        heard: &mut Heard,
         commands: &Commands,
-        device: &DeviceId,
         version: Version,
         out: &mut Vec<u8>,
     ) {
-        let Some(qos) = self.granted else { return };
-        let was_sent_before = std::mem::take(&mut self.is_fresh);
-        let topic = format!("devices/{device}/commands");
-        for message in commands.mail(device) {
+        let mail = commands.mail(&heard.device);
+        let was_sent_before = std::mem::take(&mut heard.is_fresh);
+        for message in &mail {
             let is_known = self.done.contains(&message.command)
-                || self.in_flight.values().any(|id| *id == message.command);
+                || self.in_flight.iter().any(|(_, id)| *id == message.command);
             if is_known || self.in_flight.len() >= IN_FLIGHT {
                 continue;
             }
             let is_repetition = was_sent_before && commands.was_sent(message.command);
-            if qos == 0 {
-                write(out, &topic, None, is_repetition, version, &message);
-                self.done.insert(message.command);
-                commands.taken(message.command);
+            commands.sent(message.command);
+            if heard.qos == 0 {
+                write(out, &heard.topic, None, false, version, message);
+                self.is_done(message.command, commands);
                 continue;
             }
             let id = self.free_id();
-            write(out, &topic, Some(id), is_repetition, version, &message);
-            commands.sent(message.command);
-            self.in_flight.insert(id, message.command);
+            write(out, &heard.topic, Some(id), is_repetition, version, message);
+            self.in_flight.push((id, message.command));
         }
     }
 
     /// The device has taken a message; one that was never sent is ignored.
     pub(super) fn acknowledged(&mut self, id: u16, commands: &Commands) {
-        if let Some(command) = self.in_flight.remove(&id) {
-            self.done.insert(command);
-            commands.taken(command);
+        if let Some(place) = self.in_flight.iter().position(|(sent, _)| *sent == id) {
+            let (_, command) = self.in_flight.swap_remove(place);
+            self.is_done(command, commands);
         }
+    }
+
+    /// Kept in mind until the room has certainly heard of it.
+    fn is_done(&mut self, command: CommandId, commands: &Commands) {
+        if self.done.len() >= DONE_KEPT {
+            self.done.remove(0);
+        }
+        self.done.push(command);
+        commands.taken(command);
     }
 
     fn free_id(&mut self) -> u16 {
         loop {
             // 0 is no identifier [MQTT-2.2.1-3].
-            self.next_id = self.next_id.checked_add(1).unwrap_or(1);
-            if !self.in_flight.contains_key(&self.next_id) {
-                return self.next_id;
+            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            if !self.in_flight.iter().any(|(id, _)| *id == self.last_id) {
+                return self.last_id;
             }
         }
     }
@@ -154,8 +182,8 @@ mod tests {
 
     #[test]
     fn identifiers_go_round_and_leave_out_those_in_flight() {
-        let mut downlink = Downlink { next_id: u16::MAX - 1, ..Downlink::default() };
-        downlink.in_flight.insert(1, CommandId(1));
+        let mut downlink = Downlink { last_id: u16::MAX - 1, ..Downlink::default() };
+        downlink.in_flight.push((1, CommandId(1)));
         assert_eq!(downlink.free_id(), u16::MAX);
         assert_eq!(downlink.free_id(), 2, "0 is none, 1 is in flight");
     }

@@ -18,14 +18,16 @@ use super::acks::{self, Acks};
 use super::codec::{self, Request};
 use super::downlink::Downlink;
 use super::frame::{self, Fields, Frame, PacketType, Version};
+use super::gateway::{self, Mail};
 use super::publish::{Publish, Qos};
 use super::refusal::Refusal;
 use super::services::Services;
 use super::throttle::Throttle;
 use super::topics::{self, OwnTopic};
 use crate::clock::Clock;
+use crate::codec::Codecs;
 use crate::command::Commands;
-use crate::model::Timestamp;
+use crate::model::{DeviceId, Timestamp};
 use crate::pipeline::{Bill, Closed, Desk, Draft, Intake, LinkStatus, Progress, Receipt, Station};
 
 /// What is read from a socket at once, into a buffer that the thread's sessions share: an idle connection holds none.
@@ -56,6 +58,8 @@ pub(super) struct Surroundings {
     pub(super) services: Services,
     pub(super) clock: Clock,
     pub(super) commands: Commands,
+    /// Where payloads of LoRaWAN devices are read.
+    pub(super) codecs: Codecs,
     pub(super) max_packet_bytes: usize,
 }
 
@@ -75,19 +79,23 @@ pub(super) enum End {
 
 pub(super) struct Session<S> {
     stream: S,
-    around: Surroundings,
-    version: Version,
-    station: Arc<Station>,
+    pub(super) around: Surroundings,
+    pub(super) version: Version,
+    pub(super) station: Arc<Station>,
     station_version: u64,
     /// The last telemetry topic that was found to be the device's own: compared before anything is looked up.
     telemetry_topic: String,
     /// The start of a packet whose end has not come yet.
     partial: Vec<u8>,
-    out: Vec<u8>,
-    acks: Acks,
-    draft: Draft,
-    progress: Arc<Progress>,
-    batch: u64,
+    pub(super) out: Vec<u8>,
+    pub(super) acks: Acks,
+    pub(super) draft: Draft,
+    /// Whether its messages take the second road: it is a gateway, or its payloads need a codec.
+    is_gateway: bool,
+    /// What came on the second road and is not delivered yet.
+    pub(super) mail: Vec<Mail>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) batch: u64,
     /// What the last read costs of the room between the sockets and the disk; not handed in when the hub goes down.
     bill: Result<Bill, Closed>,
     throttle: Throttle,
@@ -119,6 +127,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             out: Vec::new(),
             acks: Acks::default(),
             draft: Draft::default(),
+            is_gateway: false,
+            mail: Vec::new(),
             progress: Arc::default(),
             batch: 1,
             bill: Ok(Bill::default()),
@@ -174,7 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Ok(()) => self.after_read().await,
                     Err(end) => Err(end),
                 },
-                Ok(()) = mail.changed(), if self.downlink.is_listening() => self.deliver().await,
+                Ok(()) = mail.changed(), if self.downlink.is_listening() => self.send_mail().await,
                 () = alarm.as_mut() => self.on_alarm(alarm.as_mut(), may_read),
             };
             if let Err(end) = step {
@@ -257,7 +267,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             PacketType::PubRel => {
                 let id = Fields(frame.body).u16().map_err(End::Refused)?;
-                self.acks.release(id, &mut self.out);
+                if self.mail.is_empty() {
+                    self.acks.release(id, &mut self.out);
+                } else {
+                    // Not before the messages that came before it.
+                    self.mail.push(Mail::Release(id));
+                }
                 Ok(())
             }
             PacketType::PingReq => {
@@ -290,8 +305,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         desk: &mut Desk<'_>,
         received_at: Timestamp,
     ) -> Result<(), End> {
-        if self.version == Version::V5 && self.acks.len() >= usize::from(RECEIVE_MAXIMUM) {
+        let waiting = self.acks.len() + self.mail.len();
+        if self.version == Version::V5 && waiting >= usize::from(RECEIVE_MAXIMUM) {
             return Err(End::Refused(Refusal::ReceiveMaximum));
+        }
+        if self.is_gateway {
+            self.mail.push(Mail::letter(publish, received_at));
+            return Ok(());
         }
         let code = if self.acks.is_repetition(publish.qos) {
             acks::SUCCESS
@@ -344,7 +364,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// MQTT 5 can say no to one message; in 3.1.1 the only no is the end of the connection (section 3.3.5).
-    fn refuse_message(&self, qos: Qos, refusal: Refusal, code: u8) -> Result<u8, End> {
+    pub(super) fn refuse_message(&self, qos: Qos, refusal: Refusal, code: u8) -> Result<u8, End> {
         if self.version == Version::V5 && qos != Qos::AtMostOnce {
             self.around.services.log().refused(self.station.device.id.as_str(), &refusal);
             return Ok(code);
@@ -356,41 +376,54 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let device = &self.station.device.id;
         let return_codes = filters
             .iter()
-            .map(|filter| match (topics::is_own_commands(device, &filter.path), self.version) {
+            .map(|filter| match (self.may_hear(&filter.path), self.version) {
                 (true, _) => SubscribeReasonCode::Success(filter.qos.min_with_at_least_once()),
                 (false, Version::V4) => SubscribeReasonCode::Failure,
                 (false, Version::V5) => SubscribeReasonCode::NotAuthorized,
             })
             .collect();
-        for filter in filters.iter().filter(|f| !topics::is_own_commands(device, &f.path)) {
+        for filter in filters.iter().filter(|f| !self.may_hear(&f.path)) {
             let refusal = Refusal::NotAuthorized(filter.path.clone());
             self.around.services.log().refused(device.as_str(), &refusal);
         }
-        let own = filters.iter().filter(|f| topics::is_own_commands(device, &f.path));
-        let granted = own.map(|filter| filter.qos as u8).max();
+        let heard: Vec<_> = filters
+            .iter()
+            .filter_map(|filter| Some((self.heard_device(&filter.path)?, filter)))
+            .collect();
         self.send(Packet::SubAck(SubAck { pkid: id, return_codes }, None))?;
-        if let Some(qos) = granted {
-            self.downlink.subscribe(qos);
-            self.write_mail();
+        for (device, filter) in heard {
+            self.downlink.subscribe(device, &filter.path, filter.qos as u8);
         }
+        self.write_mail();
         Ok(())
     }
 
     /// New commands may wait for the device.
-    async fn deliver(&mut self) -> Result<(), End> {
+    async fn send_mail(&mut self) -> Result<(), End> {
         self.write_mail();
         self.flush().await
     }
 
     fn write_mail(&mut self) {
-        let device = &self.station.device.id;
-        self.downlink.send(&self.around.commands, device, self.version, &mut self.out);
+        self.downlink.send(&self.around.commands, self.version, &mut self.out);
+    }
+
+    /// A device hears its own commands, a gateway those of its listed devices too.
+    fn may_hear(&self, filter: &str) -> bool {
+        self.heard_device(filter).is_some()
+    }
+
+    /// Whose commands a filter asks for; `None` when this session may not hear them.
+    fn heard_device(&self, filter: &str) -> Option<DeviceId> {
+        if topics::is_own_commands(&self.station.device.id, filter) {
+            return Some(self.station.device.id.clone());
+        }
+        if self.is_gateway { gateway::heard_device(self, filter) } else { None }
     }
 
     fn on_unsubscribe(&mut self, id: u16, filters: &[String]) -> Result<(), End> {
-        let device = &self.station.device.id;
-        if filters.iter().any(|filter| topics::is_own_commands(device, filter)) {
-            self.downlink.unsubscribe();
+        for filter in filters {
+            self.downlink.unsubscribe(filter);
         }
         let reasons = vec![UnsubAckReason::Success; filters.len()];
         self.send(Packet::UnsubAck(UnsubAck { pkid: id, reasons }, None))
@@ -406,6 +439,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let bill = std::mem::replace(&mut self.bill, Ok(Bill::default()));
         let Ok(bill) = bill else { return Err(End::Refused(Refusal::ShuttingDown)) };
         bill.pay().await;
+        if !self.mail.is_empty() {
+            // Boxed: every session's future is as large as the largest of its ways.
+            Box::pin(self.deliver()).await?;
+        }
         self.flush().await
     }
 
@@ -457,12 +494,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let stations = self.around.intake.stations();
         let station = stations.get(self.station.device.id.as_str());
         self.station = Arc::clone(station.ok_or(End::Refused(Refusal::NoProfile))?);
+        self.is_gateway = gateway::takes_second_road(&stations, &self.station);
         self.telemetry_topic.clear();
         Ok(())
     }
 
     /// The last acknowledgements and the goodbye.
     async fn finish(&mut self, end: &End) {
+        if !self.mail.is_empty() {
+            // What came before the end counts; how it ends is decided already.
+            let _ = Box::pin(self.deliver()).await;
+        }
         let progress = Arc::clone(&self.progress);
         let last = self.batch - 1;
         let all_durable = async {

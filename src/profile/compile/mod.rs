@@ -7,6 +7,7 @@ mod alert;
 mod command;
 mod command_test;
 mod fixture;
+mod lorawan;
 mod point;
 mod register;
 mod source;

@@ -253,7 +253,7 @@ fn compile_read(
     let offset = raw.offset.take().map_or(0.0, Spanned::into_inner);
     let sentinels = compile_sentinels(&raw.invalid, said.states, problems);
     let read = match wiring {
-        Wiring::Mqtt { .. } => {
+        Wiring::Mqtt { .. } | Wiring::Lorawan(_) => {
             refuse_register_keys(&raw, problems);
             problems
                 .require(raw.path, &at, "path", "\"/level\"")

@@ -354,7 +354,5 @@ fn is_clash(a: &RegisterRead, b: &RegisterRead) -> bool {
 
 fn describe(read: &RegisterRead) -> String {
     let RegisterRead { table, address, kind, .. } = read;
-    let order = if kind.words() == 1 { "" } else { kind.order.as_str() };
-    let text = format!("{} {address} {} {order}", table.as_str(), kind.number.as_str());
-    text.trim_end().to_owned()
+    format!("{} {address} {} {}", table.as_str(), kind.number.as_str(), kind.order.as_str())
 }

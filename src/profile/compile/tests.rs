@@ -407,7 +407,6 @@ fn what_comes_later_says_so() {
         "payload = \"cayenne\"",
         &["payload `cayenne` is not supported yet | allowed: json"],
     );
-    check(MANHOLE, "[source.mqtt]", "[source.lorawan]", &["`source.lorawan` is not supported yet"]);
     check(
         GATE,
         "missing   = [\"setpoint\"]",

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod door;
+mod enrolment;
 mod imports;
 mod places;
 mod property;
@@ -147,6 +148,8 @@ fn two_processes_on_one_file_do_not_overwrite_each_other() {
         profile: profiles()[1].clone(),
         asset: Some("gate-1".parse().unwrap()),
         modbus: None,
+        gateway: None,
+        address: None,
     };
     here.registry.put_device(device, None).unwrap();
     assert!(here.registry.town().assets.contains_key("gate-1"), "read from the file");

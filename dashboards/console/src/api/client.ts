@@ -5,6 +5,7 @@ import type {
   AssetDetail,
   MapAnswer,
   Problem,
+  ProfilesAnswer,
   SeriesAnswer,
   SessionAnswer,
   Status,
@@ -88,6 +89,7 @@ const MAX_ALERT_PAGES = 10;
 export const api = {
   session: (): Promise<SessionAnswer> => call("/session"),
   status: (): Promise<Status> => call("/status"),
+  profiles: (): Promise<ProfilesAnswer> => call("/profiles"),
   map: (): Promise<MapAnswer> => call(`/map?zoom=${UNCLUSTERED_ZOOM}&crs=wgs84`),
   asset: (id: string): Promise<AssetDetail> => call(`/assets/${encodeURIComponent(id)}`),
 

@@ -163,6 +163,29 @@ export interface AssetDetail {
   devices: Device[];
 }
 
+/** A device profile in force, as far as the console shows it. */
+export interface ProfileInForce {
+  id: string;
+  file: string;
+  version: string;
+  is_outdated: boolean;
+  is_removed: boolean;
+}
+
+/** A profile file that is not in force. */
+export interface RefusedProfile {
+  file: string;
+  errors: string[];
+  since: string | null;
+  /** The profile whose former version runs on. */
+  running: string | null;
+}
+
+export interface ProfilesAnswer {
+  profiles: ProfileInForce[];
+  refused: RefusedProfile[];
+}
+
 export interface Status {
   version: string;
   epoch: number | string;

@@ -182,6 +182,7 @@ export class MockHub {
     if (path === "/live") return this.live(request, response, url);
     if (path === "/session") return json(response, { user: { name: "admin", role: "admin" } });
     if (path === "/status") return json(response, this.status());
+    if (path === "/profiles") return json(response, { profiles: [], refused: [] });
     if (path === "/map") return json(response, this.map());
     if (path === "/alerts") {
       const open = this.town.alerts.filter((alert) => alert.active || alert.acknowledged_at === null);

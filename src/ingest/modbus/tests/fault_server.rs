@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::super::Endpoint;
 use super::super::connection::Connect;
 use super::profile::{bit, word};
+use crate::profile::Table;
 
 /// Never the value of any register.
 const POISON: u16 = 0xDEAD;
@@ -62,6 +64,18 @@ struct State {
     connections: usize,
     refuses: bool,
     close_after: Option<usize>,
+    forbidden: HashMap<u8, RangeInclusive<u16>>,
+    longest: Option<u16>,
+    on_write: VecDeque<Wrong>,
+    written: Vec<Written>,
+    /// What writes left, by unit, whether it is a coil, and address. Reads do not see it: the tests know what those say.
+    memory: HashMap<(u8, bool, u16), u16>,
+}
+
+/// A write as it came.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written {
+    pub(super) function: u8,
 }
 
 /// A server; clones are the same server.
@@ -94,6 +108,42 @@ impl FaultServer {
     /// Closes every connection after this many answers, as if it had been idle.
     pub(super) fn close_after(&self, answers: usize) {
         self.edit(|state| state.close_after = Some(answers));
+    }
+
+    /// Refuses reads of these addresses of a table, and of no others of it, with exception 2.
+    pub(super) fn forbid(&self, table: Table, addresses: RangeInclusive<u16>) {
+        let function = match table {
+            Table::Coil => 1,
+            Table::Discrete => 2,
+            Table::Holding => 3,
+            Table::Input => 4,
+        };
+        self.edit(|state| state.forbidden.insert(function, addresses));
+    }
+
+    /// Refuses longer reads with exception 3.
+    pub(super) fn longest(&self, count: u16) {
+        self.edit(|state| state.longest = Some(count));
+    }
+
+    /// Carries out the next write and does this wrong with its answer; an exception is no carrying out.
+    pub(super) fn on_write(&self, wrong: Wrong) {
+        self.edit(|state| state.on_write.push_back(wrong));
+    }
+
+    /// Every write so far.
+    pub(super) fn written(&self) -> Vec<Written> {
+        self.edit(|state| state.written.clone())
+    }
+
+    /// What was written to a holding register.
+    pub(super) fn holding(&self, unit: u8, address: u16) -> u16 {
+        self.edit(|state| state.memory.get(&(unit, false, address)).copied().unwrap_or_default())
+    }
+
+    /// What was written to a coil.
+    pub(super) fn coil(&self, unit: u8, address: u16) -> bool {
+        self.edit(|state| state.memory.get(&(unit, true, address)) == Some(&1))
     }
 
     /// Every request so far.
@@ -132,9 +182,21 @@ impl FaultServer {
 
     /// Answers one request; false when the connection is to be closed.
     async fn answer(&self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<bool> {
-        let mut request = [0; 12];
-        stream.read_exact(&mut request).await?;
-        let asked = Question::parse(&request);
+        let mut header = [0; 6];
+        stream.read_exact(&mut header).await?;
+        let mut body = vec![0; usize::from(u16::from_be_bytes([header[4], header[5]]))];
+        stream.read_exact(&mut body).await?;
+        if body[1] > 4 {
+            return self.answer_write(&header, &body, stream).await;
+        }
+        let request = [&header[..], &body].concat();
+        let asked = Question::parse(request.as_slice().try_into().expect("a read request"));
+        if let Some(code) = self.edit(|state| state.refusal(asked)) {
+            self.edit(|state| state.asked.push(Asked { at: Instant::now(), unit: asked.unit }));
+            let refusal = Question { function: asked.function | 0x80, ..asked }.frame(&[code]);
+            stream.write_all(&refusal).await?;
+            return Ok(true);
+        }
         let wrong = self.edit(|state| {
             let unit = asked.unit;
             state.asked.push(Asked { at: Instant::now(), unit });
@@ -158,6 +220,91 @@ impl FaultServer {
         };
         stream.write_all(&bytes).await?;
         Ok(true)
+    }
+}
+
+impl FaultServer {
+    async fn answer_write(
+        &self,
+        header: &[u8; 6],
+        body: &[u8],
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    ) -> io::Result<bool> {
+        let (unit, function) = (body[0], body[1]);
+        let wrong = self.edit(|state| {
+            state.written.push(Written { function });
+            state.on_write.pop_front()
+        });
+        let transaction = u16::from_be_bytes([header[0], header[1]]);
+        let asked = Question { transaction, unit, function, address: 0, count: 1 };
+        if let Some(Wrong::Exception(code)) = wrong {
+            let refusal = Question { function: function | 0x80, ..asked }.frame(&[code]);
+            stream.write_all(&refusal).await?;
+            return Ok(true);
+        }
+        let right = asked.frame(&self.edit(|state| state.carry_out(body)));
+        match wrong {
+            None => stream.write_all(&right).await?,
+            Some(Wrong::Silent) => {}
+            Some(Wrong::Close) => return Ok(false),
+            Some(Wrong::CloseMidAnswer) => {
+                stream.write_all(&right[..right.len() - 1]).await?;
+                return Ok(false);
+            }
+            Some(Wrong::Late(by)) => {
+                sleep(by).await;
+                stream.write_all(&right).await?;
+            }
+            Some(wrong) => stream.write_all(&asked.wrong_answer(wrong, right)).await?,
+        }
+        Ok(true)
+    }
+}
+
+impl State {
+    fn refusal(&self, asked: Question) -> Option<u8> {
+        let mut addresses = asked.address..=asked.address + (asked.count - 1);
+        let forbidden = self.forbidden.get(&asked.function);
+        if forbidden.is_some_and(|forbidden| addresses.any(|at| forbidden.contains(&at))) {
+            return Some(2);
+        }
+        self.longest.filter(|&longest| asked.count > longest).map(|_| 3)
+    }
+
+    /// Carries out a write; returns the answer behind the function.
+    fn carry_out(&mut self, body: &[u8]) -> Vec<u8> {
+        let (unit, function) = (body[0], body[1]);
+        let u16_at = |i: usize| u16::from_be_bytes([body[i], body[i + 1]]);
+        let address = u16_at(2);
+        let words = |from: usize| body[from..].chunks(2).map(|w| u16::from_be_bytes([w[0], w[1]]));
+        match function {
+            5 => _ = self.memory.insert((unit, true, address), u16::from(u16_at(4) == 0xFF00)),
+            6 => _ = self.memory.insert((unit, false, address), u16_at(4)),
+            15 => {
+                for i in 0..u16_at(4) {
+                    let value = body[7 + usize::from(i / 8)] >> (i % 8) & 1;
+                    self.memory.insert((unit, true, address + i), value.into());
+                }
+            }
+            16 => words(7).zip(address..).for_each(|(word, at)| {
+                self.memory.insert((unit, false, at), word);
+            }),
+            22 => {
+                let (and, or) = (u16_at(4), u16_at(6));
+                let word = self.memory.entry((unit, false, address)).or_default();
+                *word = (*word & and) | (or & !and);
+                return body[2..].to_vec();
+            }
+            _ => {
+                words(11).zip(u16_at(6)..).for_each(|(word, at)| {
+                    self.memory.insert((unit, false, at), word);
+                });
+                let word = |at| self.memory.get(&(unit, false, at)).copied().unwrap_or_default();
+                let read = (address..address + u16_at(4)).flat_map(|at| word(at).to_be_bytes());
+                return counted(read.collect());
+            }
+        }
+        body[2..6].to_vec()
     }
 }
 

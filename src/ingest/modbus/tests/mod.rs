@@ -4,8 +4,12 @@
 //! (`sockets`) it runs, because the runtime would move a paused clock while bytes are on their way.
 
 mod bench;
+mod chaos;
+mod chaos_server;
 mod fault_server;
 mod fleet;
+mod learning;
+mod orders;
 mod paused;
 pub(super) mod profile;
 mod sockets;
