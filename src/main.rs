@@ -1,5 +1,7 @@
 //! The command line: arguments, logging, start, wait for the signal, drain. Nothing else.
 
+mod cli;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use cli::access::{AuditCommand, TokenCommand, UserCommand};
 use townhub::clock::Clock;
 use townhub::config::Config;
 use townhub::hub::Hub;
@@ -41,6 +44,9 @@ enum Command {
     /// People's accounts.
     #[command(subcommand)]
     User(UserCommand),
+    /// Who changed what: the audit log.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// MQTT accounts for programs (dashboards, bridges).
     #[command(subcommand)]
     Service(ServiceCommand),
@@ -115,29 +121,6 @@ impl Trial {
     fn manner(&self) -> Manner {
         Manner { is_strict: self.strict, is_json: self.format == "json" }
     }
-}
-
-#[derive(Debug, Subcommand)]
-enum TokenCommand {
-    /// Make a token and print it; it is not shown again.
-    Create {
-        /// What it is for.
-        #[arg(long)]
-        label: String,
-        /// Whose rights it has.
-        #[arg(long, default_value = "admin")]
-        user: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum UserCommand {
-    /// Give a user a new password and print it; it is not shown again.
-    Reset {
-        /// The login name.
-        #[arg(default_value = "admin")]
-        user: String,
-    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -229,22 +212,9 @@ fn main() -> anyhow::Result<ExitCode> {
 
 fn with_config(command: Command, config: Config) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Token(TokenCommand::Create { label, user }) => {
-            let registry = registry(&config)?;
-            // A token needs its user; a new hub has none yet, and whoever runs this command may make one.
-            if let Some((name, password)) = registry.first_admin()? {
-                eprintln!("first login: {name} / {password}");
-            }
-            println!("{}", registry.create_token(&user, &label)?);
-        }
-        Command::User(UserCommand::Reset { user }) => {
-            let registry = registry(&config)?;
-            let password = match registry.first_admin()? {
-                Some((name, password)) if name == user => password,
-                _ => registry.reset_password(&user)?,
-            };
-            println!("{password}");
-        }
+        Command::Token(command) => cli::access::token(&registry(&config)?, command)?,
+        Command::User(command) => cli::access::user(&registry(&config)?, command)?,
+        Command::Audit(command) => return cli::access::audit(|| registry(&config), command),
         Command::Service(ServiceCommand::Put { name, publish, subscribe }) => {
             let account = ServiceAccount { name, publish, subscribe };
             println!("{}", registry(&config)?.put_service(account)?);

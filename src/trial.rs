@@ -241,7 +241,7 @@ fn run_one(profile: &Profile, fixture: &Fixture) -> Vec<String> {
     }
 }
 
-/// As the bus poller does it: a point whose words cannot be read does not come.
+/// As the bus poller does it: a point whose words are not all there does not come.
 fn read_registers(
     profile: &Profile,
     words: &std::collections::BTreeMap<(Table, u16), u16>,
@@ -252,7 +252,9 @@ fn read_registers(
         let addresses = (0..read.kind.words()).map_while(|n| read.address.checked_add(n));
         let found: Vec<u16> =
             addresses.map_while(|address| words.get(&(read.table, address)).copied()).collect();
-        if let Some(raw) = read.decode(&found) {
+        // Words that make no number, such as a BCD digit beyond 9, are a reading without one.
+        if found.len() == usize::from(read.kind.words()) {
+            let raw = read.decode(&found).unwrap_or(f64::NAN);
             out.push(Reading { point: PointIndex(i as u16), raw, comm_fault: false });
         }
     }

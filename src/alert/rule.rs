@@ -287,6 +287,7 @@ mod tests {
             points: vec![point()],
             headline: PointIndex(0),
             commands: vec![],
+            logic: Default::default(),
         };
         let device = Device {
             id: "mh-014".parse().expect("a device id"),

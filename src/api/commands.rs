@@ -9,7 +9,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::auth::Caller;
 use super::error::{Code, Problem};
 use super::extract::{JsonBody, Params, limit, parse};
-use super::state::{Hub, Work};
+use super::sight::Sight;
+use super::state::{AppState, Hub, Work};
 use super::wire;
 use crate::command::{
     Ask, Command, CommandError, CommandEvent, CommandId, CommandQuery, MAX_LISTED, Phase, Refusal,
@@ -112,14 +113,35 @@ pub(crate) struct Commands {
 #[utoipa::path(get, path = "/api/v1/commands", tag = "commands", params(ListParams), responses((status = 200, body = Commands)))]
 pub(crate) async fn list(
     State(hub): State<Hub>,
+    sight: Sight,
     Params(params): Params<ListParams>,
 ) -> Result<Json<Commands>, Problem> {
     let wanted = limit(params.limit, DEFAULT_LIMIT)?.min(MAX_LISTED);
     let query = params.query(wanted)?;
-    let commands = hub.blocking(Work::Query, move |hub| Ok(hub.commands.list(&query)?)).await?;
-    let is_full = commands.len() >= wanted;
+    let at = hub.clock.now();
+    let page = hub.blocking(Work::Query, move |hub| page(hub, &sight, query)).await?;
+    Ok(Json(Commands { at, ..page }))
+}
+
+/// A page of what is in sight. Commands stand in the tables by asset, not by zone, so a page of a limited account may be
+/// short; `next_before` says where it goes on.
+fn page(hub: &AppState, sight: &Sight, query: CommandQuery) -> Result<Commands, Problem> {
+    let mut commands = hub.commands.list(&query)?;
+    let is_full = commands.len() >= query.limit;
     let next_before = commands.last().filter(|_| is_full).map(|command| command.id.0);
-    Ok(Json(Commands { commands, next_before, at: hub.clock.now() }))
+    let town = hub.registry.town();
+    commands.retain(|command| sight.may_see_asset_of(&town, command.asset.as_ref()));
+    Ok(Commands { commands, next_before, at: Timestamp::EPOCH })
+}
+
+/// The command, if there is one in sight.
+fn find(hub: &AppState, sight: &Sight, id: CommandId) -> Result<Command, Problem> {
+    let command = hub.commands.find(id)?;
+    if sight.may_see_asset_of(&hub.registry.town(), command.asset.as_ref()) {
+        Ok(command)
+    } else {
+        Err(Problem::not_found("command", &id.0.to_string()))
+    }
 }
 
 /// Selects a command: checks everything, and keeps the device for 30 s. An emergency command is sent at once.
@@ -129,12 +151,14 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn select(
     State(hub): State<Hub>,
+    sight: Sight,
     Caller(user): Caller,
     JsonBody(body): JsonBody<NewCommand>,
 ) -> Result<(StatusCode, Json<CommandBody>), Problem> {
     let NewCommand { device, command, target, note } = body;
     let ask = Ask { device, command, target, note: check_note(note)? };
     let body = hub.blocking(Work::Query, move |hub| {
+        sight.device(&hub.registry.town(), ask.device.as_str())?;
         let command = hub.commands.select(&user, &ask)?;
         let challenge = hub.commands.challenge(&user, command.id);
         Ok(CommandBody { command, challenge, events: Vec::new() })
@@ -146,12 +170,13 @@ pub(crate) async fn select(
 #[utoipa::path(get, path = "/api/v1/commands/{id}", tag = "commands", params(("id" = u64, Path)), responses((status = 200, body = CommandBody)))]
 pub(crate) async fn show(
     State(hub): State<Hub>,
+    sight: Sight,
     Caller(user): Caller,
     Path(id): Path<String>,
 ) -> Result<Json<CommandBody>, Problem> {
     let id = command_id(&id)?;
     let body = hub.blocking(Work::Query, move |hub| {
-        let command = hub.commands.find(id)?;
+        let command = find(hub, &sight, id)?;
         let challenge = hub.commands.challenge(&user, id);
         Ok(CommandBody { command, challenge, events: hub.commands.history(id)? })
     });
@@ -167,12 +192,14 @@ pub(crate) async fn show(
 )]
 pub(crate) async fn confirm(
     State(hub): State<Hub>,
+    sight: Sight,
     Caller(user): Caller,
     Path(id): Path<String>,
     JsonBody(body): JsonBody<Confirmation>,
 ) -> Result<Json<Command>, Problem> {
     let id = command_id(&id)?;
-    let work = move |hub: &super::state::AppState| {
+    let work = move |hub: &AppState| {
+        find(hub, &sight, id)?;
         Ok(hub.commands.confirm(&user, id, &body.challenge)?)
     };
     Ok(Json(hub.blocking(Work::Query, work).await?))
@@ -186,13 +213,17 @@ pub(crate) async fn confirm(
 )]
 pub(crate) async fn cancel(
     State(hub): State<Hub>,
+    sight: Sight,
     Caller(user): Caller,
     Path(id): Path<String>,
     JsonBody(body): JsonBody<Cancellation>,
 ) -> Result<Json<Command>, Problem> {
     let id = command_id(&id)?;
     let note = check_note(body.note)?;
-    let work = move |hub: &super::state::AppState| Ok(hub.commands.cancel(&user, id, note)?);
+    let work = move |hub: &AppState| {
+        find(hub, &sight, id)?;
+        Ok(hub.commands.cancel(&user, id, note)?)
+    };
     Ok(Json(hub.blocking(Work::Query, work).await?))
 }
 
@@ -203,11 +234,13 @@ pub(crate) async fn cancel(
 )]
 pub(crate) async fn stop(
     State(hub): State<Hub>,
+    sight: Sight,
     Caller(user): Caller,
     JsonBody(body): JsonBody<EmergencyStop>,
 ) -> Result<(StatusCode, Json<Command>), Problem> {
     let note = check_note(body.note)?;
-    let work = move |hub: &super::state::AppState| {
+    let work = move |hub: &AppState| {
+        sight.device(&hub.registry.town(), body.device.as_str())?;
         Ok(hub.commands.stop(&user, &body.device, note)?)
     };
     Ok((StatusCode::CREATED, Json(hub.blocking(Work::Query, work).await?)))

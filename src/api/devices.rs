@@ -6,10 +6,13 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::auth::Caller;
 use super::enrolments::{self, WaitingBody};
 use super::error::{Code, Problem};
 use super::extract::{JsonBody, Params, limit, parse};
+use super::modbus::{self, BusUnit};
 use super::points::{PointBody, point};
+use super::sight::Sight;
 use super::state::{AppState, Hub, Work};
 use super::wire;
 use crate::command::Command;
@@ -17,7 +20,7 @@ use crate::live::Freshness;
 use crate::model::{AssetId, AssetKind, DeviceId, Label, ProfileId, Sample, SeriesId, Timestamp};
 use crate::pipeline::{Station, Undecoded};
 use crate::profile::Staleness;
-use crate::registry::{Device, DeviceAddress, ModbusAddress, Town};
+use crate::registry::{Device, DeviceAddress, ModbusAddress, User};
 
 const DEFAULT_LIMIT: usize = 1000;
 
@@ -62,6 +65,9 @@ pub(crate) struct DeviceBody {
     #[serde(flatten)]
     summary: DeviceSummary,
     points: Vec<PointBody>,
+    /// What its bus knows of it; null for a device that is not polled.
+    #[schema(required)]
+    bus: Option<BusUnit>,
     /// The last payloads that its profile could not decode, newest first.
     undecoded: Vec<UndecodedBody>,
     /// The names of what it may be told.
@@ -139,7 +145,7 @@ pub(crate) struct NewDevice {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewModbusAddress {
-    /// `host:port`.
+    /// `host:port`, `rtu+tcp://host:port` or `rtu:///dev/ttyUSB0?baud=9600&parity=even&stop=1`.
     endpoint: String,
     unit: u8,
 }
@@ -157,6 +163,7 @@ pub(crate) struct CreatedDevice {
 #[utoipa::path(get, path = "/api/v1/devices", tag = "devices", params(ListParams), responses((status = 200, body = Devices)))]
 pub(crate) async fn list(
     State(hub): State<Hub>,
+    sight: Sight,
     Params(params): Params<ListParams>,
 ) -> Result<Json<Devices>, Problem> {
     let wanted = limit(params.limit, DEFAULT_LIMIT)?;
@@ -182,6 +189,7 @@ pub(crate) async fn list(
         let mut found: Vec<_> = town
             .devices
             .values()
+            .filter(|device| sight.may_see_device(&town, device))
             .filter(|device| profile.as_ref().is_none_or(|profile| device.profile == *profile))
             .filter(|device| is_named(&find, device.id.as_str(), &device.name))
             .collect();
@@ -199,10 +207,11 @@ pub(crate) async fn list(
 #[utoipa::path(get, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)), responses((status = 200, body = DeviceBody)))]
 pub(crate) async fn show(
     State(hub): State<Hub>,
+    sight: Sight,
     Path(id): Path<String>,
 ) -> Result<Json<DeviceBody>, Problem> {
     let town = hub.registry.town();
-    let device = find(&town, &id)?;
+    let device = sight.device(&town, &id)?;
     Ok(Json(describe(&hub, device)))
 }
 
@@ -210,21 +219,24 @@ pub(crate) async fn show(
 #[utoipa::path(post, path = "/api/v1/devices", tag = "devices", request_body = NewDevice, responses((status = 201, body = CreatedDevice)))]
 pub(crate) async fn create(
     State(hub): State<Hub>,
+    Caller(user): Caller,
+    // The registry refuses what is out of it.
+    _: Sight,
     JsonBody(new): JsonBody<NewDevice>,
 ) -> Result<(StatusCode, Json<CreatedDevice>), Problem> {
-    let created = hub.blocking(Work::Import, move |hub| make(hub, new)).await?;
+    let created = hub.blocking(Work::Import, move |hub| make(hub, &user, new)).await?;
     hub.present.caught_up(hub.registry.town().version).await;
     Ok((StatusCode::CREATED, Json(created)))
 }
 
-fn make(hub: &AppState, new: NewDevice) -> Result<CreatedDevice, Problem> {
+fn make(hub: &AppState, user: &User, new: NewDevice) -> Result<CreatedDevice, Problem> {
     if hub.registry.town().devices.contains_key(&new.id) {
         let detail = format!("there is a device `{}` already", new.id);
         return Err(Problem::new(StatusCode::CONFLICT, Code::AlreadyExists, detail));
     }
     enrolments::check_profile(hub, &new.profile)?;
     let device = Device::from(new);
-    let secret = hub.registry.put_device(device.clone(), None)?;
+    let secret = hub.registry.by(user).put_device(device.clone(), None)?;
     Ok(CreatedDevice { device: summarize(&device, None, hub.clock.now()), secret })
 }
 
@@ -240,11 +252,6 @@ impl From<NewDevice> for Device {
             address: new.address,
         }
     }
-}
-
-fn find<'a>(town: &'a Town, id: &str) -> Result<&'a Device, Problem> {
-    let device = town.devices.get(id).ok_or_else(|| Problem::not_found("device", id))?;
-    Ok(device)
 }
 
 /// Whether a thing has `find` (in lower case) in its id or one of its names.
@@ -302,6 +309,7 @@ pub(crate) fn describe(hub: &AppState, device: &Device) -> DeviceBody {
     DeviceBody {
         summary: summarize(device, station.as_deref(), hub.clock.now()),
         points,
+        bus: modbus::unit_of(hub, &device.id),
         undecoded: undecoded.into_iter().map(UndecodedBody::from).collect(),
         commands: station.as_deref().map_or_else(Vec::new, |station| {
             station.profile.commands.iter().map(|command| command.name.clone()).collect()

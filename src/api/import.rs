@@ -8,9 +8,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::auth::Caller;
 use super::error::Problem;
 use super::extract::{Params, accepts, body, media_type, wrong_media_type};
 use super::secrets::csv;
+use super::sight::Sight;
 use super::state::{AppState, Hub, Work};
 use super::wire;
 use crate::registry::{ImportMode, ImportReport, RegistryError};
@@ -45,15 +47,23 @@ type Answer = (StatusCode, Json<ImportReport>);
 )]
 pub(crate) async fn assets(
     State(hub): State<Hub>,
+    Caller(user): Caller,
+    // The registry refuses what is out of it.
+    _: Sight,
     Params(params): Params<ImportParams>,
     request: Request,
 ) -> Result<Answer, Problem> {
-    import(&hub, &[Format::GeoJson, Format::Csv], &params, request, |hub, format, bytes, mode| {
-        match format {
-            Format::GeoJson => hub.registry.import_assets(text(bytes)?, mode),
-            Format::Csv => hub.registry.import_assets_csv(bytes, mode),
-        }
-    })
+    let registry = hub.registry.by(&user);
+    import(
+        &hub,
+        &[Format::GeoJson, Format::Csv],
+        &params,
+        request,
+        move |_, format, bytes, mode| match format {
+            Format::GeoJson => registry.import_assets(text(bytes)?, mode),
+            Format::Csv => registry.import_assets_csv(bytes, mode),
+        },
+    )
     .await
 }
 
@@ -65,11 +75,15 @@ pub(crate) async fn assets(
 )]
 pub(crate) async fn zones(
     State(hub): State<Hub>,
+    Caller(user): Caller,
+    // The registry refuses what is out of it.
+    _: Sight,
     Params(params): Params<ImportParams>,
     request: Request,
 ) -> Result<Answer, Problem> {
-    import(&hub, &[Format::GeoJson], &params, request, |hub, _, bytes, mode| {
-        hub.registry.import_zones(text(bytes)?, mode)
+    let registry = hub.registry.by(&user);
+    import(&hub, &[Format::GeoJson], &params, request, move |_, _, bytes, mode| {
+        registry.import_zones(text(bytes)?, mode)
     })
     .await
 }
@@ -83,13 +97,17 @@ pub(crate) async fn zones(
 )]
 pub(crate) async fn devices(
     State(hub): State<Hub>,
+    Caller(user): Caller,
+    // The registry refuses what is out of it.
+    _: Sight,
     Params(params): Params<ImportParams>,
     request: Request,
 ) -> Result<Response, Problem> {
     let wants_table = accepts(request.headers(), "text/csv");
-    let answer = import(&hub, &[Format::Csv], &params, request, |hub, _, bytes, mode| {
+    let registry = hub.registry.by(&user);
+    let answer = import(&hub, &[Format::Csv], &params, request, move |hub, _, bytes, mode| {
         let profiles: Vec<_> = hub.profiles.load().profiles.keys().cloned().collect();
-        hub.registry.import_devices_csv(bytes, &profiles, mode)
+        registry.import_devices_csv(bytes, &profiles, mode)
     });
     let (status, Json(report)) = answer.await?;
     if wants_table && report.rejected == 0 {

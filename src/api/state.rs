@@ -12,6 +12,7 @@ use super::error::Problem;
 use crate::case::Office;
 use crate::clock::Clock;
 use crate::command::Commands;
+use crate::ingest::modbus::Poller;
 use crate::ingest::mqtt::Doorman;
 use crate::library::Library;
 use crate::live::Feed;
@@ -46,6 +47,8 @@ pub struct AppState {
     pub readiness: Arc<Readiness>,
     /// Shown at `/metrics`.
     pub metrics: prometheus::Registry,
+    /// The Modbus pollers, when there are any.
+    pub poller: Option<Arc<Poller>>,
     /// The pipeline's counters, for `/status`.
     pub counters: Arc<Counters>,
     /// Moves things.

@@ -765,7 +765,7 @@ impl Commands {
 
     fn tell(&self, command: &Command) {
         match serde_json::to_string(command) {
-            Ok(json) => self.0.around.feed.say("command", &json),
+            Ok(json) => self.0.around.feed.say("command", &json, command.asset_number),
             Err(error) => tracing::error!(%error, "a command has no JSON form"),
         }
     }

@@ -7,6 +7,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
+use super::bus_metrics::BusMetrics;
 use crate::codec::Codecs;
 use crate::command::Commands;
 use crate::ingest::modbus::Poller;
@@ -98,6 +99,7 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
             ]
         }),
     )?;
+    registry.register(Box::new(BusMetrics::new(Arc::clone(&poller))?))?;
     add(
         "modbus_total",
         "Requests of the Modbus pollers.",

@@ -4,6 +4,7 @@
 //! Owns every task and thread. Never looks at data.
 
 mod bus;
+mod bus_metrics;
 pub(crate) mod cases;
 mod metrics;
 mod poll;
@@ -205,6 +206,7 @@ impl Hub {
             commands.clone(),
             doorman,
         )?;
+        let state = api::AppState { poller: Some(Arc::clone(&poller)), ..state };
         let going_down = until_down(down.clone());
         servers.spawn(async move {
             door.serve(mqtt, mqtt_tls, going_down).await;
@@ -390,6 +392,7 @@ impl Rooms {
             town: TownInfo { name: config.town.name.clone(), center, zoom: config.town.zoom },
             readiness: Arc::clone(readiness),
             metrics,
+            poller: None,
             counters,
             commands,
             tables: TableReader::new(move || registry.connect()),

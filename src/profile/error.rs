@@ -120,6 +120,11 @@ impl<'a> Problems<'a> {
         self.found.push((at.clone(), error));
     }
 
+    /// The bytes `at` of the file, as they stand there; nothing where there are none.
+    pub(super) fn source(&self, at: &Range<usize>) -> &'a str {
+        self.text.get(at.clone()).unwrap_or_default()
+    }
+
     /// Hands on what is there; notes that the key is missing in the table at `at` if it is not.
     pub(super) fn require<T>(
         &mut self,

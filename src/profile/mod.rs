@@ -12,6 +12,7 @@ pub mod expr;
 mod fixture;
 mod json;
 mod lint;
+mod logic;
 mod lorawan;
 mod parse;
 mod raw;
@@ -36,6 +37,7 @@ pub(crate) use duration::parse as parse_duration;
 pub use error::ProfileError;
 pub use fixture::{AlertRef, Fixture, Given, Input, Sent};
 pub use json::TimeFormat;
+pub use logic::{Derived, Logic, QualityRule};
 pub use lorawan::{EnvelopeKind, LorawanSource};
 pub use registers::{
     MaskWrite, NumberType, Part, RegisterKind, RegisterRead, RegisterWrite, Table, WordOrder,
@@ -72,6 +74,8 @@ pub struct Profile {
     pub headline: PointIndex,
     /// What it may be told, in the order of the file.
     pub commands: Vec<CommandSpec>,
+    /// What it computes from its own points.
+    pub logic: Logic,
 }
 
 /// How a device speaks.
@@ -170,6 +174,8 @@ pub enum Read {
     Json(String),
     /// A register.
     Register(RegisterRead),
+    /// Nowhere: it is computed from other points; see [`Logic`].
+    Derived,
 }
 
 /// A limit of a point.

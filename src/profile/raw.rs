@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::spanned::{IgnoredAny, Spanned};
+use super::spanned::Spanned;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -38,7 +38,7 @@ pub(super) struct RawProfile {
     #[serde(default)]
     pub(super) points: Named<RawPoint>,
     #[serde(default)]
-    pub(super) quality: Vec<Spanned<IgnoredAny>>,
+    pub(super) quality: Vec<Spanned<RawQuality>>,
     #[serde(default)]
     pub(super) commands: Named<RawCommand>,
     #[serde(default)]
@@ -118,7 +118,7 @@ pub(super) struct RawPoint {
     pub(super) label: Maybe<RawText>,
     pub(super) unit: Maybe<String>,
     pub(super) read: Maybe<RawRead>,
-    pub(super) expr: Maybe<IgnoredAny>,
+    pub(super) expr: Maybe<String>,
     pub(super) range: Maybe<Vec<f64>>,
     pub(super) deadband: Maybe<f64>,
     pub(super) max_rate: Maybe<f64>,
@@ -126,6 +126,16 @@ pub(super) struct RawPoint {
     pub(super) states: Maybe<Named<RawState>>,
     #[serde(default)]
     pub(super) alerts: Named<RawAlert>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table such as { when = \"battery < 2.8\", ... }")]
+pub(super) struct RawQuality {
+    pub(super) when: Maybe<String>,
+    pub(super) mark: Maybe<Vec<Spanned<String>>>,
+    #[serde(rename = "as")]
+    pub(super) grade: Maybe<String>,
+    pub(super) why: Maybe<RawText>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

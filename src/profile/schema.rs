@@ -24,6 +24,7 @@ const WORDS: &[(&str, &str, fn() -> Vec<&'static str>)] = &[
     ("RawTime", "format", || TimeFormat::ALL.map(TimeFormat::as_str).to_vec()),
     ("RawLorawan", "envelope", || EnvelopeKind::ALL.map(EnvelopeKind::as_str).to_vec()),
     ("RawModbus", "word_order", word_orders),
+    ("RawQuality", "as", || vec!["uncertain", "bad"]),
     ("RawRead", "word_order", word_orders),
     ("RawRead", "table", || Table::ALL.map(Table::as_str).to_vec()),
     ("RawRead", "type", || NumberType::ALL.map(NumberType::as_str).to_vec()),
@@ -58,6 +59,7 @@ const REQUIRED: &[(&str, &[&str])] = &[
     ("RawModbus", &["poll"]),
     ("RawLorawan", &["codec"]),
     ("RawPoint", &["label"]),
+    ("RawQuality", &["when", "mark", "as", "why"]),
     ("RawAlert", &["severity", "text"]),
 ];
 

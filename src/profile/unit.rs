@@ -174,6 +174,14 @@ pub(super) fn check(text: &str) -> Result<(), Option<&'static str>> {
     parse(text).map(|_| ()).ok_or(None)
 }
 
+/// The UCUM code that a text is or means, as far as the lists above know.
+pub(crate) fn code(text: &str) -> Option<String> {
+    match check(text) {
+        Ok(()) => Some(text.to_owned()),
+        Err(right) => right.map(str::to_owned),
+    }
+}
+
 /// Takes a code apart. A scale's own zero counts only where the code is nothing but that scale: `Cel/h` is kelvin per
 /// hour.
 fn parse(text: &str) -> Option<Unit> {
@@ -194,14 +202,6 @@ fn parse(text: &str) -> Option<Unit> {
         });
         let Some((sign, after)) = next else { return product };
         (is_per, rest) = (sign == '/', after);
-    }
-}
-
-/// The UCUM code that a text is or means, as far as the lists above know.
-pub(crate) fn code(text: &str) -> Option<String> {
-    match check(text) {
-        Ok(()) => Some(text.to_owned()),
-        Err(right) => right.map(str::to_owned),
     }
 }
 
@@ -339,6 +339,123 @@ mod tests {
         ];
         for text in texts {
             assert_eq!(check(text), Err(None), "{text}");
+        }
+    }
+
+    fn unit(code: &str) -> Unit {
+        Unit::parse(code).unwrap_or_else(|| panic!("{code}"))
+    }
+
+    /// What one of a unit is in another.
+    fn one(from: &str, to: &str) -> Option<f64> {
+        unit(from).conversion_to(&unit(to)).map(|conversion| conversion.apply(1.0))
+    }
+
+    #[test]
+    fn units_of_one_dimension_convert() {
+        for (from, to, factor) in [
+            ("m", "mm", 1000.0),
+            ("mm", "m", 0.001),
+            ("m3/s", "m3/h", 3600.0),
+            ("L/s", "m3/h", 3.6),
+            ("kPa", "mbar", 10.0),
+            ("bar", "kPa", 100.0),
+            ("m[H2O]", "kPa", 9.80665),
+            ("%", "[ppm]", 10_000.0),
+            ("kW.h", "MJ", 3.6),
+            ("V.A", "W", 1.0),
+            ("J/s", "W", 1.0),
+            ("Cel", "K", f64::NAN),
+            ("Cel/h", "K/h", 1.0),
+            ("mg/L", "g/m3", 1.0),
+            ("/min", "Hz", 1.0 / 60.0),
+            ("S.V", "A", 1.0),
+            ("har", "m2", 10_000.0),
+            ("%", "1", f64::NAN),
+            ("%", "%{LEL}", f64::NAN),
+            ("{vehicle}", "1", f64::NAN),
+            ("deg", "rad", f64::NAN),
+            ("dB", "dB{mW}", f64::NAN),
+        ] {
+            match one(from, to) {
+                Some(found) => assert_eq!(found, factor, "{from} {to}"),
+                None => assert!(factor.is_nan(), "{from} {to}"),
+            }
+        }
+        assert_eq!(one("Cel", "[degF]").map(f64::round), Some(34.0));
+        assert_eq!(unit("mm").conversion_to(&unit("m")).map(|c| c.apply(1243.0)), Some(1.243));
+    }
+
+    #[test]
+    fn a_unit_shows_what_it_is() {
+        let product = |a: &str, b: &str| unit(a).times(&unit(b)).expect("a unit").to_string();
+        assert_eq!(product("m2", "m/s"), "m3/s");
+        assert_eq!(product("m", "/m"), "1");
+        assert_eq!(product("%{LEL}", "1"), "%{LEL}");
+        assert_eq!(product("mm", "m"), "0.001 m2");
+        assert_eq!(unit("%{LEL}").to_string(), "%{LEL}");
+    }
+
+    mod laws {
+        use super::*;
+        use proptest::prelude::*;
+
+        const CODES: &[&str] = &[
+            "1",
+            "m",
+            "mm",
+            "m3/h",
+            "kPa",
+            "%",
+            "%{LEL}",
+            "{vehicle}",
+            "mg/L",
+            "uS/cm",
+            "Cel",
+            "V",
+            "/min",
+            "deg",
+        ];
+
+        fn code() -> impl Strategy<Value = Unit> {
+            prop::sample::select(CODES).prop_map(unit)
+        }
+
+        fn is_same(a: &Unit, b: &Unit) -> bool {
+            a.conversion_to(b).is_some_and(|conversion| (conversion.apply(1.0) - 1.0).abs() < 1e-9)
+        }
+
+        proptest! {
+            #[test]
+            fn products_commute_and_associate(a in code(), b in code(), c in code()) {
+                let times = |a: &Unit, b: &Unit| a.times(b).expect("small");
+                prop_assert!(is_same(&times(&a, &b), &times(&b, &a)));
+                prop_assert!(is_same(&times(&times(&a, &b), &c), &times(&a, &times(&b, &c))));
+                prop_assert!(is_same(&times(&a.step(), &Unit::one()), &a.step()));
+            }
+
+            #[test]
+            fn a_quotient_undoes_a_product_and_a_root_a_square(a in code(), b in code()) {
+                let product = a.times(&b).expect("small");
+                prop_assert!(is_same(&product.per(&b).expect("small"), &a.step()));
+                prop_assert!(is_same(&a.power(2).and_then(|square| square.root()).expect("small"), &a.step()));
+                prop_assert!(a.per(&a).expect("small").is_one());
+            }
+
+            #[test]
+            fn a_conversion_is_undone_by_its_reverse(a in code(), b in code(), value in -1e6..1e6f64) {
+                let (there, back) = (a.conversion_to(&b), b.conversion_to(&a));
+                prop_assert_eq!(there.is_some(), back.is_some());
+                if let (Some(there), Some(back)) = (there, back) {
+                    let again = back.apply(there.apply(value));
+                    prop_assert!((again - value).abs() <= 1e-9 * value.abs().max(1.0));
+                }
+            }
+
+            #[test]
+            fn no_text_crashes_it(text in ".{0,24}") {
+                prop_assert_eq!(check(&text).is_ok(), parse(&text).is_some() && check(&text).is_ok());
+            }
         }
     }
 }

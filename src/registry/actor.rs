@@ -6,13 +6,16 @@
 
 use std::sync::Arc;
 
+use rusqlite::TransactionBehavior;
+use serde_json::Value;
+
 use super::accounts::User;
 use super::enrolment::LobbyChange;
 use super::error::RegistryError;
 use super::things::{Asset, Device};
 use super::town::Town;
-use super::{Change, Registry, State};
-use crate::audit;
+use super::{Change, Registry, State, lock};
+use crate::audit::{self, Entry};
 use crate::model::{AssetId, ZoneId};
 
 /// The most things that one refusal names.
@@ -38,6 +41,20 @@ impl Registry {
     #[must_use]
     pub fn by_command_line(&self) -> Self {
         Registry(Arc::clone(&self.0), Actor { name: audit::CLI.into(), zones: None })
+    }
+}
+
+impl Registry {
+    /// Logs what was done for the actor outside the state file (profiles read anew): on disk when it returns.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn note(&self, action: &str, subject: &str, detail: Value) -> Result<(), RegistryError> {
+        let at = self.0.clock.now();
+        let mut db = lock(&self.0.writer);
+        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        audit::append(&tx, &Entry { at, actor: &self.1.name, action, subject, detail })?;
+        Ok(tx.commit()?)
     }
 }
 

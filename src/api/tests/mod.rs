@@ -1,5 +1,6 @@
 //! The HTTP face over real rooms: registry, store, judge and feed in a folder of their own, no socket.
 
+mod access;
 mod cases;
 mod doors;
 mod resources;
@@ -51,6 +52,7 @@ const DEVICES: &str = "id,profile,asset,name_zh,name_en,modbus_endpoint,modbus_u
 /// A whole hub but for its adapters: `mh-1` is full (an alert stands), `mh-2` was never heard of.
 struct Rig {
     router: Router,
+    registry: Registry,
     feed: Feed,
     readiness: Arc<Readiness>,
     user: String,
@@ -92,6 +94,8 @@ impl Rig {
         let registry = Registry::open(&folder.path().join("town.db"), clock.clone()).unwrap();
         let (user, password) = registry.first_admin().unwrap().unwrap();
         let token = registry.create_token(&user, "test").unwrap();
+        // Tests of the first password make a user of their own.
+        registry.settle(&user);
         let profile = Arc::new(profile());
         let ids = [profile.id.clone()];
         registry.import_assets_csv(ASSETS.as_bytes(), ImportMode::Apply).unwrap();
@@ -148,7 +152,7 @@ impl Rig {
         let (cases, office) = Office::start(registrar, Box::new(town), clock.clone()).unwrap();
         let library = Library::open(folder.path().to_owned(), clock.clone(), |_| true).unwrap();
         let router = router(AppState {
-            registry,
+            registry: registry.clone(),
             present,
             store,
             feed: feed.clone(),
@@ -162,6 +166,7 @@ impl Rig {
             },
             readiness: Arc::clone(&readiness),
             metrics: prometheus::Registry::new(),
+            poller: None,
             counters: Arc::new(Counters::default()),
             commands,
             tables: TableReader::new(move || alerts_of.connect()),
@@ -172,6 +177,7 @@ impl Rig {
         });
         Rig {
             router,
+            registry,
             feed,
             readiness,
             user,
@@ -314,5 +320,6 @@ fn profile() -> Profile {
         ],
         headline: PointIndex(0),
         commands: vec![],
+        logic: Default::default(),
     }
 }

@@ -248,6 +248,12 @@ impl Poller {
         cells.values().map(|cell| cell.snapshot(now)).collect()
     }
 
+    /// The figures of one device.
+    pub fn unit(&self, device: &DeviceId) -> Option<UnitStats> {
+        let cells = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        cells.values().find_map(|cell| cell.unit(device))
+    }
+
     /// Stops polling and returns when every task has ended, within about 2 s
     /// even if a sink blocks.
     pub async fn shutdown(&self) {

@@ -200,6 +200,13 @@ impl StatsCell {
         inner.stats.busy_seconds += to.saturating_duration_since(from).as_secs_f64();
     }
 
+    /// One unit's figures.
+    pub(super) fn unit(&self, device: &DeviceId) -> Option<UnitStats> {
+        let inner = self.lock();
+        let at = inner.stats.units.binary_search_by(|unit| unit.device.cmp(device)).ok()?;
+        Some(inner.stats.units[at].clone())
+    }
+
     pub(super) fn snapshot(&self, now: Instant) -> EndpointStats {
         let inner = self.lock();
         EndpointStats { load: inner.load.at(now), ..inner.stats.clone() }

@@ -6,7 +6,9 @@
 mod alert;
 mod command;
 mod command_test;
+mod expression;
 mod fixture;
+mod logic;
 mod lorawan;
 mod point;
 mod register;
@@ -37,7 +39,6 @@ const MISSED_REPORTS: u32 = 3;
 /// Makes the profile; `None` when there are problems, which are noted then.
 pub(super) fn compile(raw: RawProfile, problems: &mut Problems<'_>) -> Option<ProfileFile> {
     check_format(&raw, problems);
-    refuse_what_comes_later(&raw, problems);
     let id = problems.require(raw.id, &TOP, "id", "\"aqua-mh1\"");
     let id = id.and_then(|id| problems.check(&id.span(), id.get_ref().parse()));
     let name = problems.require(raw.name, &TOP, "name", "\"Aqua MH-1 manhole sensor\"");
@@ -48,11 +49,15 @@ pub(super) fn compile(raw: RawProfile, problems: &mut Problems<'_>) -> Option<Pr
     let staleness = compile_staleness(raw.staleness, problems);
     let wiring = source::compile(raw.source, problems);
     let headline = find_headline(raw.headline.as_ref(), &raw.points, problems);
+    let formulas = logic::Formulas::of(&raw.points);
     let points = point::compile_all(raw.points, wiring.as_ref(), problems);
     let bare: Vec<_> = points.iter().map(|placed| placed.point.clone()).collect();
     let commands = wiring.as_ref().map(|wiring| {
         command::compile_all(raw.commands, &command::Around { points: &bare, wiring }, problems)
     });
+    let stale_after = staleness.stale_after;
+    let logic =
+        logic::compile(&formulas, raw.quality, &points, wiring.as_ref(), stale_after, problems);
     let source = wiring.and_then(|wiring| source::finish(wiring, &points, problems));
     if !problems.is_empty() {
         return None;
@@ -68,6 +73,7 @@ pub(super) fn compile(raw: RawProfile, problems: &mut Problems<'_>) -> Option<Pr
         points: points.into_iter().map(|placed| placed.point).collect(),
         headline,
         commands: commands?,
+        logic,
     };
     let fixtures = fixture::compile_all(raw.test, &profile, problems);
     problems.is_empty().then_some(ProfileFile { profile, fixtures, warnings: Vec::new() })
@@ -81,12 +87,6 @@ fn check_format(raw: &RawProfile, problems: &mut Problems<'_>) {
         let message =
             format!("unknown profile format {}; this hub reads {FORMAT}", version.get_ref());
         problems.report(&version.span(), message);
-    }
-}
-
-fn refuse_what_comes_later(raw: &RawProfile, problems: &mut Problems<'_>) {
-    for rule in &raw.quality {
-        problems.report(&rule.span(), "[[quality]] rules are not supported yet");
     }
 }
 

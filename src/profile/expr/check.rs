@@ -658,18 +658,13 @@ fn has_truths(states: &[State]) -> bool {
 
 /// What helps when units do not fit.
 fn unit_help(from: &Unit, to: &Unit) -> Vec<String> {
+    let fits = |unit: Option<Unit>| unit.is_some_and(|unit| unit.conversion_to(to).is_some());
     let percent = Unit::parse("%");
-    let is_share =
-        |unit: &Unit| percent.as_ref().is_some_and(|percent| unit.conversion_to(percent).is_some());
-    let help = if from.is_one() && is_share(to) {
+    let help = if fits(percent.as_ref().and_then(|percent| from.per(percent))) {
+        "divide the percentage by 100 '%' to make it a ratio".to_owned()
+    } else if fits(percent.as_ref().and_then(|percent| from.times(percent))) {
         "a ratio becomes a percentage by * 100 '%'".to_owned()
-    } else if is_share(from) && to.is_one() {
-        "a percentage becomes a ratio by / 100 '%'".to_owned()
-    } else if is_share(from) {
-        "divide the percentage by 100 '%'".to_owned()
-    } else if from.has_own_zero() != to.has_own_zero()
-        && from.step().conversion_to(&to.step()).is_some()
-    {
+    } else if from.step().conversion_to(&to.step()).is_some() {
         let scale = if from.has_own_zero() { from } else { to };
         format!("{scale} has a zero of its own: it is a place on a scale, a difference is a step")
     } else {

@@ -252,8 +252,8 @@ impl fmt::Display for Unit {
         };
         let above: Vec<_> = self.dimension.iter().filter(|(_, e)| **e > 0).map(spelled).collect();
         let below: Vec<_> = self.dimension.iter().filter(|(_, e)| **e < 0).map(spelled).collect();
-        // A share or a level and its annotation are one word.
-        let above = above.join(".").replace(".{", "{").replace("%.", "%");
+        // A unit and its annotation are one word.
+        let above = above.join(".").replace(".{", "{");
         match (above.is_empty(), below.is_empty()) {
             (true, true) => f.write_str("1"),
             (_, true) => f.write_str(&above),

@@ -1,5 +1,6 @@
 //! Tests of the registry as a whole, through its front door.
 
+mod access;
 mod accounts;
 mod door;
 mod enrolment;

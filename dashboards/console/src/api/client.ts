@@ -47,7 +47,9 @@ async function call<T>(path: string, init: RequestInit = {}): Promise<T> {
   }
   if (response.ok) return (await response.json()) as T;
   if (response.status === 401) onSessionLost();
-  throw await refusal(response);
+  const refused = await refusal(response);
+  if (refused.code === "password_change_required") window.location.assign("/password");
+  throw refused;
 }
 
 /** Ends the session here and at the hub. Not a plain form: over http a browser sends nothing that tells it from another site's. */

@@ -196,7 +196,11 @@ export interface Status {
 }
 
 export interface SessionAnswer {
-  user: { name: string; role: string };
+  user: { name: string; role: string; zones: string[] | null };
+  role: Label;
+  /** All that may be done with this session. */
+  rights: string[];
+  must_change: boolean;
 }
 
 /** `[start_ms, mean, min, max, last, count, good_share]` */
