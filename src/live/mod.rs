@@ -185,6 +185,13 @@ impl Feed {
         }
     }
 
+    /// Sends an event of another room, JSON on one line, in the order of the alerts and never merged: a command's step.
+    /// `asset` is the number of what it is about.
+    pub fn say(&self, name: &str, json: &str, asset: Option<AssetNumber>) {
+        let concern = asset.map_or(Concern::Town, Concern::Asset);
+        self.shared.publish(name, json, |bytes| Entry::one(bytes, concern));
+    }
+
     /// Sends a changed case: every one, never merged, to those who see its zone.
     pub fn case(&self, case: &Case) {
         match serde_json::to_string(case) {
