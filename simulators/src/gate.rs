@@ -186,7 +186,8 @@ impl Gate {
         let target = self.target_m();
         let left = target - self.opening_m;
         let reach = HOIST_M_PER_S * dt_s;
-        let held = [Condition::Local, Condition::EmergencyStop, Condition::OverTorque, Condition::NoMains];
+        let held =
+            [Condition::Local, Condition::EmergencyStop, Condition::OverTorque, Condition::NoMains];
         if held.into_iter().any(|held| self.is(held)) || left.abs() < 1e-9 {
             self.motor = Motor::Stopped;
             return;

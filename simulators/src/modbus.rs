@@ -122,7 +122,9 @@ impl Controller {
             Request::ReadDiscreteInputs(address, count) => {
                 let range = block(address, count, &[DISCRETE])?;
                 let switches = self.with(|state| state.view.switches);
-                Ok(Response::ReadDiscreteInputs(range.map(|at| switches[usize::from(at)]).collect()))
+                Ok(Response::ReadDiscreteInputs(
+                    range.map(|at| switches[usize::from(at)]).collect(),
+                ))
             }
             Request::WriteSingleRegister(address, word) => {
                 self.write(address, &[word])?;

@@ -18,8 +18,8 @@ use utoipa_axum::routes;
 use super::openapi::operations;
 use super::state::Hub;
 use super::{
-    alerts, assets, audit, cases, commands, devices, enrolments, health, import, live, map, modbus, openapi,
-    password, profiles, secrets, series, session, sessions, status, tokens, users, zones,
+    alerts, assets, audit, cases, commands, devices, enrolments, health, import, live, map, modbus,
+    openapi, password, profiles, secrets, series, session, sessions, status, tokens, users, zones,
 };
 use crate::case::MAX_PHOTO_BYTES;
 use crate::model::Right;

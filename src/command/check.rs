@@ -164,7 +164,11 @@ impl Situation<'_> {
         {
             let text = Label::new(
                 format!("单步最多 {max} {}，本次为 {:.1}", arg.unit, (target - present).abs()),
-                format!("One step is {max} {} at most, this is {:.1}", arg.unit, (target - present).abs()),
+                format!(
+                    "One step is {max} {} at most, this is {:.1}",
+                    arg.unit,
+                    (target - present).abs()
+                ),
             );
             return Err(Refusal::new(Cause::StepLimitation, "max_change", text)
                 .with(self.fact(from))
@@ -211,7 +215,11 @@ impl Situation<'_> {
     pub(super) fn verdict(&self, expr: &Expr) -> Verdict {
         match expr.eval(&|index| self.operand(index)) {
             Some(outcome) if outcome.quality == Quality::GOOD && !outcome.value.is_nan() => {
-                if outcome.is_true() { Verdict::Holds } else { Verdict::Fails }
+                if outcome.is_true() {
+                    Verdict::Holds
+                } else {
+                    Verdict::Fails
+                }
             }
             _ => Verdict::Unknown,
         }

@@ -257,7 +257,9 @@ impl<B: Bus> Task<'_, B> {
         let samples = self.read(&[readback.point]).await;
         let value = good(&samples, readback.point);
         let echo = match (value, self.command.target) {
-            (Some(value), Some(target)) if is_close(value, target, readback.tolerance) => Echo::Same,
+            (Some(value), Some(target)) if is_close(value, target, readback.tolerance) => {
+                Echo::Same
+            }
             (Some(_), _) => Echo::Other,
             (None, _) => Echo::Unreadable,
         };

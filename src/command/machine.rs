@@ -459,10 +459,7 @@ mod tests {
         }
         let silent = |at| (at, Event::Position(Position::Unreadable));
         moving_then(&[silent(10), silent(35)], State::Executing(Step::Moving));
-        moving_then(
-            &[silent(10), silent(36)],
-            State::Fault(Cause::AbortionByCommunicationLoss),
-        );
+        moving_then(&[silent(10), silent(36)], State::Fault(Cause::AbortionByCommunicationLoss));
     }
 
     #[test]

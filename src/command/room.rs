@@ -153,10 +153,7 @@ impl Commands {
     ///
     /// # Errors
     /// When the tables cannot be read or written.
-    pub fn open(
-        db: Connection,
-        around: Around,
-    ) -> Result<(Self, mpsc::Receiver<Work>), Failure> {
+    pub fn open(db: Connection, around: Around) -> Result<(Self, mpsc::Receiver<Work>), Failure> {
         let stored = tables::open(&db)?;
         let mut mail: HashMap<DeviceId, Vec<Message>> = HashMap::new();
         for (device, message) in tables::messages(&db)? {
@@ -426,8 +423,12 @@ impl Commands {
     ) -> Result<Command, CommandError> {
         let now = self.now();
         let step = Step { what: "stop", actor: &user.name, at: now };
-        let ask =
-            Ask { device: station.device.id.clone(), command: spec.name.clone(), target: None, note };
+        let ask = Ask {
+            device: station.device.id.clone(),
+            command: spec.name.clone(),
+            target: None,
+            note,
+        };
         let judged = check_authority(user, station, spec)
             .and_then(|()| self.check(station, spec, None, now));
         let permission = match judged {
@@ -454,8 +455,7 @@ impl Commands {
             book.end(&other.command);
             self.tell(&other.command);
         }
-        book.open
-            .insert(command.id, Live { command: command.clone(), machine, nonce: Vec::new() });
+        book.open.insert(command.id, Live { command: command.clone(), machine, nonce: Vec::new() });
         drop(book);
         self.0.moved.send_modify(|moved| *moved += 1);
         self.tell(&command);
@@ -536,7 +536,8 @@ impl Commands {
         }
         let wanted = challenge(live, &user.name);
         if !bool::from(wanted.as_bytes().ct_eq(given.as_bytes())) {
-            let text = Label::new("确认码无效", "The challenge is not the one for this user and command");
+            let text =
+                Label::new("确认码无效", "The challenge is not the one for this user and command");
             return Err(Refusal::new(Cause::ObjectNotSelected, "challenge", text));
         }
         if now >= live.machine.deadline() {
@@ -648,7 +649,10 @@ impl Commands {
         let mut book = self.book();
         let Some(live) = book.open.get(&id) else {
             // It has ended meanwhile: a stop, a cancellation.
-            return Ok(Turn { effect: Effect::None, state: State::Cancelled(Cause::AbortionByCancel) });
+            return Ok(Turn {
+                effect: Effect::None,
+                state: State::Cancelled(Cause::AbortionByCancel),
+            });
         };
         let mut next = live.clone();
         let effect = next.machine.apply(event, step.at).unwrap_or(Effect::None);
@@ -700,7 +704,9 @@ impl Commands {
         let station = self.0.around.present.station(&command.device)?;
         let spec = station.profile.command(&command.command)?;
         match spec.outgoing(command.id.0, command.target)? {
-            Outgoing::Message(payload) => Some(Message { command: command.id, payload, expires_at }),
+            Outgoing::Message(payload) => {
+                Some(Message { command: command.id, payload, expires_at })
+            }
             Outgoing::Writes(_) | Outgoing::Lorawan { .. } => None,
         }
     }
@@ -794,7 +800,10 @@ impl Book {
         let Label { zh, en } = cause.label();
         let who = &live.command.selected_by;
         let id = live.command.id.0;
-        let text = Label::new(format!("{zh}（{who}，命令 {id}）"), format!("{en} (by {who}, command {id})"));
+        let text = Label::new(
+            format!("{zh}（{who}，命令 {id}）"),
+            format!("{en} (by {who}, command {id})"),
+        );
         Err(Refusal::new(cause, "busy", text).with(Fact::number("command", id as f64, "1")))
     }
 

@@ -59,14 +59,13 @@ pub(super) fn update(
     command: &Command,
     step: Step<'_>,
 ) -> Result<(), Failure> {
-    tx.prepare_cached("UPDATE command SET version = ?, state = ?, body = ? WHERE id = ?")?.execute(
-        params![
+    tx.prepare_cached("UPDATE command SET version = ?, state = ?, body = ? WHERE id = ?")?
+        .execute(params![
             command.version,
             command.state.as_str(),
             serde_json::to_string(command)?,
             command.id.0 as i64,
-        ],
-    )?;
+        ])?;
     tx.prepare_cached(
         "INSERT INTO command_event (command, version, what, at, actor, cause)
          VALUES (?, ?, ?, ?, ?, ?)",
@@ -216,8 +215,9 @@ pub(super) fn forget_message(tx: &Transaction<'_>, id: CommandId) -> Result<(), 
 
 /// The messages that wait, oldest first, with their devices.
 pub(super) fn messages(db: &Connection) -> Result<Vec<(DeviceId, Message)>, Failure> {
-    let mut statement = db
-        .prepare("SELECT command, device, payload, expires_at FROM command_outbox ORDER BY command")?;
+    let mut statement = db.prepare(
+        "SELECT command, device, payload, expires_at FROM command_outbox ORDER BY command",
+    )?;
     let rows = statement.query_map((), |row| {
         let message = Message {
             command: CommandId(row.get::<_, i64>(0)? as u64),

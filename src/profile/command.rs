@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
+use super::Table;
 use super::expr::Expr;
 use super::registers::{self, RegisterKind, RegisterWrite};
-use super::Table;
 use crate::model::{Cause, Label, PointIndex, Role};
 
 /// Names that a command's formulas may use beside its points and the values of its site, in this order behind them.

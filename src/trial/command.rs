@@ -75,7 +75,9 @@ fn compare_sent(profile: &Profile, found: Option<Outgoing>, expected: &Sent) -> 
                 Ok(found) if found == (*wanted, bytes.clone()) => None,
                 Ok((port, found)) => {
                     let [found, bytes] = [&found, bytes].map(|bytes| show_bytes(bytes));
-                    Some(format!("downlink: expected {bytes} on port {wanted}, found {found} on port {port}"))
+                    Some(format!(
+                        "downlink: expected {bytes} on port {wanted}, found {found} on port {port}"
+                    ))
                 }
                 Err(error) => Some(format!("downlink: the codec cannot encode it: {error}")),
             }

@@ -45,10 +45,13 @@ async fn what_is_confirmed_is_reached_when_the_gate_says_so() {
     let (status, refused) = confirm(&hub, &town.li, id, &challenge).await;
     assert_eq!((status, &refused["cause"]), (409, &json!("object-not-selected")), "replayed");
     let shown = hub.get(&format!("/api/v1/commands/{id}")).await;
-    let steps: Vec<_> = shown["events"].as_array().expect("events").iter().map(|e| &e["what"]).collect();
+    let steps: Vec<_> =
+        shown["events"].as_array().expect("events").iter().map(|e| &e["what"]).collect();
     assert_eq!(steps, ["select", "confirm", "execute", "written", "echoed", "reached"]);
     let audit = hub.get("/api/v1/audit").await.to_string();
-    for action in ["command.select", "command.confirm", "command.confirm_refused", "command.reached"] {
+    for action in
+        ["command.select", "command.confirm", "command.confirm_refused", "command.reached"]
+    {
         assert!(audit.contains(action), "{action} stands in the audit log");
     }
 }

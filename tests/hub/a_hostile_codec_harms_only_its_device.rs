@@ -180,10 +180,9 @@ async fn a_warm_call_takes_some_microseconds() {
     let codecs = Codecs::start(Some(binary())).expect("threads");
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/device-profiles");
     let mut measured = vec![("tiny".to_owned(), codec(GOOD), vec![1; 12])];
-    for (file, frame) in [
-        ("lw-mh2.js", "0121014d0a0402d1000f0ce4"),
-        ("lw-pl4.js", "01004d3f640312340ce403e803e903ea"),
-    ] {
+    for (file, frame) in
+        [("lw-mh2.js", "0104db020004082a000e1a"), ("lw-pl4.js", "0f040bc40bc00bb30ba40e10")]
+    {
         let Ok(source) = std::fs::read_to_string(format!("{folder}/{file}")) else { continue };
         let bytes = (0..frame.len() / 2)
             .map(|i| u8::from_str_radix(&frame[2 * i..2 * i + 2], 16).expect("hex"));
@@ -197,7 +196,7 @@ async fn a_warm_call_takes_some_microseconds() {
                 let start = Instant::now();
                 let outcomes = codecs.call(jobs).await;
                 let took = start.elapsed() / batch;
-                assert_eq!(outcomes.len(), batch as usize);
+                assert!(outcomes.iter().all(Result::is_ok), "{:?}", outcomes[0]);
                 if round >= 100 {
                     times.push(took);
                 }

@@ -5,7 +5,9 @@
 mod support;
 
 mod a_bad_packet_harms_only_its_sender;
+mod a_device_registers_itself;
 mod a_gate_moves_only_when_it_is_safe;
+mod a_gateway_speaks_for_its_devices;
 mod a_hostile_codec_harms_only_its_device;
 mod a_kill_loses_nothing_that_was_acknowledged;
 mod a_newcomer_watches_the_town_live;

@@ -60,7 +60,10 @@ async fn a_cancelled_selection_frees_the_device_and_its_challenge_is_void() {
     let id = &selected["command"]["id"];
     check_refusal(&rig, "d-1", 2.0, "object-already-selected", "busy").await;
     let cancelled = rig.post(&format!("/api/v1/commands/{id}/cancel"), JSON, "{}").await.json();
-    assert_eq!((&cancelled["state"], &cancelled["cause"]), (&json!("cancelled"), &json!("abortion-by-cancel")));
+    assert_eq!(
+        (&cancelled["state"], &cancelled["cause"]),
+        (&json!("cancelled"), &json!("abortion-by-cancel"))
+    );
     let (_, refused) = confirm(&rig, id, &selected["challenge"]).await;
     assert_eq!(refused["cause"], "object-not-selected");
     assert_eq!(select(&rig, "d-1", 2.0).await.0, StatusCode::CREATED);

@@ -33,8 +33,8 @@ use crate::model::{
 use crate::pipeline::{Counters, Judge, JudgeMessage, JudgeParts, StationTable, rules_of};
 use crate::profile::command::{Arg, Confirm, Goal, Order, RegisterOrder};
 use crate::profile::{
-    AlertSpec, AlertTest, CommandSpec, ModbusSource, NumberType, Point, Profile, ProfileSet, Read, RegisterKind,
-    RegisterRead, Source, Staleness, State, Table, WordOrder,
+    AlertSpec, AlertTest, CommandSpec, ModbusSource, NumberType, Point, Profile, ProfileSet, Read,
+    RegisterKind, RegisterRead, Source, Staleness, State, Table, WordOrder,
 };
 use crate::registry::{ImportMode, Registry};
 use crate::store::{EmbeddedStore, Store};
@@ -147,8 +147,7 @@ impl Rig {
         tokio::spawn(keeper.keep(registry.changes()));
         let readiness = Arc::new(Readiness::new(&["mqtt"]));
         let alerts_of = registry.clone();
-        let around =
-            Around { present: present.clone(), feed: feed.clone(), clock: clock.clone() };
+        let around = Around { present: present.clone(), feed: feed.clone(), clock: clock.clone() };
         let (commands, _) = Commands::open(registry.connect().unwrap(), around).unwrap();
         let settings = crate::config::CaseConfig::default().settings().unwrap();
         let registrar = Registrar::open(registry.connect().unwrap(), settings).unwrap();

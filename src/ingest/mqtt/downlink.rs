@@ -41,12 +41,7 @@ impl Downlink {
     /// The commands of `device` go out under `topic` from now on.
     pub(super) fn subscribe(&mut self, device: DeviceId, topic: &str, qos: u8) {
         self.unsubscribe(topic);
-        self.heard.push(Heard {
-            device,
-            topic: topic.to_owned(),
-            qos: qos.min(1),
-            is_fresh: true,
-        });
+        self.heard.push(Heard { device, topic: topic.to_owned(), qos: qos.min(1), is_fresh: true });
     }
 
     /// Nothing goes out under `topic` any more.
@@ -134,8 +129,7 @@ fn write(
     message: &Message,
 ) {
     let is_v5 = version == Version::V5;
-    let length =
-        2 + topic.len() + id.map_or(0, |_| 2) + usize::from(is_v5) + message.payload.len();
+    let length = 2 + topic.len() + id.map_or(0, |_| 2) + usize::from(is_v5) + message.payload.len();
     let qos = u8::from(id.is_some()) << 1;
     let dup = u8::from(is_repetition && id.is_some()) << 3;
     out.push(0x30 | qos | dup);
@@ -166,8 +160,11 @@ mod tests {
     use crate::model::Timestamp;
 
     fn check(id: Option<u16>, dup: bool, version: Version, expected: &[u8]) {
-        let message =
-            Message { command: CommandId(7), payload: b"{}".to_vec(), expires_at: Timestamp::EPOCH };
+        let message = Message {
+            command: CommandId(7),
+            payload: b"{}".to_vec(),
+            expires_at: Timestamp::EPOCH,
+        };
         let mut out = Vec::new();
         write(&mut out, "a/b", id, dup, version, &message);
         assert_eq!(out, expected);

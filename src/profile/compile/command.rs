@@ -74,7 +74,11 @@ fn check_stop(
         Some((_, true, _)) => {}
         Some(_) => {
             let help = vec![format!("say emergency = true in [commands.{found}]")];
-            problems.report_with(&stop.span(), format_args!("`{found}` is no emergency command"), help);
+            problems.report_with(
+                &stop.span(),
+                format_args!("`{found}` is no emergency command"),
+                help,
+            );
         }
         None => {
             let names: Vec<&str> =
@@ -170,7 +174,8 @@ fn compile(
 
 /// Both ends of the range must fit what is written.
 fn check_range_fits(spec: &CommandSpec, at: &Range<usize>, problems: &mut Problems<'_>) {
-    let ends = spec.arg.as_ref().map_or(vec![None], |arg| vec![Some(arg.range.0), Some(arg.range.1)]);
+    let ends =
+        spec.arg.as_ref().map_or(vec![None], |arg| vec![Some(arg.range.0), Some(arg.range.1)]);
     for end in ends {
         let fits = match spec.outgoing(0, end) {
             Some(Outgoing::Writes(writes)) => !writes.is_empty(),
@@ -180,7 +185,8 @@ fn check_range_fits(spec: &CommandSpec, at: &Range<usize>, problems: &mut Proble
         if !fits {
             let what = end.map_or("its value".to_owned(), |end| format!("the target {end}"));
             let message = format!("`{}`: {what} does not fit what is written", spec.name);
-            let help = vec!["look at `type`, `scale` and `offset` of `write`, and at `range`".to_owned()];
+            let help =
+                vec!["look at `type`, `scale` and `offset` of `write`, and at `range`".to_owned()];
             problems.report_with(at, message, help);
         }
     }
@@ -206,9 +212,7 @@ fn compile_arg(
     let range = problems.require(raw.range, &at, "range", "[0, 100]")?;
     let range = super::point::compile_range(&range, problems)?;
     let span = range.1 - range.0;
-    let mut positive = |value: Maybe<f64>, key: &str| {
-        super::point::positive(value, key, problems)
-    };
+    let mut positive = |value: Maybe<f64>, key: &str| super::point::positive(value, key, problems);
     let step = positive(raw.step, "step");
     let max_change = positive(raw.max_change, "max_change");
     let tolerance = positive(raw.tolerance, "tolerance").unwrap_or(span / 100.0);
@@ -319,7 +323,8 @@ fn compile_registers(
     if arg.is_none() {
         problems.require(raw.value.as_ref(), at, "value", "1");
     } else if let Some(value) = &raw.value {
-        problems.report(&value.span(), "the target is written; `value` is for a command without `arg`");
+        problems
+            .report(&value.span(), "the target is written; `value` is for a command without `arg`");
     }
     compile_target(raw, at, bus, problems).map(Order::Registers)
 }
@@ -335,7 +340,8 @@ fn compile_message(
         ("address", raw.address.as_ref().map(Spanned::span)),
     ] {
         if let Some(place) = place {
-            problems.report(&place, format_args!("`{key}` is for modbus; this device gets messages"));
+            problems
+                .report(&place, format_args!("`{key}` is for modbus; this device gets messages"));
         }
     }
     if let Some(format) = &raw.format {
@@ -463,9 +469,10 @@ impl Formulas<'_> {
         label: Option<Label>,
     ) -> Condition {
         let first = self.around.points.len();
-        let needs_target = expr.inputs().iter().any(|input| {
-            (first..first + NAMES.len()).contains(&usize::from(input.0))
-        });
+        let needs_target = expr
+            .inputs()
+            .iter()
+            .any(|input| (first..first + NAMES.len()).contains(&usize::from(input.0)));
         let text = label.unwrap_or_else(|| {
             let Label { zh, en } = cause.label();
             Label::new(format!("{zh}：{source}"), format!("{en}: {source}"))
@@ -494,7 +501,8 @@ impl Formulas<'_> {
                 Some(Goal::Target { tolerance: tolerance.into_inner().abs() })
             }
             (Some(_), Some(tolerance)) => {
-                problems.report(&tolerance.span(), "`tolerance` is for the target, not for `equals`");
+                problems
+                    .report(&tolerance.span(), "`tolerance` is for the target, not for `equals`");
                 None
             }
         };

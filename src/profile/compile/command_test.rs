@@ -76,7 +76,8 @@ fn refuse_what_is_for_readings(raw: &RawTest, problems: &mut Problems<'_>) {
     for (key, at) in keys {
         if let Some(at) = at {
             let help = vec![
-                "a test of a command has given, command, and writes, downlink or refused".to_owned(),
+                "a test of a command has given, command, and writes, downlink or refused"
+                    .to_owned(),
             ];
             problems.report_with(&at, format_args!("`{key}` is for what a device sends"), help);
         }

@@ -20,7 +20,10 @@ use super::process::{Home, HubProcess};
 const HURRY: [(&str, &str); 6] = [
     ("max_rate = 2.0 ", "# max_rate "),
     ("fast = \"1s\"", "fast = \"200ms\""),
-    ("within = \"8min\", lost_after = \"30s\"", "within = \"4s\", every = \"50ms\", lost_after = \"2s\""),
+    (
+        "within = \"8min\", lost_after = \"30s\"",
+        "within = \"4s\", every = \"50ms\", lost_after = \"2s\"",
+    ),
     ("fresh    = \"60s\"", "fresh    = \"3s\""),
     ("timeout         = \"800ms\"", "timeout         = \"300ms\""),
     ("equals = \"stopped\", within", "equals = \"stopped\", every = \"50ms\", within"),
