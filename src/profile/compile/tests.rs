@@ -390,14 +390,73 @@ fn a_bus_has_bounds() {
 }
 
 #[test]
-fn what_comes_later_says_so() {
-    let command = "[commands.move]\nlabel = \"Move\"\n\n[[test]]";
-    check(GATE, "[[test]]", command, &["[commands] are not supported yet"]);
+fn commands_can_be_asked_told_and_seen() {
+    let write = "write    = { table = \"holding\", address = 200, type = \"u16\", scale = 0.1 }";
+    check(GATE, write, "", &["`write` is missing | for example: write = { table = \"holding\", address = 200, type = \"u16\" }"]);
+    check(
+        GATE,
+        write,
+        "write = { table = \"input\", address = 200, type = \"u16\" }",
+        &["unknown table that can be written `input` | allowed: holding, coil"],
+    );
+    check(
+        GATE,
+        "scale = 0.1 }\nreadback",
+        "scale = 0.001 }\nreadback",
+        &["`set_opening`: the target 100 does not fit what is written | look at `type`, `scale` and `offset` of `write`, and at `range`"],
+    );
+    check(
+        GATE,
+        "readback = { point = \"setpoint\"",
+        "readback = { point = \"level_up\"",
+        &["`level_up` is in m, the target in %"],
+    );
+    check(
+        GATE,
+        "readback = { point = \"setpoint\"",
+        "readback = { point = \"motor\"",
+        &["`motor` is in 1, the target in %"],
+    );
+    check(
+        GATE,
+        "confirm   = { point = \"motor\", equals = \"stopped\", within = \"10s\" }",
+        "",
+        &["`confirm` is missing | for example: confirm = { point = \"opening\", tolerance = 1.0, within = \"180s\" }"],
+    );
+    check(
+        GATE,
+        "stop     = \"stop\"",
+        "stop = \"stopp\"",
+        &["no command is named `stopp` | did you mean `stop`? | allowed: stop"],
+    );
+    check(
+        GATE,
+        "expr   = \"remote == 1\"\nreason = \"blocked-by-mode\"",
+        "expr   = \"remote == 1\"\nreason = \"because\"",
+        &["unknown reason `because` | allowed: not-supported, invalid-position, position-reached, parameter-change-in-execution, step-limitation, blocked-by-mode, blocked-by-process, blocked-by-interlocking, command-already-in-execution, blocked-by-health, abortion-by-cancel, time-limit-over, abortion-by-trip, object-not-selected, object-already-selected, no-access-authority, ended-with-overshoot, abortion-by-communication-loss, inconsistent-parameters"],
+    );
+}
+
+#[test]
+fn fixtures_of_commands_are_whole() {
+    let stop = "command = { stop = 0 }";
+    check(
+        GATE,
+        stop,
+        "command = { stopp = 0 }",
+        &["no command is named `stopp` | did you mean `stop`? | allowed: set_opening, stop"],
+    );
     check(
         GATE,
         "missing   = [\"setpoint\"]",
-        "command = { set_opening = 42 }",
-        &["tests with `command` are not supported yet"],
+        "refused = \"require\"",
+        &["`refused` is for a test with a `command`"],
+    );
+    check(
+        GATE,
+        stop,
+        "command = { stop = 0, set_opening = 1 }",
+        &["a test asks for one command, for example { set_opening = 42 }"],
     );
 }
 
@@ -416,7 +475,7 @@ fn fixtures_name_what_there_is() {
         "alerts    = [\"motor.fault\"]",
         "alerts = [\"motor.fautl\"]",
         &["no alert is named `motor.fautl` | did you mean `motor.fault`? | \
-         allowed: level_up.high, level_up.flooding, motor.fault, remote.local"],
+         allowed: level_up.high, level_up.flooding, motor.fault, remote.local, e_stop.pressed, over_torque.tripped"],
     );
     check(
         MANHOLE,
