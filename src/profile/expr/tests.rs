@@ -9,7 +9,7 @@ fn states(names: &[&str]) -> Vec<State> {
     let state = |(code, name): (usize, &&str)| State {
         code: code as f64,
         name: (*name).to_owned(),
-        label: Label::same(*name),
+        label: Label::same(name),
     };
     names.iter().enumerate().map(state).collect()
 }
