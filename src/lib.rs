@@ -76,6 +76,8 @@ pub mod live;
 
 pub mod pipeline;
 
+pub mod command;
+
 pub mod api;
 
 pub mod hub;
