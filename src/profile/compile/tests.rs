@@ -365,7 +365,7 @@ fn registers_are_where_they_can_be() {
     check(
         "{ path = \"/x\", table = \"holding\", address = 7, type = \"u16\", poll = \"slow\" }",
         &["`path` is for JSON; this profile's source is modbus | \
-         allowed: table, address, type, word_order, poll, scale, offset, invalid"],
+         allowed: table, address, type, word_order, bit, bits, length, poll, scale, offset, invalid"],
     );
     check("{ table = \"holding\", address = 100, type = \"u16\", poll = \"slow\" }", &[]);
 }
