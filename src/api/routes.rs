@@ -6,8 +6,8 @@ use utoipa_axum::routes;
 
 use super::state::Hub;
 use super::{
-    alerts, assets, cases, devices, health, import, live, map, modbus, openapi, profiles, series, session,
-    status, zones,
+    alerts, assets, cases, devices, health, import, live, map, modbus, openapi, profiles, series,
+    session, status, zones,
 };
 use crate::case::MAX_PHOTO_BYTES;
 use crate::registry::MAX_DOCUMENT_BYTES;

@@ -3,8 +3,8 @@
 //!
 //! Owns every task and thread. Never looks at data.
 
-pub(crate) mod cases;
 mod bus_metrics;
+pub(crate) mod cases;
 mod metrics;
 mod poll;
 
