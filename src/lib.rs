@@ -15,6 +15,8 @@
 //!   *Never here: a reading.*
 //! - [`ingest`]: bytes in. [`ingest::mqtt`] is the front door, [`ingest::modbus`] the pollers. Both hand uplinks to
 //!   [`pipeline::Intake`]. *Never here: a unit, a limit, a table.*
+//! - [`codec`]: foreign code. LoRaWAN codecs, run in child processes with nothing around them. *Never here: a profile, an
+//!   envelope; never in the hub's own process: a codec.*
 //! - [`profile`]: meaning. Device profiles and the decoders compiled from them. *Never here: a scaled value.*
 //! - [`normalize`]: one shape. *Only here does a value change its unit and get its quality.*
 //! - [`store`]: memory. Every measurement, durable. *Never here: a profile, an asset.*
@@ -26,6 +28,7 @@
 //!   alerts, live). It knows the rooms from `profile` to `live`; adapters know it.
 //! - [`api`]: faces. *Only here is HTTP known.*
 //! - [`hub`]: the building: makes the rooms, joins them, owns every task, stops them in order.
+//! - [`provision`]: devices and enrolment keys on the command line.
 //! - [`trial`]: a profile's fixtures, run through the real decode, normalize and alert test; for the CLI and the tests.
 //! - [`library`]: the profiles in force. A changed file comes into force when its fixtures pass; until then the version
 //!   that ran goes on running. *Never here: a device.*
@@ -55,6 +58,8 @@ pub mod registry;
 
 pub mod ingest;
 
+pub mod codec;
+
 pub mod profile;
 
 pub mod normalize;
@@ -73,6 +78,7 @@ pub mod api;
 
 pub mod hub;
 pub mod library;
+pub mod provision;
 pub mod trial;
 pub mod workshop;
 

@@ -1,5 +1,7 @@
 //! The command line: arguments, logging, start, wait for the signal, drain. Nothing else.
 
+mod cli;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,10 +11,12 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use cli::access::{AuditCommand, TokenCommand, UserCommand};
 use townhub::clock::Clock;
 use townhub::config::Config;
 use townhub::hub::Hub;
-use townhub::registry::{Registry, ServiceAccount};
+use townhub::provision;
+use townhub::registry::{ImportMode, NewEnrolment, Registry, ServiceAccount};
 use townhub::trial::{self, Manner};
 use townhub::workshop::{self, Outcome};
 
@@ -40,11 +44,23 @@ enum Command {
     /// People's accounts.
     #[command(subcommand)]
     User(UserCommand),
+    /// Who changed what: the audit log.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// MQTT accounts for programs (dashboards, bridges).
     #[command(subcommand)]
     Service(ServiceCommand),
+    /// Devices from a table and into one.
+    #[command(subcommand)]
+    Devices(DevicesCommand),
+    /// Keys with which devices register themselves.
+    #[command(subcommand)]
+    Enrolment(EnrolmentCommand),
     /// Print the API's OpenAPI document.
     Openapi,
+    /// Run codecs for the hub, which starts this itself.
+    #[command(hide = true)]
+    CodecChild,
 }
 
 #[derive(Debug, Subcommand)]
@@ -108,29 +124,6 @@ impl Trial {
 }
 
 #[derive(Debug, Subcommand)]
-enum TokenCommand {
-    /// Make a token and print it; it is not shown again.
-    Create {
-        /// What it is for.
-        #[arg(long)]
-        label: String,
-        /// Whose rights it has.
-        #[arg(long, default_value = "admin")]
-        user: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum UserCommand {
-    /// Give a user a new password and print it; it is not shown again.
-    Reset {
-        /// The login name.
-        #[arg(default_value = "admin")]
-        user: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 enum ServiceCommand {
     /// Make or replace a service account and print its new secret; it is not shown again.
     Put {
@@ -145,11 +138,60 @@ enum ServiceCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum DevicesCommand {
+    /// Add or replace the devices of a CSV file, all or none; prints the new secrets as `id,secret`, shown once.
+    Import {
+        /// CSV with the columns id,profile and, as needed, asset,name_zh,name_en,modbus_endpoint,modbus_unit,gateway,address,secret.
+        file: PathBuf,
+        /// Only check and report.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Print every device as CSV, without secrets.
+    Export,
+}
+
+#[derive(Debug, Subcommand)]
+enum EnrolmentCommand {
+    /// Make a key and print it; it is not shown again.
+    Create {
+        /// What it is for.
+        #[arg(long, default_value = "")]
+        label: String,
+        /// The profile of the devices that it brings.
+        #[arg(long)]
+        profile: Option<String>,
+        /// Its devices may only get assets of this zone.
+        #[arg(long)]
+        zone: Option<String>,
+        /// How many devices it may bring.
+        #[arg(long, default_value_t = 50)]
+        max: u32,
+        /// For how long it is good, for example 24h or 7d.
+        #[arg(long, default_value = "24h", value_parser = townhub::provision::duration)]
+        expires: Duration,
+    },
+    /// List the keys: number, devices brought, profile, zone, end, label.
+    List,
+    /// End a key now.
+    Revoke {
+        /// Its number.
+        id: i64,
+    },
+}
+
 /// How long the hub may take to end.
 const PATIENCE: Duration = Duration::from_millis(4_800);
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
+    if matches!(arguments.command, Some(Command::CodecChild)) {
+        // Before anything is opened that a codec could reach.
+        townhub::codec::child_main()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    townhub::codec::set_program(std::env::current_exe()?);
     tracing_subscriber::fmt()
         .with_env_filter(
             EnvFilter::try_from_default_env()
@@ -170,32 +212,65 @@ fn main() -> anyhow::Result<ExitCode> {
 
 fn with_config(command: Command, config: Config) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Token(TokenCommand::Create { label, user }) => {
-            let registry = registry(&config)?;
-            // A token needs its user; a new hub has none yet, and whoever runs this command may make one.
-            if let Some((name, password)) = registry.first_admin()? {
-                eprintln!("first login: {name} / {password}");
-            }
-            println!("{}", registry.create_token(&user, &label)?);
-        }
-        Command::User(UserCommand::Reset { user }) => {
-            let registry = registry(&config)?;
-            let password = match registry.first_admin()? {
-                Some((name, password)) if name == user => password,
-                _ => registry.reset_password(&user)?,
-            };
-            println!("{password}");
-        }
+        Command::Token(command) => cli::access::token(&registry(&config)?, command)?,
+        Command::User(command) => cli::access::user(&registry(&config)?, command)?,
+        Command::Audit(command) => return cli::access::audit(|| registry(&config), command),
         Command::Service(ServiceCommand::Put { name, publish, subscribe }) => {
             let account = ServiceAccount { name, publish, subscribe };
             println!("{}", registry(&config)?.put_service(account)?);
         }
+        Command::Devices(command) => return devices(command, &config),
+        Command::Enrolment(command) => return enrolment(command, &config),
         _ => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(run(config))?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn devices(command: DevicesCommand, config: &Config) -> anyhow::Result<ExitCode> {
+    let registry = registry(config)?;
+    match command {
+        DevicesCommand::Export => {
+            print!("{}", registry.export_devices_csv());
+            Ok(ExitCode::SUCCESS)
+        }
+        DevicesCommand::Import { file, dry_run } => {
+            let mode = if dry_run { ImportMode::DryRun } else { ImportMode::Apply };
+            let profiles = provision::profiles(&config.profiles)?;
+            Ok(say(&provision::import(&registry, &profiles, &file, mode)?))
+        }
+    }
+}
+
+fn enrolment(command: EnrolmentCommand, config: &Config) -> anyhow::Result<ExitCode> {
+    let registry = registry(config)?;
+    match command {
+        EnrolmentCommand::Create { label, profile, zone, max, expires } => {
+            let new = NewEnrolment {
+                label,
+                profile: profile.map(|id| id.parse()).transpose()?,
+                zone: zone.map(|id| id.parse()).transpose()?,
+                max_devices: max,
+                expires_in: expires,
+            };
+            let profiles = provision::profiles(&config.profiles)?;
+            Ok(say(&provision::create_enrolment(&registry, &profiles, new)?))
+        }
+        EnrolmentCommand::List => Ok(say(&provision::list_enrolments(&registry))),
+        EnrolmentCommand::Revoke { id } => {
+            registry.revoke_enrolment(id)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Prints what a command has to say and says by the exit code whether all is well.
+fn say(said: &provision::Said) -> ExitCode {
+    eprint!("{}", said.err);
+    print!("{}", said.out);
+    if said.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
@@ -233,7 +308,7 @@ fn config(file: Option<&Path>) -> anyhow::Result<Config> {
 fn registry(config: &Config) -> anyhow::Result<Registry> {
     std::fs::create_dir_all(&config.data)
         .with_context(|| format!("cannot make the data folder {}", config.data.display()))?;
-    Ok(Registry::open(&config.data.join("town.db"), Clock::system())?)
+    Ok(Registry::open(&config.data.join("town.db"), Clock::system())?.by_command_line())
 }
 
 /// Does an engineer's work on a profile, prints what came of it, and says by the exit code whether all is well.

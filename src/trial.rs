@@ -3,6 +3,8 @@
 //! Takes a profile with its fixtures; hands on what came out otherwise than it should. Has no code of its own for what
 //! the hub does, so that a fixture that passes here is a promise about the hub. Serves the command line and the tests.
 
+mod lorawan;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -88,6 +90,11 @@ pub struct Manner {
 pub fn check(paths: &[PathBuf], manner: Manner) -> Report {
     for_each_file(paths, manner, |file, report| {
         let Profile { id, points, .. } = &file.profile;
+        if let Some(error) = file.profile.lorawan().and_then(lorawan::check) {
+            report.say(format_args!("FAILED  {id}: {error}"));
+            report.ok = false;
+            return;
+        }
         let tests = file.fixtures.len();
         report.say(format_args!("ok      {id}: {} points, {tests} tests", points.len()));
     })
@@ -207,7 +214,16 @@ impl Writing {
 fn run_one(profile: &Profile, fixture: &Fixture) -> Vec<String> {
     let mut decoded = Decoded::default();
     let result = match &fixture.input {
-        Input::Message(payload) => profile.decode(payload, &mut decoded),
+        Input::Message(payload) => match profile.lorawan() {
+            Some(source) => lorawan::decode(source, source.job(payload, RECEIVED_AT), &mut decoded),
+            None => profile.decode(payload, &mut decoded),
+        },
+        Input::Frame { port, bytes } => match profile.lorawan() {
+            Some(source) => {
+                lorawan::decode(source, source.frame(*port, bytes, RECEIVED_AT), &mut decoded)
+            }
+            None => Err(DecodeError::NoFrame),
+        },
         Input::Registers(words) => read_registers(profile, words, &mut decoded),
     };
     match (result, &fixture.error) {

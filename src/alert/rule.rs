@@ -286,6 +286,7 @@ mod tests {
             },
             points: vec![point()],
             headline: PointIndex(0),
+            logic: Default::default(),
         };
         let device = Device {
             id: "mh-014".parse().expect("a device id"),
@@ -293,6 +294,8 @@ mod tests {
             profile: profile.id.clone(),
             asset: None,
             modbus: None,
+            gateway: None,
+            address: None,
         };
         let rules = rules_of(&device, None, &profile, &[SeriesId(7)]);
         let names: Vec<&str> = rules.iter().map(|rule| rule.key.name.as_str()).collect();

@@ -6,11 +6,13 @@ use rusqlite::types::Type;
 use rusqlite::{
     Connection, OptionalExtension, Row, ToSql, Transaction, TransactionBehavior, params,
 };
+use serde_json::json;
 
 use super::condition::Condition;
 use super::ledger::{AlertEvent, What};
 use super::rule::RuleKey;
 use super::{Alert, AlertError, AlertId, AlertQuery};
+use crate::audit;
 use crate::model::{AssetNumber, Label, Severity, Timestamp};
 use crate::store::CommitSeq;
 
@@ -167,7 +169,16 @@ fn write_event(tx: &Transaction<'_>, event: &AlertEvent) -> rusqlite::Result<()>
         event.actor,
         event.note,
     ])?;
-    Ok(())
+    // What a person did stands in the audit log too.
+    let Some(actor) = &event.actor else { return Ok(()) };
+    let entry = audit::Entry {
+        at: event.at,
+        actor,
+        action: &format!("alert.{}", event.what.as_str()),
+        subject: &event.alert.0.to_string(),
+        detail: json!({ "version": event.version, "note": event.note }),
+    };
+    audit::append(tx, &entry)
 }
 
 fn write_delay(tx: &Transaction<'_>, key: &RuleKey, condition: &Condition) -> rusqlite::Result<()> {

@@ -8,13 +8,16 @@ use utoipa::{IntoParams, ToSchema};
 use super::auth::Caller;
 use super::error::Problem;
 use super::extract::{JsonBody, Params, limit, parse, parse_list};
-use super::state::{Hub, Work};
+use super::sight::Sight;
+use super::state::{AppState, Hub, Work};
 use super::wire;
 use crate::alert::{self, Alert, AlertId, AlertQuery, MAX_LISTED};
 
 /// The longest note in characters.
 const MAX_NOTE: usize = 1000;
 const DEFAULT_LIMIT: usize = 100;
+/// The most reads of [`MAX_LISTED`] alerts for one page of an account that is limited to zones.
+const MAX_READS: usize = 20;
 
 /// Which alerts to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -59,14 +62,19 @@ pub(crate) struct Acknowledgement {
 #[utoipa::path(get, path = "/api/v1/alerts", tag = "alerts", params(ListParams), responses((status = 200, body = Alerts)))]
 pub(crate) async fn list(
     State(hub): State<Hub>,
+    sight: Sight,
     Params(params): Params<ListParams>,
 ) -> Result<Json<Alerts>, Problem> {
     let wanted = limit(params.limit, DEFAULT_LIMIT)?.min(MAX_LISTED);
     let query = params.query(wanted)?;
-    let alerts = hub
-        .blocking(Work::Query, move |hub| hub.tables.read(|db| Ok(alert::list(db, &query)?)))
-        .await?;
-    Ok(Json(page(alerts, wanted)))
+    let page = hub.blocking(Work::Query, move |hub| {
+        if sight.is_whole() {
+            Ok(page(read(hub, &query)?, wanted))
+        } else {
+            part(hub, &sight, query)
+        }
+    });
+    Ok(Json(page.await?))
 }
 
 /// Acknowledges an alert. Answers when it is on disk.
@@ -78,13 +86,56 @@ pub(crate) async fn list(
 pub(crate) async fn acknowledge(
     State(hub): State<Hub>,
     Caller(user): Caller,
+    sight: Sight,
     Path(id): Path<String>,
     JsonBody(body): JsonBody<Acknowledgement>,
 ) -> Result<Json<Alert>, Problem> {
     let number = id.parse().map_err(|_| Problem::not_found("alert", &id))?;
     let note = note(body.note.as_deref())?;
+    if !sight.is_whole() {
+        let seen = hub.blocking(Work::Query, move |hub| is_in_sight(hub, &sight, AlertId(number)));
+        seen.await?.then_some(()).ok_or_else(|| Problem::not_found("alert", &id))?;
+    }
     let alert = hub.present.acknowledge(AlertId(number), body.version, &user.name, note).await?;
     Ok(Json(alert))
+}
+
+fn read(hub: &AppState, query: &AlertQuery) -> Result<Vec<Alert>, Problem> {
+    hub.tables.read(|db| Ok(alert::list(db, query)?))
+}
+
+/// A page of what is in sight. Alerts stand in the tables by asset, not by zone, so it reads on until the page is full, but
+/// not without end: a page that is not full goes on at its `next_before`.
+fn part(hub: &AppState, sight: &Sight, mut query: AlertQuery) -> Result<Alerts, Problem> {
+    let wanted = query.limit;
+    query.limit = MAX_LISTED;
+    let town = hub.registry.town();
+    let mut alerts = Vec::new();
+    for _ in 0..MAX_READS {
+        let read = read(hub, &query)?;
+        let is_last = read.len() < MAX_LISTED;
+        for alert in read {
+            query.before = Some(alert.id);
+            if sight.may_see_alert(&town, &alert) {
+                alerts.push(alert);
+            }
+            if alerts.len() == wanted {
+                return Ok(page(alerts, wanted));
+            }
+        }
+        if is_last {
+            return Ok(Alerts { alerts, next_before: None });
+        }
+    }
+    Ok(Alerts { alerts, next_before: query.before.map(|id| id.0) })
+}
+
+fn is_in_sight(hub: &AppState, sight: &Sight, id: AlertId) -> Result<bool, Problem> {
+    // The newest before the next one.
+    let before = Some(AlertId(id.0.saturating_add(1)));
+    let found = read(hub, &AlertQuery { before, limit: 1, ..AlertQuery::default() })?;
+    let town = hub.registry.town();
+    Ok(found.iter().any(|alert| alert.id == id && sight.may_see_alert(&town, alert)))
 }
 
 /// The note without the blanks around it; none when nothing is left.

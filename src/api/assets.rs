@@ -12,6 +12,7 @@ use super::devices::{DeviceBody, describe, is_named};
 use super::error::Problem;
 use super::extract::{Params, limit, parse};
 use super::geo::{Crs, middle};
+use super::sight::Sight;
 use super::state::{Hub, Work};
 use super::wire;
 use crate::live::{AssetState, Freshness};
@@ -121,22 +122,24 @@ pub(crate) struct StateBody {
 #[utoipa::path(get, path = "/api/v1/assets", tag = "assets", params(ListParams), responses((status = 200, body = Assets)))]
 pub(crate) async fn list(
     State(hub): State<Hub>,
+    sight: Sight,
     Params(params): Params<ListParams>,
 ) -> Result<Json<Assets>, Problem> {
     let query = params.check()?;
     let assets =
-        hub.blocking(Work::Query, move |hub| Ok(select(&hub.registry.town(), &query))).await?;
-    Ok(Json(Assets { assets }))
+        hub.blocking(Work::Query, move |hub| Ok(select(&hub.registry.town(), &sight, &query)));
+    Ok(Json(Assets { assets: assets.await? }))
 }
 
 /// An asset with its state and its devices.
 #[utoipa::path(get, path = "/api/v1/assets/{id}", tag = "assets", params(("id" = String, Path)), responses((status = 200, body = AssetBody)))]
 pub(crate) async fn show(
     State(hub): State<Hub>,
+    sight: Sight,
     Path(id): Path<String>,
 ) -> Result<Json<AssetBody>, Problem> {
     let town = hub.registry.town();
-    let asset = town.assets.get(id.as_str()).ok_or_else(|| Problem::not_found("asset", &id))?;
+    let asset = sight.asset(&town, &id)?;
     Ok(Json(AssetBody {
         summary: AssetSummary::new(asset, None),
         family: asset.kind.family(),
@@ -172,14 +175,15 @@ fn place(text: &str) -> Result<Position, String> {
 }
 
 impl ListQuery {
-    fn matches(&self, asset: &Asset) -> bool {
-        self.kind.is_none_or(|kind| asset.kind == kind)
+    fn matches(&self, sight: &Sight, asset: &Asset) -> bool {
+        sight.may_see(asset)
+            && self.kind.is_none_or(|kind| asset.kind == kind)
             && (self.zone.is_none() || asset.zone == self.zone)
             && is_named(&self.find, asset.id.as_str(), &asset.name)
     }
 }
 
-fn select(town: &Town, query: &ListQuery) -> Vec<AssetSummary> {
+fn select(town: &Town, sight: &Sight, query: &ListQuery) -> Vec<AssetSummary> {
     if let Some(near) = query.near {
         let in_box = query.bbox.map(|bbox| {
             town.assets_in(bbox).into_iter().map(|asset| asset.number).collect::<HashSet<_>>()
@@ -188,7 +192,7 @@ fn select(town: &Town, query: &ListQuery) -> Vec<AssetSummary> {
         return town
             .nearest(near, town.assets.len())
             .into_iter()
-            .filter(|(asset, _)| query.matches(asset))
+            .filter(|(asset, _)| query.matches(sight, asset))
             .filter(|(asset, _)| in_box.as_ref().is_none_or(|seen| seen.contains(&asset.number)))
             .take(query.limit)
             .map(|(asset, distance_m)| AssetSummary::new(asset, Some(distance_m)))
@@ -198,7 +202,7 @@ fn select(town: &Town, query: &ListQuery) -> Vec<AssetSummary> {
         Some(bbox) => town.assets_in(bbox),
         None => town.assets.values().collect(),
     };
-    found.retain(|asset| query.matches(asset));
+    found.retain(|asset| query.matches(sight, asset));
     found.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     found.into_iter().take(query.limit).map(|asset| AssetSummary::new(asset, None)).collect()
 }

@@ -1,31 +1,37 @@
 //! The guard in front of every route: default deny.
 //!
-//! It wraps the whole router with its fallback, so a route that somebody adds is closed until it is listed in [`OPEN`],
-//! and somebody without a login cannot even tell which routes exist.
+//! It wraps the whole router with its fallback. Whoever has no login gets past it only where the table of routes says
+//! [`Need::Open`], and cannot even tell which routes exist; whoever has one needs the right of the route, and sees of it what
+//! lies in his zones. What the table does not know needs [`Right::View`], which the console's files are.
 
-use axum::extract::{FromRequestParts, Request, State};
-use axum::http::header::{ACCEPT, AUTHORIZATION, COOKIE};
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::http::header::{ACCEPT, AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::error::{Code, Problem};
+use super::routes::{Need, Needs, Place};
+use super::sight::Sight;
 use super::state::Hub;
-use crate::registry::User;
+use crate::model::Right;
+use crate::registry::{Grant, Holder, User};
 
 /// The name of the session's cookie.
 pub(crate) const COOKIE_NAME: &str = "townhub_session";
 
-/// The routes that need no login. HEAD goes with GET.
-pub(crate) const OPEN: [(Method, &str); 6] = [
-    (Method::GET, "/healthz"),
-    (Method::GET, "/readyz"),
-    (Method::GET, "/login"),
-    (Method::GET, "/login.css"),
-    (Method::POST, "/login"),
-    (Method::POST, "/api/v1/session"),
-];
+/// Where a person chooses a new password.
+pub(crate) const PASSWORD_PAGE: &str = "/password";
+
+/// What the guard knows.
+#[derive(Debug, Clone)]
+pub(crate) struct Door {
+    pub(crate) hub: Hub,
+    pub(crate) needs: Arc<Needs>,
+}
 
 /// What somebody proves with who they are.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,11 +46,24 @@ pub(crate) struct Credential {
 #[derive(Debug, Clone)]
 pub(crate) struct Caller(pub(crate) User);
 
+/// The same with what he holds: a session or a token, and the rights that it gives.
+#[derive(Debug, Clone)]
+pub(crate) struct Held(pub(crate) Holder);
+
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Held(holder) = Held::from_request_parts(parts, state).await?;
+        Ok(Caller(holder.user))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Held {
+    type Rejection = Problem;
+
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parts.extensions.get::<Caller>().cloned().ok_or_else(Problem::not_authenticated)
+        parts.extensions.get::<Held>().cloned().ok_or_else(Problem::not_authenticated)
     }
 }
 
@@ -56,17 +75,33 @@ impl<S: Sync> FromRequestParts<S> for Credential {
     }
 }
 
+impl Held {
+    /// Refuses what only a person may do: a token must not make itself another one, or a new password.
+    pub(crate) fn person(&self) -> Result<(), Problem> {
+        match self.0.by {
+            Grant::Session { .. } => Ok(()),
+            Grant::Token { .. } => {
+                Err(forbidden("this needs a person's session; a token cannot do it"))
+            }
+        }
+    }
+}
+
 /// Lets a request through, or not.
-pub(crate) async fn guard(State(hub): State<Hub>, mut request: Request, next: Next) -> Response {
-    if is_open(request.method(), request.uri().path()) {
+pub(crate) async fn guard(State(door): State<Door>, mut request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let need = path.and_then(|path| door.needs.of(request.method(), path));
+    // A file of the console, nothing at all, or a method that a route does not have.
+    let need = need.unwrap_or(Need::Right(Right::View, Place::Nowhere));
+    if need == Need::Open {
         if is_from_a_foreign_page(request.method(), request.headers()) {
             return cross_site().into_response();
         }
         return next.run(request).await;
     }
     let credential = credential(request.headers());
-    let caller = credential.and_then(|c| hub.registry.who(&c.secret).map(|user| (c, user)));
-    let Some((credential, user)) = caller else {
+    let held = credential.and_then(|c| door.hub.registry.holder(&c.secret).map(|held| (c, held)));
+    let Some((credential, holder)) = held else {
         return if wants_a_page(&request) {
             Redirect::to("/login").into_response()
         } else {
@@ -76,14 +111,62 @@ pub(crate) async fn guard(State(hub): State<Hub>, mut request: Request, next: Ne
     if credential.is_cookie && !may_change(request.method(), request.headers()) {
         return cross_site().into_response();
     }
+    if let Err(problem) = admit(&holder, need) {
+        return if holder.must_change && wants_a_page(&request) {
+            Redirect::to(PASSWORD_PAGE).into_response()
+        } else {
+            problem.into_response()
+        };
+    }
+    let sight = Sight::of(&holder.user);
     request.extensions_mut().insert(credential);
-    request.extensions_mut().insert(Caller(user));
-    next.run(request).await
+    request.extensions_mut().insert(Held(holder));
+    request.extensions_mut().insert(sight.clone());
+    let response = next.run(request).await;
+    withhold(response, need, &sight)
 }
 
-fn is_open(method: &Method, path: &str) -> bool {
-    let method = if method == Method::HEAD { &Method::GET } else { method };
-    OPEN.iter().any(|(open, at)| open == method && *at == path)
+/// Whether the holder has what the route needs.
+fn admit(holder: &Holder, need: Need) -> Result<(), Problem> {
+    let rights: &[Right] = match &need {
+        Need::Open | Need::Person => return Ok(()),
+        Need::Right(right, _) => std::slice::from_ref(right),
+        Need::OneOf(rights, _) => rights,
+    };
+    if holder.must_change {
+        let detail = format!(
+            "choose a new password first: POST /api/v1/session/password, or {PASSWORD_PAGE}"
+        );
+        return Err(Problem::new(StatusCode::FORBIDDEN, Code::PasswordChangeRequired, detail));
+    }
+    let role = holder.user.role;
+    let mut of_role = rights.iter().filter(|&&right| role.may(right)).peekable();
+    if of_role.peek().is_none() {
+        let names = rights.iter().map(|right| right.as_str()).collect::<Vec<_>>().join("` or `");
+        let detail = format!("this needs the right `{names}`; the role `{role}` does not have it");
+        return Err(forbidden(detail).with("right", rights[0].as_str()));
+    }
+    if let Some(right) = of_role.find(|&&right| !holder.may(right)) {
+        let detail = format!("this needs the right `{right}`; the token's scope does not have it");
+        return Err(forbidden(detail).with("right", right.as_str()));
+    }
+    if need.place() == Place::Town && holder.user.zones.is_some() {
+        return Err(forbidden("this concerns the whole town; the account is limited to zones"));
+    }
+    Ok(())
+}
+
+/// The answer, unless it may show what is out of sight because its handler did not look.
+fn withhold(response: Response, need: Need, sight: &Sight) -> Response {
+    if need.place() == Place::Zones && response.status().is_success() && !sight.was_asked() {
+        return Problem::internal("a route of zones did not ask for the caller's sight")
+            .into_response();
+    }
+    response
+}
+
+fn forbidden(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, Code::Forbidden, detail)
 }
 
 /// Whether a browser asks for a page that a person will look at.
@@ -113,10 +196,21 @@ fn credential(headers: &HeaderMap) -> Option<Credential> {
 }
 
 /// Whether a request with a cookie may change something: only our own pages can send the header, and only browsers send
-/// `Sec-Fetch-Site` (over https and to localhost), which no page can forge.
+/// `Sec-Fetch-Site` (over https and to localhost) and `Origin` (also over plain http, where the password page's form has
+/// nothing else), which no page can forge.
 fn may_change(method: &Method, headers: &HeaderMap) -> bool {
     let is = |name, value| headers.get(name).is_some_and(|found| found == value);
-    method.is_safe() || is("x-townhub", "1") || is("sec-fetch-site", "same-origin")
+    method.is_safe()
+        || is("x-townhub", "1")
+        || is("sec-fetch-site", "same-origin")
+        || (is_from_our_origin(headers) && !is_from_a_foreign_page(method, headers))
+}
+
+/// Whether the page that sends this was read from the address that it is sent to.
+fn is_from_our_origin(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let origin = text(ORIGIN).and_then(|origin| origin.split_once("://"));
+    origin.zip(text(HOST)).is_some_and(|((_, authority), host)| authority == host)
 }
 
 /// Whether a browser says that a foreign page sends this change: nobody is to be logged in as somebody else unawares.
@@ -158,6 +252,15 @@ mod tests {
         assert!(!may(Method::POST, &[("x-townhub", "0")]));
         assert!(may(Method::POST, &[("x-townhub", "1")]));
         assert!(may(Method::POST, &[("sec-fetch-site", "same-origin")]));
+        let from = |origin, site: &[(&'static str, &str)]| {
+            let page = [("host", "hub.town:8080"), ("origin", origin)];
+            may_change(&Method::POST, &headers(&[&page, site].concat()))
+        };
+        assert!(from("http://hub.town:8080", &[]));
+        for foreign in ["http://evil.town:8080", "http://hub.town", "null"] {
+            assert!(!from(foreign, &[]), "{foreign}");
+        }
+        assert!(!from("http://hub.town:8080", &[("sec-fetch-site", "cross-site")]));
         let foreign = headers(&[("sec-fetch-site", "cross-site")]);
         assert!(is_from_a_foreign_page(&Method::POST, &foreign));
         assert!(!is_from_a_foreign_page(&Method::GET, &foreign));
@@ -165,13 +268,17 @@ mod tests {
     }
 
     #[test]
-    fn open_is_exactly_what_is_listed() {
-        assert!(is_open(&Method::HEAD, "/healthz"));
-        assert!(is_open(&Method::POST, "/login"));
-        for (method, path) in
-            [(Method::POST, "/healthz"), (Method::GET, "/login/"), (Method::GET, "/api/v1/session")]
-        {
-            assert!(!is_open(&method, path), "{method} {path}");
-        }
+    fn an_answer_that_did_not_look_at_the_zones_is_withheld() {
+        let user = User { name: "ann".into(), role: crate::model::Role::Viewer, zones: None };
+        let sight = Sight::of(&user);
+        let check = |place, status: StatusCode, expected: u16| {
+            let response =
+                withhold(status.into_response(), Need::Right(Right::View, place), &sight);
+            assert_eq!(response.status().as_u16(), expected, "{place:?}");
+        };
+        check(Place::Zones, StatusCode::OK, 500);
+        check(Place::Zones, StatusCode::NOT_FOUND, 404);
+        check(Place::Town, StatusCode::OK, 200);
+        check(Place::Nowhere, StatusCode::OK, 200);
     }
 }

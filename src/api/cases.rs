@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::auth::Caller;
 use super::error::{Code, Problem};
 use super::extract::{JsonBody, Params, body, limit, parse, parse_list};
+use super::sight::Sight;
 use super::state::{Hub, Work};
 use super::wire;
 use crate::alert::AlertId;
@@ -174,6 +175,8 @@ pub(crate) struct Units {
 pub(crate) async fn list(
     State(hub): State<Hub>,
     Caller(user): Caller,
+    // The case room keeps to the caller's zones.
+    _: Sight,
     Params(params): Params<ListParams>,
 ) -> Result<Json<Cases>, Problem> {
     let wanted = limit(params.limit, DEFAULT_LIMIT)?.min(MAX_LISTED);
@@ -202,6 +205,8 @@ pub(crate) async fn list(
 pub(crate) async fn show(
     State(hub): State<Hub>,
     Caller(user): Caller,
+    // The case room keeps to the caller's zones.
+    _: Sight,
     Path(id): Path<String>,
 ) -> Result<Json<CaseDetail>, Problem> {
     let id = number(&id)?;
@@ -227,6 +232,7 @@ pub(crate) async fn show(
 pub(crate) async fn register(
     State(hub): State<Hub>,
     Caller(user): Caller,
+    sight: Sight,
     JsonBody(body): JsonBody<NewCase>,
 ) -> Result<(StatusCode, Json<Case>), Problem> {
     for title in [&body.title.zh, &body.title.en] {
@@ -235,13 +241,11 @@ pub(crate) async fn register(
     let note = note(body.note)?;
     let town = hub.registry.town();
     let asset = match &body.asset {
-        Some(id) => Some(
-            town.assets.get(id.as_str()).ok_or_else(|| Problem::not_found("asset", id.as_str()))?,
-        ),
+        Some(id) => Some(sight.asset(&town, id.as_str())?),
         None => None,
     };
     if let Some(zone) = &body.zone
-        && !town.zones.contains_key(zone.as_str())
+        && !(town.zones.contains_key(zone.as_str()) && sight.may_see_zone(zone))
     {
         return Err(Problem::not_found("zone", zone.as_str()));
     }
@@ -273,6 +277,8 @@ pub(crate) async fn register(
 pub(crate) async fn make(
     State(hub): State<Hub>,
     Caller(user): Caller,
+    // The case room keeps to the caller's zones.
+    _: Sight,
     Path((id, kind)): Path<(String, String)>,
     JsonBody(body): JsonBody<MoveBody>,
 ) -> Result<Json<Case>, Problem> {
@@ -299,6 +305,8 @@ pub(crate) async fn make(
 pub(crate) async fn reopen(
     State(hub): State<Hub>,
     Caller(user): Caller,
+    // The case room keeps to the caller's zones.
+    _: Sight,
     Path(id): Path<String>,
     JsonBody(body): JsonBody<Reopening>,
 ) -> Result<(StatusCode, Json<Case>), Problem> {
@@ -319,6 +327,8 @@ pub(crate) async fn reopen(
 pub(crate) async fn attach(
     State(hub): State<Hub>,
     Caller(user): Caller,
+    // The case room keeps to the caller's zones.
+    _: Sight,
     Path(id): Path<String>,
     JsonBody(body): JsonBody<Attachment>,
 ) -> Result<Json<Case>, Problem> {
@@ -337,6 +347,8 @@ pub(crate) async fn attach(
 pub(crate) async fn put_photo(
     State(hub): State<Hub>,
     Caller(user): Caller,
+    // The case room keeps to the caller's zones.
+    _: Sight,
     Path(id): Path<String>,
     request: Request,
 ) -> Result<(StatusCode, Json<StoredPhoto>), Problem> {
@@ -358,6 +370,8 @@ pub(crate) async fn put_photo(
 pub(crate) async fn photo(
     State(hub): State<Hub>,
     Caller(user): Caller,
+    // The case room keeps to the caller's zones.
+    _: Sight,
     Path((id, name)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let id = number(&id)?;

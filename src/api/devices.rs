@@ -6,17 +6,20 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::auth::Caller;
+use super::enrolments::{self, WaitingBody};
 use super::error::{Code, Problem};
 use super::extract::{JsonBody, Params, limit, parse};
 use super::modbus::{self, BusUnit};
 use super::points::{PointBody, point};
+use super::sight::Sight;
 use super::state::{AppState, Hub, Work};
 use super::wire;
 use crate::live::Freshness;
 use crate::model::{AssetId, AssetKind, DeviceId, Label, ProfileId, Sample, SeriesId, Timestamp};
 use crate::pipeline::{Station, Undecoded};
 use crate::profile::Staleness;
-use crate::registry::{Device, ModbusAddress, Town};
+use crate::registry::{Device, DeviceAddress, ModbusAddress, User};
 
 const DEFAULT_LIMIT: usize = 1000;
 
@@ -44,6 +47,14 @@ pub(crate) struct DeviceSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<wire::ModbusAddress>)]
     modbus: Option<ModbusAddress>,
+    /// The device that may publish for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    gateway: Option<DeviceId>,
+    /// What its gateway calls it, when that is not its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    address: Option<DeviceAddress>,
 }
 
 /// A device with all that it last said.
@@ -86,6 +97,8 @@ pub(crate) struct ListParams {
     profile: Option<String>,
     /// Only those with this in their id or name.
     q: Option<String>,
+    /// `active` (the default): devices that are listed. `waiting`: those that registered themselves and wait for approval.
+    state: Option<String>,
     /// At most this many (1 to 10 000, else 1 000).
     limit: Option<usize>,
 }
@@ -94,6 +107,10 @@ pub(crate) struct ListParams {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Devices {
     devices: Vec<DeviceSummary>,
+    /// With `state=waiting`: the devices that wait for approval.
+    waiting: Vec<WaitingBody>,
+    /// How many wait for approval.
+    waiting_total: usize,
 }
 
 /// A device to make.
@@ -110,6 +127,12 @@ pub(crate) struct NewDevice {
     #[schema(value_type = Option<wire::Label>)]
     name: Option<Label>,
     modbus: Option<NewModbusAddress>,
+    /// The device that may publish for it.
+    #[schema(value_type = Option<String>)]
+    gateway: Option<DeviceId>,
+    /// What its gateway calls it: a DevEUI, a Sparkplug device id, a SenML base name; its id when left out.
+    #[schema(value_type = Option<String>)]
+    address: Option<DeviceAddress>,
 }
 
 /// Where a Modbus device is reached.
@@ -130,27 +153,37 @@ pub(crate) struct CreatedDevice {
     secret: Option<String>,
 }
 
-/// A new secret.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Secret {
-    /// Shown once, stored hashed.
-    secret: String,
-}
-
 /// Lists devices by id.
 #[utoipa::path(get, path = "/api/v1/devices", tag = "devices", params(ListParams), responses((status = 200, body = Devices)))]
 pub(crate) async fn list(
     State(hub): State<Hub>,
+    sight: Sight,
     Params(params): Params<ListParams>,
 ) -> Result<Json<Devices>, Problem> {
     let wanted = limit(params.limit, DEFAULT_LIMIT)?;
     let profile: Option<ProfileId> = parse("profile", params.profile.as_deref())?;
+    let is_waiting = match params.state.as_deref() {
+        None | Some("active") => false,
+        Some("waiting") => true,
+        Some(other) => {
+            let why = format!("`{other}` is neither active nor waiting");
+            return Err(Problem::bad_query("state", why));
+        }
+    };
     let find = params.q.unwrap_or_default().to_lowercase();
     let devices = hub.blocking(Work::Query, move |hub| {
+        let waiting_total = hub.registry.waiting().len();
+        if is_waiting {
+            let mut waiting = enrolments::waiting(hub);
+            waiting.retain(|device| device.is_meant(profile.as_ref(), &find));
+            waiting.truncate(wanted);
+            return Ok(Devices { devices: Vec::new(), waiting, waiting_total });
+        }
         let town = hub.registry.town();
         let mut found: Vec<_> = town
             .devices
             .values()
+            .filter(|device| sight.may_see_device(&town, device))
             .filter(|device| profile.as_ref().is_none_or(|profile| device.profile == *profile))
             .filter(|device| is_named(&find, device.id.as_str(), &device.name))
             .collect();
@@ -158,19 +191,21 @@ pub(crate) async fn list(
         found.truncate(wanted);
         let (stations, now) = (hub.present.stations(), hub.clock.now());
         let station = |device: &Device| stations.get(device.id.as_str()).map(AsRef::as_ref);
-        Ok(found.into_iter().map(|device| summarize(device, station(device), now)).collect())
+        let devices = found.into_iter().map(|device| summarize(device, station(device), now));
+        Ok(Devices { devices: devices.collect(), waiting: Vec::new(), waiting_total })
     });
-    Ok(Json(Devices { devices: devices.await? }))
+    Ok(Json(devices.await?))
 }
 
 /// A device with all that it last said.
 #[utoipa::path(get, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)), responses((status = 200, body = DeviceBody)))]
 pub(crate) async fn show(
     State(hub): State<Hub>,
+    sight: Sight,
     Path(id): Path<String>,
 ) -> Result<Json<DeviceBody>, Problem> {
     let town = hub.registry.town();
-    let device = find(&town, &id)?;
+    let device = sight.device(&town, &id)?;
     Ok(Json(describe(&hub, device)))
 }
 
@@ -178,39 +213,24 @@ pub(crate) async fn show(
 #[utoipa::path(post, path = "/api/v1/devices", tag = "devices", request_body = NewDevice, responses((status = 201, body = CreatedDevice)))]
 pub(crate) async fn create(
     State(hub): State<Hub>,
+    Caller(user): Caller,
+    // The registry refuses what is out of it.
+    _: Sight,
     JsonBody(new): JsonBody<NewDevice>,
 ) -> Result<(StatusCode, Json<CreatedDevice>), Problem> {
-    let created = hub.blocking(Work::Import, move |hub| make(hub, new)).await?;
+    let created = hub.blocking(Work::Import, move |hub| make(hub, &user, new)).await?;
     hub.present.caught_up(hub.registry.town().version).await;
     Ok((StatusCode::CREATED, Json(created)))
 }
 
-/// Gives a device a new secret; the old one is void at once.
-#[utoipa::path(post, path = "/api/v1/devices/{id}/secret", tag = "devices", params(("id" = String, Path)), responses((status = 200, body = Secret)))]
-pub(crate) async fn rotate_secret(
-    State(hub): State<Hub>,
-    Path(id): Path<String>,
-) -> Result<Json<Secret>, Problem> {
-    let secret = hub.blocking(Work::Query, move |hub| {
-        let town = hub.registry.town();
-        Ok(hub.registry.rotate_secret(&find(&town, &id)?.id)?)
-    });
-    Ok(Json(Secret { secret: secret.await? }))
-}
-
-fn make(hub: &AppState, new: NewDevice) -> Result<CreatedDevice, Problem> {
+fn make(hub: &AppState, user: &User, new: NewDevice) -> Result<CreatedDevice, Problem> {
     if hub.registry.town().devices.contains_key(&new.id) {
         let detail = format!("there is a device `{}` already", new.id);
         return Err(Problem::new(StatusCode::CONFLICT, Code::AlreadyExists, detail));
     }
-    let profiles = hub.profiles.load();
-    if !profiles.profiles.contains_key(&new.profile) {
-        let known: Vec<_> = profiles.profiles.keys().map(ProfileId::as_str).collect();
-        let why = format!("there is no profile `{}`; there are {}", new.profile, known.join(", "));
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, Code::BadBody, why));
-    }
+    enrolments::check_profile(hub, &new.profile)?;
     let device = Device::from(new);
-    let secret = hub.registry.put_device(device.clone(), None)?;
+    let secret = hub.registry.by(user).put_device(device.clone(), None)?;
     Ok(CreatedDevice { device: summarize(&device, None, hub.clock.now()), secret })
 }
 
@@ -222,13 +242,10 @@ impl From<NewDevice> for Device {
             profile: new.profile,
             asset: new.asset,
             modbus: new.modbus.map(|at| ModbusAddress { endpoint: at.endpoint, unit: at.unit }),
+            gateway: new.gateway,
+            address: new.address,
         }
     }
-}
-
-fn find<'a>(town: &'a Town, id: &str) -> Result<&'a Device, Problem> {
-    let device = town.devices.get(id).ok_or_else(|| Problem::not_found("device", id))?;
-    Ok(device)
 }
 
 /// Whether a thing has `find` (in lower case) in its id or one of its names.
@@ -251,7 +268,11 @@ pub(crate) fn freshness_of(
     }
 }
 
-fn summarize(device: &Device, station: Option<&Station>, now: Timestamp) -> DeviceSummary {
+pub(crate) fn summarize(
+    device: &Device,
+    station: Option<&Station>,
+    now: Timestamp,
+) -> DeviceSummary {
     let last_heard = station.and_then(Station::last_heard);
     DeviceSummary {
         id: device.id.clone(),
@@ -265,6 +286,8 @@ fn summarize(device: &Device, station: Option<&Station>, now: Timestamp) -> Devi
             freshness_of(last_heard, &station.profile.staleness, now)
         }),
         modbus: device.modbus.clone(),
+        gateway: device.gateway.clone(),
+        address: device.address.clone(),
     }
 }
 
@@ -299,7 +322,7 @@ impl From<Undecoded> for UndecodedBody {
 }
 
 /// Text as text, all else in hexadecimal. What was kept may end in the middle of a character.
-fn readable(payload: &[u8]) -> String {
+pub(crate) fn readable(payload: &[u8]) -> String {
     let text = match std::str::from_utf8(payload) {
         Ok(text) => Some(text),
         Err(cut) if cut.error_len().is_none() => {

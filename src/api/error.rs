@@ -33,6 +33,12 @@ pub(crate) enum Code {
     LockedOut,
     /// A change with a cookie but without the header that only our own pages send.
     CrossSite,
+    /// The role, the token's scope or the account's zones do not allow it.
+    Forbidden,
+    /// The password has to be changed before anything else.
+    PasswordChangeRequired,
+    /// Nobody would be left who may change accounts.
+    LastAdmin,
     /// No such thing, or no such route.
     NotFound,
     /// The route does not know this method.
@@ -47,8 +53,6 @@ pub(crate) enum Code {
     VersionConflict,
     /// Somebody acknowledged it before.
     AlreadyAcknowledged,
-    /// The caller has not the right, or is not the one to do it.
-    Forbidden,
     /// The case does not stand where this move begins.
     IllegalMove,
     /// The sensor does not say that all is well.
@@ -216,6 +220,13 @@ impl From<RegistryError> for Problem {
                 Problem::new(status, Code::BadBody, error.to_string())
                     .with("errors", errors.clone())
             }
+            RegistryError::AlreadyExists { .. } => {
+                Problem::new(StatusCode::CONFLICT, Code::AlreadyExists, error.to_string())
+            }
+            RegistryError::LastAdmin => {
+                Problem::new(StatusCode::CONFLICT, Code::LastAdmin, error.to_string())
+            }
+            RegistryError::Denied(denied) => denied.into(),
             RegistryError::Database(_)
             | RegistryError::File { .. }
             | RegistryError::NewerDatabase { .. }

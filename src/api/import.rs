@@ -4,11 +4,15 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::auth::Caller;
 use super::error::Problem;
-use super::extract::{Params, body, media_type, wrong_media_type};
+use super::extract::{Params, accepts, body, media_type, wrong_media_type};
+use super::secrets::csv;
+use super::sight::Sight;
 use super::state::{AppState, Hub, Work};
 use super::wire;
 use crate::registry::{ImportMode, ImportReport, RegistryError};
@@ -43,15 +47,23 @@ type Answer = (StatusCode, Json<ImportReport>);
 )]
 pub(crate) async fn assets(
     State(hub): State<Hub>,
+    Caller(user): Caller,
+    // The registry refuses what is out of it.
+    _: Sight,
     Params(params): Params<ImportParams>,
     request: Request,
 ) -> Result<Answer, Problem> {
-    import(&hub, &[Format::GeoJson, Format::Csv], &params, request, |hub, format, bytes, mode| {
-        match format {
-            Format::GeoJson => hub.registry.import_assets(text(bytes)?, mode),
-            Format::Csv => hub.registry.import_assets_csv(bytes, mode),
-        }
-    })
+    let registry = hub.registry.by(&user);
+    import(
+        &hub,
+        &[Format::GeoJson, Format::Csv],
+        &params,
+        request,
+        move |_, format, bytes, mode| match format {
+            Format::GeoJson => registry.import_assets(text(bytes)?, mode),
+            Format::Csv => registry.import_assets_csv(bytes, mode),
+        },
+    )
     .await
 }
 
@@ -63,31 +75,45 @@ pub(crate) async fn assets(
 )]
 pub(crate) async fn zones(
     State(hub): State<Hub>,
+    Caller(user): Caller,
+    // The registry refuses what is out of it.
+    _: Sight,
     Params(params): Params<ImportParams>,
     request: Request,
 ) -> Result<Answer, Problem> {
-    import(&hub, &[Format::GeoJson], &params, request, |hub, _, bytes, mode| {
-        hub.registry.import_zones(text(bytes)?, mode)
+    let registry = hub.registry.by(&user);
+    import(&hub, &[Format::GeoJson], &params, request, move |_, _, bytes, mode| {
+        registry.import_zones(text(bytes)?, mode)
     })
     .await
 }
 
-/// Imports devices from CSV. New devices' secrets are in the answer and never shown again.
+/// Imports devices from CSV. New devices' secrets are in the answer and never shown again; with `Accept: text/csv` the
+/// answer is a table `id,secret` of them, unless a row is wrong.
 #[utoipa::path(
     post, path = "/api/v1/devices/import", tag = "devices", params(ImportParams),
-    request_body(description = "CSV with the columns id,profile,asset,name_zh,name_en,modbus_endpoint,modbus_unit,secret", content((String = "text/csv"))),
-    responses((status = 200, body = wire::ImportReport), (status = 422, description = "A row is wrong: nothing was applied", body = wire::ImportReport))
+    request_body(description = "CSV with the columns id,profile,asset,name_zh,name_en,modbus_endpoint,modbus_unit,gateway,address,secret", content((String = "text/csv"))),
+    responses((status = 200, content((wire::ImportReport = "application/json"), (String = "text/csv"))), (status = 422, description = "A row is wrong: nothing was applied", body = wire::ImportReport))
 )]
 pub(crate) async fn devices(
     State(hub): State<Hub>,
+    Caller(user): Caller,
+    // The registry refuses what is out of it.
+    _: Sight,
     Params(params): Params<ImportParams>,
     request: Request,
-) -> Result<Answer, Problem> {
-    import(&hub, &[Format::Csv], &params, request, |hub, _, bytes, mode| {
+) -> Result<Response, Problem> {
+    let wants_table = accepts(request.headers(), "text/csv");
+    let registry = hub.registry.by(&user);
+    let answer = import(&hub, &[Format::Csv], &params, request, move |hub, _, bytes, mode| {
         let profiles: Vec<_> = hub.profiles.load().profiles.keys().cloned().collect();
-        hub.registry.import_devices_csv(bytes, &profiles, mode)
-    })
-    .await
+        registry.import_devices_csv(bytes, &profiles, mode)
+    });
+    let (status, Json(report)) = answer.await?;
+    if wants_table && report.rejected == 0 {
+        return Ok(csv(report.secrets_csv()));
+    }
+    Ok((status, Json(report)).into_response())
 }
 
 /// Waits for its turn before it reads the body: only so many large bodies are in memory at a time.

@@ -14,12 +14,14 @@ use serde_json::json;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use utoipa::IntoParams;
 
-use super::auth::Credential;
+use super::auth::{Credential, Held};
 use super::error::Problem;
 use super::extract::{Params, parse, parse_list};
+use super::sight::Sight;
 use super::state::Hub;
 use crate::live::{Cursor, Subscription, event};
-use crate::model::AssetNumber;
+use crate::model::{AssetNumber, Right};
+use crate::registry::User;
 
 /// After three missed beats a page says that it is stale.
 const BEAT: Duration = Duration::from_secs(10);
@@ -48,13 +50,16 @@ pub(crate) struct LiveParams {
 pub(crate) async fn stream(
     State(hub): State<Hub>,
     Params(params): Params<LiveParams>,
+    sight: Sight,
+    Held(holder): Held,
     credential: Credential,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let since = since(&params, &headers)?;
     let assets = parse_list::<u32>("assets", params.assets.as_deref())?;
     let assets = assets.into_iter().map(AssetNumber).collect();
-    let page = Page::new(Arc::clone(&hub), hub.feed.subscribe(since, assets)?, credential);
+    let subscription = hub.feed.subscribe_with(since, assets, sight.filter(&hub.registry))?;
+    let page = Page::new(Arc::clone(&hub), subscription, credential, holder.user);
     let events = futures_util::stream::unfold(page, |mut page| async move {
         let chunk = page.next().await?;
         Some((Ok::<Bytes, Infallible>(chunk), page))
@@ -82,17 +87,19 @@ struct Page {
     hub: Hub,
     subscription: Subscription,
     credential: Credential,
+    /// Who opened it.
+    user: User,
     beat: Interval,
     greeted: bool,
 }
 
 impl Page {
-    fn new(hub: Hub, subscription: Subscription, credential: Credential) -> Self {
+    fn new(hub: Hub, subscription: Subscription, credential: Credential, user: User) -> Self {
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first tick comes at once; the greeting stands for it.
         beat.reset();
-        Page { hub, subscription, credential, beat, greeted: false }
+        Page { hub, subscription, credential, user, beat, greeted: false }
     }
 
     async fn next(&mut self) -> Option<Bytes> {
@@ -112,9 +119,14 @@ impl Page {
         event("hello", at, &body.to_string())
     }
 
-    /// A stream outlives the request that opened it, so it asks again whether its session still stands.
+    /// A stream outlives the request that opened it, so it asks again whether its session still stands, with the same zones.
     fn beat(&self) -> Option<Bytes> {
-        self.hub.registry.who(&self.credential.secret)?;
+        let holder = self.hub.registry.holder(&self.credential.secret)?;
+        let same =
+            holder.may(Right::View) && !holder.must_change && holder.user.zones == self.user.zones;
+        if !same {
+            return None;
+        }
         let body = json!({"at": self.hub.clock.now()});
         Some(event("beat", self.subscription.cursor(), &body.to_string()))
     }

@@ -1,18 +1,21 @@
 //! Faces: axum, `/api/v1`, the console's files, health and metrics.
 //!
 //! Takes requests; hands on answers from the registry, the present, the store and the live feed. Every route stands in
-//! [`routes`], from which the OpenAPI document is made too; every refusal is an RFC 9457 problem ([`error`]); nobody gets
-//! past [`auth`] without a login but to health and the login page itself. Handlers check, ask a room and shape the answer;
+//! [`routes`] with the right that it needs, from which the OpenAPI document is made too; every refusal is an RFC 9457 problem
+//! ([`error`]); nobody gets past [`auth`] without a login but to health and the login page itself, and nobody sees more
+//! than his [`sight`]. Handlers check, ask a room and shape the answer;
 //! what may block runs on threads for that, behind bounds ([`state`]).
 //!
 //! Never decides anything about readings or alerts, and no other room knows of HTTP.
 
 mod alerts;
 mod assets;
+mod audit;
 mod auth;
 mod cases;
 mod console;
 mod devices;
+mod enrolments;
 mod error;
 mod extract;
 mod geo;
@@ -22,15 +25,21 @@ mod live;
 mod map;
 mod modbus;
 mod openapi;
+mod password;
 mod points;
 mod profiles;
 mod routes;
+mod secrets;
 mod series;
 mod session;
+mod sessions;
+mod sight;
 mod state;
 mod status;
 #[cfg(test)]
 mod tests;
+mod tokens;
+mod users;
 mod wire;
 mod zones;
 
@@ -74,13 +83,14 @@ const SECURITY_HEADERS: [(HeaderName, &str); 4] = [
 /// The whole HTTP face of the hub.
 pub fn router(state: AppState) -> Router {
     let hub = Arc::new(state);
-    let (routes, _) = routes::table().split_for_parts();
+    let (routes, needs) = routes::table().split();
+    let door = auth::Door { hub: Arc::clone(&hub), needs };
     routes
         .fallback(console::serve)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn(deadline))
         // Outside all of the above, so that nothing runs for somebody who is not let in.
-        .layer(from_fn_with_state(Arc::clone(&hub), auth::guard))
+        .layer(from_fn_with_state(door, auth::guard))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(error::normalize))
         // Leaves event streams, images and small answers alone.

@@ -8,7 +8,7 @@ use utoipa::openapi::{
 };
 use utoipa::{Modify, OpenApi as _};
 
-use super::auth::{COOKIE_NAME, OPEN};
+use super::auth::COOKIE_NAME;
 use super::error::ProblemBody;
 use super::wire;
 
@@ -51,9 +51,10 @@ pub(crate) fn frame() -> OpenApi {
 
 /// What is the same for every route: how to be let in, and how a refusal looks.
 fn finish(mut openapi: OpenApi) -> OpenApi {
-    for (path, item) in &mut openapi.paths.paths {
-        for (method, operation) in operations(item) {
-            let open = OPEN.iter().any(|(m, p)| m.as_str() == method && p == path);
+    for item in openapi.paths.paths.values_mut() {
+        for (_, operation) in operations(item) {
+            let needs = operation.extensions.as_ref().and_then(|found| found.get("x-needs"));
+            let open = needs.is_some_and(|needs| needs["login"] == false);
             operation.security = Some(if open {
                 Vec::new()
             } else {

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::Serialize;
+use serde_json::json;
 use utoipa::ToSchema;
 
+use super::auth::Caller;
 use super::error::Problem;
+use super::sight::Sight;
 use super::state::{AppState, Hub, Work};
 use super::wire;
 use crate::model::{AssetKind, Label, ProfileId, Timestamp};
@@ -140,10 +143,10 @@ pub(crate) struct ProfileAlert {
     text: Label,
 }
 
-/// Every profile with the number of devices that use it.
+/// Every profile with the number of devices in sight that use it.
 #[utoipa::path(get, path = "/api/v1/profiles", tag = "profiles", responses((status = 200, body = Profiles)))]
-pub(crate) async fn list(State(hub): State<Hub>) -> Json<Profiles> {
-    Json(summarize(&hub.profiles.load(), &hub.registry.town()))
+pub(crate) async fn list(State(hub): State<Hub>, sight: Sight) -> Json<Profiles> {
+    Json(summarize(&hub.profiles.load(), &hub.registry.town(), &sight))
 }
 
 /// One profile with its points, alerts and tests.
@@ -154,6 +157,7 @@ pub(crate) async fn list(State(hub): State<Hub>) -> Json<Profiles> {
 )]
 pub(crate) async fn show(
     State(hub): State<Hub>,
+    sight: Sight,
     Path(id): Path<String>,
 ) -> Result<Json<ProfileDetail>, Problem> {
     let set = hub.profiles.load();
@@ -162,7 +166,7 @@ pub(crate) async fn show(
         return Err(Problem::not_found("profile", &id));
     };
     let version = set.versions.get(&profile.id);
-    let devices = count_devices(&hub.registry.town());
+    let devices = count_devices(&hub.registry.town(), &sight);
     let text = version.map(|version| version.text.clone());
     Ok(Json(ProfileDetail {
         summary: summary(profile, &set, &devices),
@@ -176,24 +180,31 @@ pub(crate) async fn show(
 /// Reads the profile folder anew and answers as the list does. The hub looks by itself every second; this is for those
 /// who cannot wait.
 #[utoipa::path(post, path = "/api/v1/profiles/reload", tag = "profiles", responses((status = 200, body = Profiles)))]
-pub(crate) async fn reload(State(hub): State<Hub>) -> Result<Json<Profiles>, Problem> {
-    hub.blocking(Work::Query, |hub: &AppState| {
+pub(crate) async fn reload(
+    State(hub): State<Hub>,
+    Caller(user): Caller,
+    sight: Sight,
+) -> Result<Json<Profiles>, Problem> {
+    hub.blocking(Work::Query, move |hub: &AppState| {
         hub.library.reload();
-        Ok(Json(summarize(&hub.profiles.load(), &hub.registry.town())))
+        let set = hub.profiles.load();
+        let detail = json!({ "in_force": set.profiles.len(), "refused": set.refused.len() });
+        hub.registry.by(&user).note("profile.reload", "profiles", detail)?;
+        Ok(Json(summarize(&set, &hub.registry.town(), &sight)))
     })
     .await
 }
 
-fn count_devices(town: &Town) -> HashMap<ProfileId, usize> {
+fn count_devices(town: &Town, sight: &Sight) -> HashMap<ProfileId, usize> {
     let mut devices = HashMap::new();
-    for device in town.devices.values() {
+    for device in town.devices.values().filter(|device| sight.may_see_device(town, device)) {
         *devices.entry(device.profile.clone()).or_default() += 1;
     }
     devices
 }
 
-fn summarize(set: &ProfileSet, town: &Town) -> Profiles {
-    let devices = count_devices(town);
+fn summarize(set: &ProfileSet, town: &Town, sight: &Sight) -> Profiles {
+    let devices = count_devices(town, sight);
     let profiles = set.profiles.values().map(|profile| summary(profile, set, &devices));
     let refused = set.refused.iter().map(Refused::from);
     Profiles { profiles: profiles.collect(), refused: refused.collect() }

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE, USER_AGENT};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::auth::{COOKIE_NAME, Caller, Credential};
+use super::auth::{COOKIE_NAME, Credential, Held, PASSWORD_PAGE};
 use super::error::{Problem, status_of};
 use super::extract::JsonBody;
 use super::state::{Hub, TownInfo, Work};
 use super::wire;
-use crate::model::Label;
-use crate::registry::{Denied, User};
+use crate::model::{Label, Right};
+use crate::registry::{Denied, Holder, User};
 
 const PAGE: &str = include_str!("login.html");
 const STYLE: &str = include_str!("login.css");
@@ -25,8 +25,6 @@ const STYLE: &str = include_str!("login.css");
 /// The longest user name and password in bytes: no more goes into a hash or a log line.
 const MAX_NAME: usize = 128;
 const MAX_PASSWORD: usize = 1024;
-/// The longest name of a token in bytes.
-const MAX_TOKEN_LABEL: usize = 128;
 
 /// Who logs in.
 #[derive(Deserialize, ToSchema)]
@@ -40,21 +38,25 @@ pub(crate) struct Login {
 pub(crate) struct Session {
     #[schema(value_type = wire::User)]
     user: User,
+    /// What the role is called.
+    #[schema(value_type = wire::Label)]
+    role: Label,
+    /// All that may be done with this session or token.
+    #[schema(value_type = Vec<wire::Right>)]
+    rights: Vec<Right>,
+    /// Whether a new password has to be chosen before anything else.
+    must_change: bool,
 }
 
-/// What a new token is for.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NewToken {
-    /// A name by which to know it again.
-    label: String,
-}
-
-/// A new token.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Token {
-    /// Shown once, stored hashed.
-    token: String,
+impl From<Holder> for Session {
+    fn from(holder: Holder) -> Self {
+        Session {
+            role: holder.user.role.label(),
+            rights: holder.rights(),
+            must_change: holder.must_change,
+            user: holder.user,
+        }
+    }
 }
 
 /// The login page.
@@ -76,19 +78,24 @@ pub(crate) async fn style() -> Response {
     post, path = "/login", tag = "pages",
     request_body(content = Login, content_type = "application/x-www-form-urlencoded"),
     responses(
-        (status = 303, description = "Logged in: the cookie is set, the console is at /"),
+        (status = 303, description = "Logged in: the cookie is set; on to the console, or to a password of one's own"),
         (status = 401, content_type = "text/html", body = String),
         (status = 429, content_type = "text/html", body = String),
     )
 )]
 pub(crate) async fn log_in_by_page(
     State(hub): State<Hub>,
+    headers: HeaderMap,
     form: Result<Form<Login>, FormRejection>,
 ) -> Result<Response, Problem> {
     let Form(login) = form.map_err(|rejection| Problem::bad_body(rejection.body_text()))?;
     let user = login.user.clone();
-    Ok(match log_in(&hub, login).await? {
-        Ok(session) => ([set_cookie(&hub, &session)?], Redirect::to("/")).into_response(),
+    Ok(match log_in(&hub, login, &headers).await? {
+        Ok(session) => {
+            let must_change = hub.registry.holder(&session).is_some_and(|h| h.must_change);
+            let on = if must_change { PASSWORD_PAGE } else { "/" };
+            ([set_cookie(&hub, &session)?], Redirect::to(on)).into_response()
+        }
         Err(denied) => {
             let (status, _) = status_of(denied);
             (status, Html(render(&hub.town, &user, Some(denied)))).into_response()
@@ -111,19 +118,20 @@ pub(crate) async fn log_out_by_page(
 
 /// Who is logged in.
 #[utoipa::path(get, path = "/api/v1/session", tag = "session", responses((status = 200, body = Session)))]
-pub(crate) async fn show(Caller(user): Caller) -> Json<Session> {
-    Json(Session { user })
+pub(crate) async fn show(Held(holder): Held) -> Json<Session> {
+    Json(holder.into())
 }
 
 /// Logs in; the answer sets the session's cookie.
 #[utoipa::path(post, path = "/api/v1/session", tag = "session", request_body = Login, responses((status = 200, body = Session)))]
 pub(crate) async fn create(
     State(hub): State<Hub>,
+    headers: HeaderMap,
     JsonBody(login): JsonBody<Login>,
 ) -> Result<Response, Problem> {
-    let session = log_in(&hub, login).await??;
-    let user = hub.registry.who(&session).ok_or_else(Problem::not_authenticated)?;
-    Ok(([set_cookie(&hub, &session)?], Json(Session { user })).into_response())
+    let session = log_in(&hub, login, &headers).await??;
+    let holder = hub.registry.holder(&session).ok_or_else(Problem::not_authenticated)?;
+    Ok(([set_cookie(&hub, &session)?], Json(Session::from(holder))).into_response())
 }
 
 /// Logs out.
@@ -136,38 +144,43 @@ pub(crate) async fn delete(
     Ok((StatusCode::NO_CONTENT, [forget_cookie(&hub)]).into_response())
 }
 
-/// Makes a bearer token for a program.
-#[utoipa::path(post, path = "/api/v1/tokens", tag = "session", request_body = NewToken, responses((status = 200, body = Token)))]
-pub(crate) async fn create_token(
-    State(hub): State<Hub>,
-    Caller(user): Caller,
-    JsonBody(new): JsonBody<NewToken>,
-) -> Result<Json<Token>, Problem> {
-    let label = new.label.trim().to_owned();
-    if label.is_empty() || label.len() > MAX_TOKEN_LABEL {
-        let why = format!("label must have 1 to {MAX_TOKEN_LABEL} bytes");
-        return Err(Problem::bad_body(why));
-    }
-    let token = hub
-        .blocking(Work::Query, move |hub| Ok(hub.registry.create_token(&user.name, &label)?))
-        .await?;
-    Ok(Json(Token { token }))
-}
-
 /// The new session, or why there is none; a problem when it could not even be tried.
-async fn log_in(hub: &Hub, login: Login) -> Result<Result<String, Denied>, Problem> {
+async fn log_in(
+    hub: &Hub,
+    login: Login,
+    headers: &HeaderMap,
+) -> Result<Result<String, Denied>, Problem> {
+    let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
+    let agent = agent.unwrap_or_default().to_owned();
     if login.user.len() > MAX_NAME || login.password.len() > MAX_PASSWORD {
         return Ok(Err(Denied::BadCredentials));
     }
-    hub.blocking(Work::Login, move |hub| {
-        let outcome = hub.registry.log_in(&login.user, &login.password);
+    let outcome = hub.blocking(Work::Login, move |hub| {
+        let outcome = hub.registry.log_in_from(&login.user, &login.password, &agent);
         match outcome {
             Ok(_) => tracing::info!(user = ?login.user, "logged in"),
             Err(denied) => tracing::warn!(user = ?login.user, %denied, "login refused"),
         }
         Ok(outcome)
-    })
-    .await
+    });
+    let outcome = outcome.await?;
+    if outcome.is_err() {
+        log_refusals(hub);
+    }
+    Ok(outcome)
+}
+
+/// Writes refused log-ins into the audit log beside the answer: a write before it would tell known names from made-up ones.
+pub(crate) fn log_refusals(hub: &Hub) {
+    let hub = Arc::clone(hub);
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = hub.registry.log_refusals() {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "refused log-ins are not in the audit log"
+            );
+        }
+    });
 }
 
 async fn log_out(hub: &Hub, credential: Credential) -> Result<(), Problem> {
@@ -212,9 +225,7 @@ fn render(town: &TownInfo, user: &str, denied: Option<Denied>) -> String {
             "The log-in cannot be checked now. Please try again.",
         ),
     });
-    let error = words.map_or_else(String::new, |words| {
-        format!("<p role=\"alert\">{}<span lang=\"en\">{}</span></p>", words.zh, words.en)
-    });
+    let error = words.map_or_else(String::new, |words| alert(&words.zh, &words.en));
     let focus = |here: bool| if here { " autofocus" } else { "" };
     let parts = [
         ("{{town_zh}}", escape(&town.name.zh)),
@@ -228,8 +239,13 @@ fn render(town: &TownInfo, user: &str, denied: Option<Denied>) -> String {
     parts.iter().fold(PAGE.to_owned(), |page, (mark, text)| page.replace(mark, text))
 }
 
+/// What is wrong, in both languages.
+pub(crate) fn alert(zh: &str, en: &str) -> String {
+    format!("<p role=\"alert\">{zh}<span lang=\"en\">{en}</span></p>")
+}
+
 /// Text as it may stand in HTML, in attributes too.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

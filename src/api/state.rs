@@ -12,6 +12,7 @@ use super::error::Problem;
 use crate::case::Office;
 use crate::clock::Clock;
 use crate::ingest::modbus::Poller;
+use crate::ingest::mqtt::Doorman;
 use crate::library::Library;
 use crate::live::Feed;
 use crate::model::{Label, Position};
@@ -57,6 +58,8 @@ pub struct AppState {
     pub https_only: bool,
     /// Bounds the work off the async threads.
     pub limits: Limits,
+    /// Who is connected by MQTT, and what waiting devices say.
+    pub doorman: Arc<Doorman>,
 }
 
 /// Which town this is and where its map opens.

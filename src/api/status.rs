@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::devices::freshness_of;
 use super::error::Problem;
+use super::sight::Sight;
 use super::state::{Hub, Work};
 use super::wire;
 use crate::alert::Alert;
@@ -101,14 +102,15 @@ impl From<ReadingCounts> for ReadingTotals {
     }
 }
 
-/// The hub in numbers.
+/// The hub in numbers; devices and alerts are those in sight.
 #[utoipa::path(get, path = "/api/v1/status", tag = "status", responses((status = 200, body = Status)))]
-pub(crate) async fn show(State(hub): State<Hub>) -> Result<Json<Status>, Problem> {
-    let status = hub.blocking(Work::Query, |hub| {
+pub(crate) async fn show(State(hub): State<Hub>, sight: Sight) -> Result<Json<Status>, Problem> {
+    let status = hub.blocking(Work::Query, move |hub| {
         let now = hub.clock.now();
         let stations = hub.present.stations();
         let town = hub.registry.town();
-        let ages = town.devices.keys().map(|id| match stations.get(id.as_str()) {
+        let devices = town.devices.values().filter(|device| sight.may_see_device(&town, device));
+        let ages = devices.map(|device| match stations.get(device.id.as_str()) {
             Some(station) => freshness_of(station.last_heard(), &station.profile.staleness, now),
             None => Freshness::Never,
         });
@@ -123,7 +125,13 @@ pub(crate) async fn show(State(hub): State<Hub>) -> Result<Json<Status>, Problem
             },
             basemap: "schematic",
             devices: count_devices(ages),
-            alerts: count_alerts(hub.present.open_alerts().iter().map(AsRef::as_ref)),
+            alerts: count_alerts(
+                hub.present
+                    .open_alerts()
+                    .iter()
+                    .map(AsRef::as_ref)
+                    .filter(|alert| sight.may_see_alert(&town, alert)),
+            ),
             readings: hub.counters.read().into(),
             store: hub.store.stats()?,
         })

@@ -49,6 +49,8 @@ pub(crate) enum Reason {
     Duplicate,
     Comm,
     State,
+    Computed,
+    Rule,
 }
 
 /// The age of an asset's values. As a number in flat arrays: 0 fresh to 3 never.
@@ -341,6 +343,77 @@ pub(crate) struct User {
     /// The zones that it is limited to; null: the whole town.
     #[schema(required)]
     zones: Option<Vec<String>>,
+}
+
+/// An account as a list shows it.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct UserInfo {
+    name: String,
+    role: Role,
+    /// The zones that it is limited to; null: the whole town.
+    #[schema(required)]
+    zones: Option<Vec<String>>,
+    /// Whether it is kept out.
+    disabled: bool,
+    /// Whether it has to choose a new password first.
+    must_change: bool,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: String,
+}
+
+/// One of the caller's sessions.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct SessionInfo {
+    /// Its name, to end it by.
+    id: String,
+    /// The browser, as it calls itself.
+    agent: String,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: String,
+    /// When it was last used, to the hour.
+    #[schema(value_type = String, format = DateTime)]
+    used_at: String,
+    /// When it ends if it is not used.
+    #[schema(value_type = String, format = DateTime)]
+    ends_at: String,
+    /// Whether it is the one that asks.
+    current: bool,
+}
+
+/// A token as a list shows it.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct TokenInfo {
+    id: i64,
+    user: String,
+    label: String,
+    /// The rights it is limited to; null: all of its user's.
+    #[schema(required)]
+    scope: Option<Vec<Right>>,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: String,
+    /// Null: it does not end.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    ends_at: Option<String>,
+    /// When it was last used, to the hour.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    used_at: Option<String>,
+}
+
+/// Who did what to what.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct AuditEntry {
+    /// Its number, from 1, without gaps.
+    seq: i64,
+    #[schema(value_type = String, format = DateTime)]
+    at: String,
+    /// A user's name; `(hub)`, `(cli)` or `(stranger)`.
+    actor: String,
+    /// A thing and a verb: `user.add`.
+    action: String,
+    subject: String,
+    detail: serde_json::Value,
+    /// SHA-256 of the hash before and of this entry, in hexadecimal.
+    hash: String,
 }
 
 /// What somebody is in the town.

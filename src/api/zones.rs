@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::geo::Crs;
+use super::sight::Sight;
 use super::state::Hub;
 use super::wire;
 use crate::model::{Label, ZoneId};
@@ -42,14 +43,15 @@ pub(crate) struct ZoneProperties {
     name: Label,
 }
 
-/// Every zone, WGS-84.
+/// Every zone in sight, WGS-84.
 #[utoipa::path(get, path = "/api/v1/zones", tag = "zones", responses((status = 200, content_type = "application/geo+json", body = Zones)))]
-pub(crate) async fn list(State(hub): State<Hub>) -> GeoJson<Zones> {
-    GeoJson(collection(&hub.registry.town()))
+pub(crate) async fn list(State(hub): State<Hub>, sight: Sight) -> GeoJson<Zones> {
+    GeoJson(collection(&hub.registry.town(), &sight))
 }
 
-fn collection(town: &Town) -> Zones {
-    let mut zones: Vec<_> = town.zones.values().collect();
+fn collection(town: &Town, sight: &Sight) -> Zones {
+    let mut zones: Vec<_> =
+        town.zones.values().filter(|zone| sight.may_see_zone(&zone.id)).collect();
     zones.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     let features = zones.into_iter().map(|zone| ZoneFeature {
         kind: "Feature",

@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 pub use chain::Hash;
+pub(crate) use export::lines;
 pub use export::{Anchor, ExportError, export};
 pub use query::{MAX_LISTED, Query, Record, page};
 pub use verify::{Fault, Verified, VerifyError, verify, verify_export};

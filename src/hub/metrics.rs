@@ -8,6 +8,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::bus_metrics::BusMetrics;
+use crate::codec::Codecs;
 use crate::ingest::modbus::Poller;
 use crate::ingest::mqtt::{Door, SecurityLog, Services};
 use crate::pipeline::{Counters, Present};
@@ -22,6 +23,7 @@ pub(super) struct Watched {
     pub(super) store: Arc<dyn Store>,
     pub(super) poller: Arc<Poller>,
     pub(super) present: Present,
+    pub(super) codecs: Codecs,
 }
 
 /// A labelled value.
@@ -33,7 +35,7 @@ type Row = (&'static str, u64);
 /// When a name is no metric name, or stands twice: a defect of this file.
 pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> {
     let registry = Registry::new_custom(Some("townhub".to_owned()), None)?;
-    let Watched { counters, log, services, door, store, poller, present } = watched;
+    let Watched { counters, log, services, door, store, poller, present, codecs } = watched;
     let add = |name, help, label, is_counter, read: Read| {
         registry.register(Box::new(Pulled::new(name, help, label, is_counter, read)?))
     };
@@ -113,6 +115,25 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
                 }
             }
             sums.into_iter().collect()
+        }),
+    )?;
+    add(
+        "codecs_total",
+        "Calls of LoRaWAN codecs by what became of them, and their processes.",
+        "outcome",
+        true,
+        Box::new(move || {
+            let stats = codecs.stats();
+            let failed = stats.errors.iter().map(|(_, count)| count).sum::<u64>();
+            let mut rows = vec![
+                ("answered", stats.calls.saturating_sub(failed)),
+                ("frames", stats.frames),
+                ("busy_us", u64::try_from(stats.busy.as_micros()).unwrap_or(u64::MAX)),
+                ("process_started", stats.started),
+                ("process_lost", stats.lost),
+            ];
+            rows.extend(stats.errors);
+            rows
         }),
     )?;
     add(

@@ -26,9 +26,10 @@ use crate::alert::{AlertError, Engine};
 use crate::api::{self, AppState, Limits, Readiness, TableReader, TownInfo};
 use crate::case::{CaseError, Office, OfficeThread, Registrar};
 use crate::clock::Clock;
+use crate::codec::{self, Codecs};
 use crate::config::{Config, ConfigError};
 use crate::ingest::modbus::{Poller, Target};
-use crate::ingest::mqtt::{Door, SecurityLog, Services, ServicesError, TlsError, TlsPort};
+use crate::ingest::mqtt::{Door, Doorman, SecurityLog, Services, ServicesError, TlsError, TlsPort};
 use crate::library::Library;
 use crate::live::Feed;
 use crate::model::{Position, ProfileId, Sample, SeriesId};
@@ -101,6 +102,7 @@ pub struct Hub {
     committer: Committer,
     judge: Judge,
     office: OfficeThread,
+    codecs: Codecs,
     /// Held until the end: two hubs on one folder would lose readings.
     _lock: File,
 }
@@ -147,6 +149,8 @@ impl Hub {
         .map_err(HubError::Thread)?;
         let log = Arc::new(SecurityLog::new(clock.clone()));
         let services = Services::start(Arc::clone(&log))?;
+        let doorman = Arc::new(Doorman::default());
+        let codecs = Codecs::start(codec::program()).map_err(HubError::Thread)?;
         let poller =
             Arc::new(Poller::new(clock.clone(), Arc::new(poll::Sink::new(intake.clone()))));
         poll(&poller, &rooms.stations.load());
@@ -161,6 +165,8 @@ impl Hub {
             Arc::clone(&log),
             clock.clone(),
             config.mqtt.clone(),
+            Arc::clone(&doorman),
+            codecs.clone(),
         ));
         let metrics = metrics::registry(metrics::Watched {
             counters: Arc::clone(&counters),
@@ -170,6 +176,7 @@ impl Hub {
             store: Arc::clone(&rooms.store),
             poller: Arc::clone(&poller),
             present: present.clone(),
+            codecs: codecs.clone(),
         })?;
         let readiness = Arc::new(Readiness::new(&["store", "mqtt", "judge", "services"]));
         readiness.set("mqtt", true);
@@ -184,6 +191,7 @@ impl Hub {
             counters,
             &readiness,
             office.clone(),
+            doorman,
         )?;
         let state = api::AppState { poller: Some(Arc::clone(&poller)), ..state };
         let going_down = until_down(down.clone());
@@ -214,6 +222,7 @@ impl Hub {
             committer,
             judge,
             office: office_thread,
+            codecs,
             _lock: lock,
         })
     }
@@ -256,6 +265,7 @@ impl Hub {
             warn!("a server did not close in time; its connections are cut");
         }
         self.servers.shutdown().await;
+        self.codecs.stop().await;
         drop(self.poller);
         self.ticker.shutdown().await;
         let joined = tokio::task::spawn_blocking(|| {
@@ -346,6 +356,7 @@ impl Rooms {
         counters: Arc<Counters>,
         readiness: &Arc<Readiness>,
         cases: Office,
+        doorman: Arc<Doorman>,
     ) -> Result<AppState, HubError> {
         let [lon, lat] = config.town.center;
         let center = Position::new(lon, lat).map_err(|why| ConfigError::Value {
@@ -371,6 +382,7 @@ impl Rooms {
             cases,
             https_only: config.http.https_only,
             limits: Limits::default(),
+            doorman,
         })
     }
 }

@@ -99,6 +99,9 @@ pub enum SubscribeError {
     Closed,
 }
 
+/// Whether a page may see what concerns this asset, or no asset at all.
+pub type Filter = Arc<dyn Fn(Option<AssetNumber>) -> bool + Send + Sync>;
+
 /// The feed's handle. Cheap to clone.
 #[derive(Clone)]
 pub struct Feed {
@@ -161,17 +164,20 @@ impl Feed {
     /// Sends a changed alert: every one, never merged.
     pub fn alert(&self, alert: &Alert) {
         match serde_json::to_string(alert) {
-            Ok(data) => self.shared.publish("alert", &data, Entry::alert),
+            Ok(data) => {
+                self.shared
+                    .publish("alert", &data, |bytes| Entry::alert(bytes, alert.asset_number));
+            }
             Err(error) => {
                 tracing::error!(alert.id = alert.id.0, %error, "an alert has no JSON form");
             }
         }
     }
 
-    /// Sends a changed case: every one, never merged.
-    pub fn case(&self, case: &Case) {
+    /// Sends a changed case: every one, never merged. `asset` is the number of what it is about.
+    pub fn case(&self, case: &Case, asset: Option<AssetNumber>) {
         match serde_json::to_string(case) {
-            Ok(data) => self.shared.publish("case", &data, Entry::alert),
+            Ok(data) => self.shared.publish("case", &data, |bytes| Entry::alert(bytes, asset)),
             Err(error) => tracing::error!(case.id = case.id.0, %error, "a case has no JSON form"),
         }
     }
@@ -202,7 +208,21 @@ impl Feed {
         since: Option<Cursor>,
         assets: Vec<AssetNumber>,
     ) -> Result<Subscription, SubscribeError> {
-        Subscription::open(Arc::clone(&self.shared), since, assets)
+        self.subscribe_with(since, assets, None)
+    }
+
+    /// The same for a page that may not see everything: events that `filter` does not let through are left out, and of
+    /// states those. Without a filter (most pages) the bytes are shared as they are.
+    ///
+    /// # Errors
+    /// As [`Feed::subscribe`].
+    pub fn subscribe_with(
+        &self,
+        since: Option<Cursor>,
+        assets: Vec<AssetNumber>,
+        filter: Option<Filter>,
+    ) -> Result<Subscription, SubscribeError> {
+        Subscription::open(Arc::clone(&self.shared), since, assets, filter)
     }
 
     /// How many pages listen.

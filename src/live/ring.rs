@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use super::{AssetState, Cursor, encode, event};
+use super::{AssetState, Cursor, Filter, encode, event};
+use crate::model::AssetNumber;
 
 /// Most memory of encoded events: a storm that changes every asset over and over must not grow the ring without end.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -17,21 +18,50 @@ const MERGE_BEYOND: u64 = 16;
 pub(super) struct Entry {
     /// The event as it goes out, shared by all pages.
     bytes: Bytes,
-    /// What it said, if it may be merged; `None` for an alert.
-    states: Option<Box<[AssetState]>>,
+    about: About,
+}
+
+/// What an event says, as far as the ring has to know.
+enum About {
+    /// States, which may be merged.
+    States(Box<[AssetState]>),
+    /// Something of one asset, or of none.
+    One(Option<AssetNumber>),
 }
 
 impl Entry {
     pub(super) fn states(bytes: Bytes, states: &[AssetState]) -> Self {
-        Entry { bytes, states: Some(states.into()) }
+        Entry { bytes, about: About::States(states.into()) }
     }
 
-    pub(super) fn alert(bytes: Bytes) -> Self {
-        Entry { bytes, states: None }
+    pub(super) fn alert(bytes: Bytes, asset: Option<AssetNumber>) -> Self {
+        Entry { bytes, about: About::One(asset) }
     }
 
     fn size(&self) -> usize {
-        self.bytes.len() + self.states.as_deref().map_or(0, size_of_val)
+        let states = match &self.about {
+            About::States(states) => size_of_val(&states[..]),
+            About::One(_) => 0,
+        };
+        self.bytes.len() + states
+    }
+
+    /// The event as this page may see it: shared when that is all of it, encoded anew when it is a part, `None` when it is
+    /// nothing.
+    fn seen(&self, id: Cursor, filter: Option<&Filter>) -> Option<Bytes> {
+        let Some(filter) = filter else { return Some(self.bytes.clone()) };
+        match &self.about {
+            About::One(asset) => filter(*asset).then(|| self.bytes.clone()),
+            About::States(states) => {
+                let seen: Vec<_> =
+                    states.iter().filter(|state| filter(Some(state.asset))).collect();
+                match seen.len() {
+                    0 => None,
+                    all if all == states.len() => Some(self.bytes.clone()),
+                    _ => Some(event("state", id, &encode::states(seen))),
+                }
+            }
+        }
     }
 }
 
@@ -40,7 +70,7 @@ impl Entry {
 pub(super) enum News {
     /// Nothing new.
     None,
-    /// These events; the page then stands at the ring's newest.
+    /// These events, none when the page may see none of them; it then stands at the ring's newest.
     Events(Vec<Bytes>),
     /// The page's place is not in the ring: too old, or never was.
     Gap,
@@ -78,8 +108,8 @@ impl Ring {
         }
     }
 
-    /// What a page that stands at `at` has not seen. The page's epoch is the caller's to check.
-    pub(super) fn since(&self, at: Cursor) -> News {
+    /// What a page that stands at `at` has not seen and may see. The page's epoch is the caller's to check.
+    pub(super) fn since(&self, at: Cursor, filter: Option<&Filter>) -> News {
         let Some(behind) = self.newest.checked_sub(at.seq) else { return News::Gap };
         if behind == 0 {
             return News::None;
@@ -91,9 +121,12 @@ impl Ring {
         let unseen = self.entries.range((held - behind) as usize..);
         if behind > MERGE_BEYOND {
             let newest = Cursor { epoch: at.epoch, seq: self.newest };
-            News::Events(merge(unseen, at, newest))
+            News::Events(merge(unseen, at, newest, filter))
         } else {
-            News::Events(unseen.map(|entry| entry.bytes.clone()).collect())
+            let id = |seq| Cursor { epoch: at.epoch, seq };
+            let seen =
+                (at.seq + 1..).zip(unseen).filter_map(|(n, entry)| entry.seen(id(n), filter));
+            News::Events(seen.collect())
         }
     }
 }
@@ -106,13 +139,17 @@ fn merge<'a>(
     unseen: impl Iterator<Item = &'a Entry>,
     before: Cursor,
     newest: Cursor,
+    filter: Option<&Filter>,
 ) -> Vec<Bytes> {
     let mut alerts = Vec::new();
     let mut latest = BTreeMap::new();
     for entry in unseen {
-        match &entry.states {
-            Some(states) => latest.extend(states.iter().map(|state| (state.asset, state))),
-            None => alerts.push(entry.bytes.clone()),
+        match &entry.about {
+            About::States(states) => {
+                let seen = states.iter().filter(|s| filter.is_none_or(|may| may(Some(s.asset))));
+                latest.extend(seen.map(|state| (state.asset, state)));
+            }
+            About::One(_) => alerts.extend(entry.seen(newest, filter)),
         }
     }
     if latest.is_empty() {

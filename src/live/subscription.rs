@@ -9,7 +9,9 @@ use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::ring::News;
-use super::{Cursor, MAX_SUBSCRIPTIONS, MAX_WATCHED, Shared, SubscribeError, encode, event};
+use super::{
+    Cursor, Filter, MAX_SUBSCRIPTIONS, MAX_WATCHED, Shared, SubscribeError, encode, event,
+};
 use crate::model::AssetNumber;
 
 /// Values go out this often at most: faster than an eye reads a number.
@@ -24,6 +26,8 @@ pub struct Subscription {
     /// Why the page must read the map again before anything else.
     reload: Option<&'static str>,
     assets: Vec<AssetNumber>,
+    /// What the page may see; `None`: everything.
+    filter: Option<Filter>,
     values: watch::Receiver<u64>,
     values_seen: u64,
     pace: Interval,
@@ -40,6 +44,7 @@ impl Subscription {
         shared: Arc<Shared>,
         since: Option<Cursor>,
         mut assets: Vec<AssetNumber>,
+        filter: Option<Filter>,
     ) -> Result<Self, SubscribeError> {
         assets.sort_unstable();
         assets.dedup();
@@ -65,6 +70,7 @@ impl Subscription {
             wake,
             reload: foreign.then_some("epoch"),
             assets,
+            filter,
             values,
             values_seen: 0,
             pace,
@@ -118,7 +124,7 @@ impl Subscription {
             return Some(self.reload_event(reason));
         }
         let ring = self.shared.ring();
-        let news = ring.since(self.at);
+        let news = ring.since(self.at, self.filter.as_ref());
         let newest = ring.newest();
         drop(ring);
         match news {
@@ -126,6 +132,7 @@ impl Subscription {
             News::Events(events) => {
                 self.at.seq = newest;
                 Some(match &events[..] {
+                    [] => return None,
                     [one] => one.clone(),
                     many => many.concat().into(),
                 })
@@ -143,7 +150,16 @@ impl Subscription {
     }
 
     fn new_values(&mut self) -> Option<Bytes> {
-        let (rows, seen) = self.shared.values.since(&self.assets, self.values_seen);
+        let seen_now: Vec<_>;
+        let assets = match &self.filter {
+            None => &self.assets[..],
+            Some(filter) => {
+                let seen = self.assets.iter().copied().filter(|&asset| filter(Some(asset)));
+                seen_now = seen.collect();
+                &seen_now
+            }
+        };
+        let (rows, seen) = self.shared.values.since(assets, self.values_seen);
         self.values_seen = seen;
         if rows.is_empty() {
             return None;

@@ -40,6 +40,10 @@ pub enum Reason {
     Comm = 9,
     /// A number that is none of the point's states.
     State = 10,
+    /// A derived value that cannot be computed: a division by zero, the root of a negative number.
+    Computed = 11,
+    /// A quality rule of the profile holds and says that the point is not to be trusted.
+    Rule = 12,
 }
 
 /// A grade with its reason, if there is one. A late reading is Good for history and carries
@@ -54,7 +58,7 @@ pub struct Quality {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Reason; 10] = [
+    pub const ALL: [Reason; 12] = [
         Reason::Range,
         Reason::Rate,
         Reason::Frozen,
@@ -65,6 +69,8 @@ impl Reason {
         Reason::Duplicate,
         Reason::Comm,
         Reason::State,
+        Reason::Computed,
+        Reason::Rule,
     ];
 
     /// The reason's spelling in the API and in metrics.
@@ -80,6 +86,8 @@ impl Reason {
             Reason::Duplicate => "duplicate",
             Reason::Comm => "comm",
             Reason::State => "state",
+            Reason::Computed => "computed",
+            Reason::Rule => "rule",
         }
     }
 }
@@ -99,6 +107,15 @@ impl Quality {
     /// Uncertain for this reason.
     pub const fn uncertain(reason: Reason) -> Self {
         Quality { grade: Grade::Uncertain, reason: Some(reason) }
+    }
+
+    /// The worse of two, for a value that both went into: the lower grade with its reason; of equal grades the first
+    /// that has a reason.
+    #[inline]
+    pub fn worst(self, other: Quality) -> Self {
+        let is_worse = other.grade > self.grade
+            || (other.grade == self.grade && self.reason.is_none() && other.reason.is_some());
+        if is_worse { other } else { self }
     }
 
     /// Whether the reading may raise or clear an alert: Good, and about the present.
@@ -142,6 +159,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_worse_of_two_keeps_its_reason() {
+        let (doubt, bad) = (Quality::uncertain(Reason::Stale), Quality::bad(Reason::Range));
+        for (one, other, worst) in [
+            (Quality::GOOD, Quality::GOOD, Quality::GOOD),
+            (Quality::GOOD, Quality::LATE, Quality::LATE),
+            (Quality::LATE, doubt, doubt),
+            (doubt, bad, bad),
+        ] {
+            assert_eq!((one.worst(other), other.worst(one)), (worst, worst));
+        }
+        assert_eq!(doubt.worst(Quality::uncertain(Reason::Rate)), doubt, "the first one stays");
+    }
+
+    #[test]
     fn a_quality_survives_its_byte() {
         let reasons = Reason::ALL.map(Some).into_iter().chain([None]);
         for reason in reasons {
@@ -151,6 +182,6 @@ mod tests {
             }
         }
         assert_eq!(Quality::from_byte(0b11), None);
-        assert_eq!(Quality::from_byte(11 << 2), None);
+        assert_eq!(Quality::from_byte(13 << 2), None);
     }
 }

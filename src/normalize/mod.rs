@@ -8,7 +8,11 @@
 //! Which time a reading gets: the device's own, if it named one that can be true; otherwise the hub's. A device that
 //! names no time cannot repeat itself recognisably, so its readings are kept apart by a microsecond; a device whose
 //! time is wrong, unreadable or missing gets the hub's time and Uncertain(clock).
+//!
+//! What a profile derives from its points follows in the same measurements, and its quality rules have marked them; see
+//! `derive`.
 
+mod derive;
 mod point;
 mod time;
 
@@ -17,8 +21,10 @@ use std::ops::AddAssign;
 use crate::model::{
     Measurement, PointIndex, Quality, Reading, Reason, Sample, SeriesId, Timestamp,
 };
+use crate::profile::expr::Operand;
 use crate::profile::{DeviceTime, Profile};
 
+use derive::{Memory, Moment, Report};
 use point::PointTrack;
 
 /// What the normalizer remembers of one device: the newest reading of each of its points. One owner at a time.
@@ -27,6 +33,7 @@ pub struct Track {
     points: Box<[PointTrack]>,
     /// The newest time that any reading of the device has got.
     newest: Option<Timestamp>,
+    memory: Memory,
 }
 
 /// What became of a message's readings.
@@ -60,7 +67,11 @@ impl AddAssign for Tally {
 impl Track {
     /// A track of a device that nothing was heard from yet.
     pub fn new(profile: &Profile) -> Self {
-        Track { points: vec![PointTrack::default(); profile.points.len()].into(), newest: None }
+        Track {
+            points: vec![PointTrack::default(); profile.points.len()].into(),
+            newest: None,
+            memory: Memory::of(profile),
+        }
     }
 
     /// Takes up what the store knows, so that a restart does not mistake an old reading for news. Unknown
@@ -69,6 +80,8 @@ impl Track {
         if let Some(track) = self.points.get_mut(usize::from(point.0)) {
             track.remember(newest.observed_at, newest.value, newest.quality);
             self.newest = self.newest.max(Some(newest.observed_at));
+            let known = Operand { value: newest.value, quality: newest.quality };
+            self.memory.remember(point, newest.observed_at, known);
         }
     }
 }
@@ -88,6 +101,7 @@ pub fn normalize(
 ) -> Tally {
     let time = time::judge(time, received_at, track.newest);
     let is_old = received_at.since(time.observed_at) > profile.staleness.stale_after;
+    let begin = out.len();
     let mut tally = Tally::default();
     for reading in readings {
         let index = usize::from(reading.point.0);
@@ -117,11 +131,27 @@ pub fn normalize(
             value,
         });
     }
+    if !profile.logic.is_empty() {
+        let is_history = is_old || track.newest.is_some_and(|newest| time.observed_at < newest);
+        let moment = Moment { observed_at: time.observed_at, received_at, is_history };
+        let (measured, tally) = (out, &mut tally);
+        Report { profile, track: &mut *track, series, moment, measured, begin, tally }
+            .complete(readings);
+    }
     track.newest = track.newest.max(Some(time.observed_at));
     tally
 }
 
 impl Tally {
+    /// A quality that was counted already has got worse.
+    fn recount(&mut self, from: Quality, to: Quality) {
+        use crate::model::Grade;
+        let count = |grade| (u32::from(from.grade == grade), u32::from(to.grade == grade));
+        let (bad, uncertain) = (count(Grade::Bad), count(Grade::Uncertain));
+        self.bad = self.bad - bad.0 + bad.1;
+        self.uncertain = self.uncertain - uncertain.0 + uncertain.1;
+    }
+
     fn count(&mut self, quality: Quality, is_late: bool) {
         use crate::model::Grade;
         self.measured += 1;

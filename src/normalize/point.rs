@@ -38,6 +38,11 @@ pub(super) fn judge(reading: &Reading, value: f64, point: &Point) -> Option<Qual
     if !reading.raw.is_finite() || point.sentinels.contains(&reading.raw) {
         return Some(Quality::bad(Reason::Sentinel));
     }
+    judge_value(value, point)
+}
+
+/// What a number says that is there: `None` when there is nothing against it.
+pub(super) fn judge_value(value: f64, point: &Point) -> Option<Quality> {
     if let Some(states) = &point.states
         && !states.iter().any(|state| state.code == value)
     {
@@ -81,6 +86,11 @@ impl PointTrack {
             return Some(Quality::uncertain(Reason::Frozen));
         }
         None
+    }
+
+    /// A rule says that the value of this time is not to be trusted: no change is measured from it.
+    pub(super) fn distrust(&mut self, observed_at: Timestamp) {
+        self.good = self.good.filter(|(at, _)| *at != observed_at);
     }
 
     pub(super) fn remember(&mut self, observed_at: Timestamp, value: f64, quality: Quality) {

@@ -53,6 +53,7 @@ fn profile(point: Point) -> Profile {
         },
         points: vec![point],
         headline: PointIndex(0),
+        logic: Default::default(),
     }
 }
 
@@ -205,4 +206,189 @@ fn a_time_that_cannot_be_read_is_a_doubt_and_no_loss() {
     let time = DeviceTime::Unreadable;
     normalize(&profile, &mut track, &series, time, &readings, at(7), &mut out);
     assert_eq!((out[0].observed_at, out[0].quality), (at(7), Quality::uncertain(Reason::Clock)));
+}
+
+/// A gate with levels on both sides, what is computed from them, and a rule for a weak battery.
+const GATE: &str = r#"
+profile = 1
+id = "p"
+name = "p"
+manufacturer = "m"
+model = "m"
+kind = "sluice-gate"
+source.mqtt.payload = "json"
+staleness.stale_after = "10min"
+[points.level_up]
+label = "Up"
+unit = "m"
+read = { path = "/up" }
+range = [0, 10]
+[points.steep]
+label = "Head beyond 2 m"
+expr = "head > 2"
+states = { 0 = "no", 1 = "yes" }
+[points.level_down]
+label = "Down"
+unit = "mm"
+read = { path = "/down" }
+range = [0, 10000]
+max_rate = 100
+[points.head]
+label = "Head"
+unit = "m"
+expr = "level_up - level_down"
+range = [-3, 3]
+[points.battery]
+label = "Battery"
+unit = "V"
+read = { path = "/bat" }
+[points.share]
+label = "Share"
+unit = "1"
+expr = "level_down / level_up"
+[[quality]]
+when = "battery < 2.8"
+mark = ["level_down"]
+as = "uncertain"
+why = "Battery too low"
+[[quality]]
+when = "head < -2"
+mark = ["level_up"]
+as = "bad"
+why = "Water does not stand so"
+"#;
+
+/// The points of [`GATE`] by number.
+const UP: u16 = 0;
+const DOWN: u16 = 2;
+const BATTERY: u16 = 4;
+
+fn gate() -> Profile {
+    let shown = |errors: Vec<crate::profile::ProfileError>| errors[0].to_string();
+    crate::profile::read_text("p.toml", GATE).map_err(shown).expect("a profile").profile
+}
+
+/// One device of the profile [`GATE`], report by report.
+struct Gate {
+    profile: Profile,
+    track: Track,
+}
+
+impl Gate {
+    fn new() -> Self {
+        let profile = gate();
+        Gate { track: Track::new(&profile), profile }
+    }
+
+    /// Takes in a report of `time`, received at `received`; returns what was measured as `name value quality`.
+    fn report(&mut self, time: i64, received: i64, readings: &[(u16, f64)]) -> Vec<String> {
+        let readings: Vec<_> = readings
+            .iter()
+            .map(|&(point, raw)| Reading { point: PointIndex(point), raw, comm_fault: false })
+            .collect();
+        let series: Vec<_> = (10..16).map(SeriesId).collect();
+        let mut out = Vec::new();
+        let time = DeviceTime::At(at(time));
+        let (track, received) = (&mut self.track, at(received));
+        let tally = normalize(&self.profile, track, &series, time, &readings, received, &mut out);
+        assert_eq!(tally.measured as usize, out.len());
+        let count = |grade| out.iter().filter(|m| m.quality.grade == grade).count() as u32;
+        use crate::model::Grade;
+        assert_eq!((tally.bad, tally.uncertain), (count(Grade::Bad), count(Grade::Uncertain)));
+        out.iter()
+            .map(|m| {
+                let point = &self.profile.points[m.series.index() - 10];
+                let reason = m.quality.reason.map_or(String::new(), |r| format!(" {}", r.as_str()));
+                format!("{} {} {}{reason}", point.name, m.value, m.quality.grade)
+            })
+            .collect()
+    }
+}
+
+#[test]
+fn a_derived_point_comes_when_any_of_its_inputs_does() {
+    let mut gate = Gate::new();
+    assert_eq!(gate.report(0, 0, &[(UP, 3.5)]), ["level_up 3.5 good"], "nothing is guessed");
+    let expected = ["level_down 1400 good", "head 2.1 good", "share 0.4 good", "steep 1 good"];
+    assert_eq!(gate.report(1, 1, &[(DOWN, 1400.0)]), expected, "the other level is known");
+    let expected = ["level_up 2.8 good", "head 1.4 good", "share 0.5 good", "steep 0 good"];
+    assert_eq!(gate.report(2, 2, &[(UP, 2.8)]), expected);
+    assert_eq!(gate.report(3, 3, &[(BATTERY, 3.6)]), ["battery 3.6 good"], "of no use to them");
+    assert!(gate.report(2, 4, &[(UP, 2.8)]).is_empty(), "a repetition computes nothing");
+}
+
+#[test]
+fn a_derived_point_is_trusted_as_far_as_its_inputs() {
+    let mut gate = Gate::new();
+    let expected = ["level_up 11 bad range", "level_down 1000 good"];
+    let found = gate.report(0, 0, &[(UP, 11.0), (DOWN, 1000.0)]);
+    assert_eq!(found[..2], expected);
+    assert_eq!((found[2].as_str(), found[4].as_str()), ("head 10 bad range", "steep 1 bad range"));
+    // Older than ten minutes: the level below may have changed.
+    let found = gate.report(601, 601, &[(UP, 2.0)]);
+    let stale = ["head 1 uncertain stale", "share 0.5 uncertain stale", "steep 0 uncertain stale"];
+    assert_eq!(found[1..], stale);
+    // Its own range counts too, and what cannot be computed is no number.
+    let found = gate.report(700, 700, &[(UP, 9.0), (DOWN, 0.0)]);
+    assert_eq!(found[2..], ["head 9 bad range", "share 0 good", "steep 1 bad range"]);
+    let found = gate.report(800, 800, &[(UP, 0.0)]);
+    assert_eq!(found[1..], ["head 0 good", "share NaN bad computed", "steep 0 good"]);
+}
+
+#[test]
+fn a_late_report_is_computed_from_itself_alone() {
+    let mut gate = Gate::new();
+    gate.report(100, 100, &[(UP, 3.0), (DOWN, 1000.0)]);
+    assert_eq!(gate.report(50, 101, &[(UP, 2.0)]), ["level_up 2 good late"]);
+    let found = gate.report(60, 102, &[(UP, 2.0), (DOWN, 500.0)]);
+    let expected = ["level_up 2 good late", "level_down 500 good late", "head 1.5 good late"];
+    assert_eq!(found[..3], expected);
+    // What came late is not the present.
+    assert_eq!(gate.report(110, 110, &[(UP, 4.0)])[1], "head 3 good");
+    // Long delayed, though newer than all else.
+    assert_eq!(gate.report(120, 900, &[(UP, 2.0)]), ["level_up 2 good late"]);
+}
+
+#[test]
+fn a_rule_marks_until_its_condition_is_gone() {
+    let mut gate = Gate::new();
+    let found = gate.report(0, 0, &[(UP, 3.0), (DOWN, 1000.0), (BATTERY, 2.7)]);
+    let doubt = ["level_down 1000 uncertain rule", "battery 2.7 good", "head 2 uncertain rule"];
+    assert_eq!(found[1..4], doubt, "what is computed from it inherits the doubt");
+    assert_eq!(gate.report(10, 10, &[(DOWN, 1001.0)])[0], "level_down 1001 uncertain rule");
+    gate.report(20, 20, &[(BATTERY, 3.6)]);
+    // From a value that is not to be trusted no change is measured either.
+    let found = gate.report(21, 21, &[(DOWN, 2000.0)]);
+    assert_eq!(found[..2], ["level_down 2000 good", "head 1 good"]);
+    // A battery that was not heard of is no reason.
+    let mut other = Gate::new();
+    assert_eq!(other.report(0, 0, &[(DOWN, 1000.0)]), ["level_down 1000 good"]);
+    // A Bad condition is none.
+    other.report(1, 1, &[(BATTERY, f64::NAN)]);
+    assert_eq!(other.report(2, 2, &[(DOWN, 1000.0)])[0], "level_down 1000 good");
+}
+
+#[test]
+fn a_rule_over_derived_points_marks_what_they_came_from_and_all_that_follows() {
+    let mut gate = Gate::new();
+    let found = gate.report(0, 0, &[(UP, 1.0), (DOWN, 3500.0)]);
+    let expected = [
+        "level_up 1 bad rule",
+        "level_down 3500 good",
+        "head -2.5 bad rule",
+        "share 3.5 bad rule",
+        "steep 0 bad rule",
+    ];
+    assert_eq!(found, expected);
+    // It is remembered as Bad, and is as long as the condition holds.
+    assert_eq!(gate.report(1, 1, &[(DOWN, 3501.0)])[1], "head -2.501 bad rule");
+}
+
+#[test]
+fn a_seeded_track_computes_with_what_the_store_knows() {
+    let mut gate = Gate::new();
+    let newest =
+        Sample { observed_at: at(100), received_at: at(100), value: 3.0, quality: Quality::GOOD };
+    gate.track.seed(PointIndex(UP), &newest);
+    assert_eq!(gate.report(110, 110, &[(DOWN, 1000.0)])[1], "head 2 good");
 }

@@ -152,6 +152,23 @@ impl Drop for Bill {
     }
 }
 
+/// The reason's spelling when a message names a device that its sender may not publish for.
+pub(super) const UNKNOWN_DEVICE: &str = "unknown_device";
+
+/// The same for people; a few names say enough.
+pub(super) fn unknown_device(names: &[&str]) -> String {
+    let shown = names.iter().take(5).map(|name| {
+        let name: String = name.chars().take(64).collect();
+        format!("`{name}`")
+    });
+    let more = if names.len() > 5 { " and others" } else { "" };
+    let shown: Vec<_> = shown.collect();
+    format!(
+        "no device behind this one is called {}{more}; give it this gateway, and this name as its address",
+        shown.join(", ")
+    )
+}
+
 /// The hub is shutting down and takes nothing more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closed;
@@ -204,7 +221,10 @@ impl Desk<'_> {
             Ok(()) => {
                 let decoded = std::mem::take(&mut self.draft.decoded);
                 for (report, readings) in decoded.reports() {
-                    self.normalize(report.time, readings);
+                    match report.device.as_deref().filter(|name| !self.station.is_called(name)) {
+                        None => self.normalize(report.time, readings),
+                        Some(name) => self.refuse_foreign(name, topic, payload),
+                    }
                 }
                 self.draft.decoded = decoded;
                 Ok(())
@@ -222,6 +242,24 @@ impl Desk<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// A device that is no gateway speaks for itself only.
+    fn refuse_foreign(&mut self, name: &str, topic: &str, payload: &[u8]) {
+        self.draft.undecoded += 1;
+        self.station.keep_undecoded(Undecoded {
+            received_at: self.received_at,
+            topic: topic.to_owned(),
+            reason: UNKNOWN_DEVICE,
+            message: unknown_device(&[name]),
+            payload: payload.to_vec(),
+            size: payload.len(),
+        });
+    }
+
+    /// Normalizes one report of what a gateway brought; see [`Intake::hand_out`].
+    pub(super) fn report(&mut self, time: DeviceTime, readings: &[Reading]) {
+        self.normalize(time, readings);
     }
 
     /// Normalizes what a bus poller read.
@@ -272,6 +310,18 @@ impl Intake {
     ) -> Desk<'a> {
         station.heard(received_at);
         Desk { intake: self, station, track: station.track(), draft, received_at }
+    }
+
+    /// Hands in nothing but a receipt: it is signed when everything that this adapter handed in before is on disk.
+    ///
+    /// # Errors
+    /// When the hub is shutting down and takes nothing more.
+    pub fn seal(&self, receipt: Receipt) -> Result<Bill, Closed> {
+        self.post(Vec::new(), Some(receipt))
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     pub(super) fn post(

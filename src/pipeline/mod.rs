@@ -15,6 +15,7 @@
 
 mod committer;
 mod counters;
+mod gateway;
 mod intake;
 mod judge;
 mod present;
@@ -24,8 +25,9 @@ mod tests;
 
 pub use committer::{Committer, StoreHealth};
 pub use counters::{Counters, ReadingCounts};
+pub use gateway::{Decoding, Parcel, Unpacked};
 pub use intake::{Bill, Closed, Desk, Draft, Intake, Progress, Receipt};
 pub use judge::{Judge, JudgeError, JudgeMessage};
 pub(crate) use judge::{Parts as JudgeParts, rules_of};
 pub use present::Present;
-pub use station::{LinkGuard, LinkStatus, Station, StationTable, Undecoded};
+pub use station::{LinkGuard, LinkStatus, Listed, Station, StationTable, Undecoded};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::model::{AssetNumber, DeviceId, PointIndex, Sample, SeriesId, Timestamp};
 use crate::normalize::Track;
 use crate::profile::{Profile, ProfileSet};
-use crate::registry::{Asset, Device, Town};
+use crate::registry::{Asset, Device, DeviceAddress, Town};
 use crate::store::{SeriesKey, Store, StoreError};
 
 /// How many payloads that did not decode are kept for each device, and how much of each: enough to see what a new
@@ -78,8 +78,40 @@ pub struct StationTable {
     by_device: HashMap<DeviceId, usize>,
     by_asset: HashMap<AssetNumber, Vec<Arc<Station>>>,
     stations: Vec<Arc<Station>>,
+    /// By gateway.
+    behind: HashMap<DeviceId, Listed>,
     /// By [`SeriesId`]: which station, which point.
     owners: Vec<Option<SeriesOwner>>,
+}
+
+/// The devices that a gateway may publish for.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// By id and by address.
+    names: HashMap<Box<str>, Arc<Station>>,
+    profiles: Vec<Arc<Profile>>,
+}
+
+impl Listed {
+    /// The device that the gateway calls so.
+    pub fn get(&self, name: &str) -> Option<&Arc<Station>> {
+        self.names.get(name).or_else(|| self.names.get(&*DeviceAddress::plain(name)))
+    }
+
+    /// Every profile of theirs, once.
+    pub fn profiles(&self) -> &[Arc<Profile>] {
+        &self.profiles
+    }
+
+    fn add(&mut self, station: &Arc<Station>) {
+        let device = &station.device;
+        for name in [device.id.as_str(), device.name_at_gateway()] {
+            self.names.insert(name.into(), Arc::clone(station));
+        }
+        if !self.profiles.iter().any(|profile| Arc::ptr_eq(profile, &station.profile)) {
+            self.profiles.push(Arc::clone(&station.profile));
+        }
+    }
 }
 
 /// Whose series it is.
@@ -121,6 +153,13 @@ impl Station {
     /// Replaces what its status topic holds.
     pub fn set_status(&self, status: LinkStatus) {
         *locked(&self.memory.status) = Some(status);
+    }
+
+    /// Whether a message that names its devices means this one by `name`.
+    pub fn is_called(&self, name: &str) -> bool {
+        let plain = DeviceAddress::plain(name);
+        let names = [self.device.id.as_str(), self.device.name_at_gateway()];
+        names.iter().any(|own| *own == name || *own == plain)
     }
 
     /// Counts a link that came up; the returned guard counts it down again.
@@ -224,6 +263,9 @@ impl StationTable {
         if let Some(asset) = &station.asset {
             self.by_asset.entry(asset.number).or_default().push(Arc::clone(&station));
         }
+        if let Some(gateway) = &station.device.gateway {
+            self.behind.entry(gateway.clone()).or_default().add(&station);
+        }
         self.by_device.insert(station.device.id.clone(), index);
         self.stations.push(station);
     }
@@ -236,6 +278,11 @@ impl StationTable {
     /// Every station, by device id.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Station>> {
         self.stations.iter()
+    }
+
+    /// The devices that a gateway may publish for; `None` for a device that is no gateway.
+    pub fn behind(&self, gateway: &DeviceId) -> Option<&Listed> {
+        self.behind.get(gateway)
     }
 
     /// The stations that observe an asset.

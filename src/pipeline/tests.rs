@@ -179,6 +179,29 @@ async fn a_failing_disk_is_tried_again_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_seal_is_signed_after_everything_that_was_handed_in_before_it() {
+    let rig = rig();
+    let progress = Arc::new(Progress::default());
+    // Each fills a commit of its own; a gateway hands its stations' shares in without a receipt.
+    for _ in 0..2 {
+        rig.intake.post(readings(20_000), None).unwrap().pay().await;
+    }
+    let receipt = Receipt { progress: Arc::clone(&progress), number: 1 };
+    rig.intake.seal(receipt).unwrap().pay().await;
+    rig.allow.send(()).unwrap();
+    let first = async {
+        while rig.disk.commits.load(Ordering::SeqCst) < 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, first).await.expect("the first share is on disk");
+    assert_eq!(progress.durable(), 0, "the second is not");
+    rig.allow.send(()).unwrap();
+    timeout(PATIENCE, progress.changed()).await.expect("the seal is signed");
+    assert_eq!((progress.durable(), rig.disk.commits.load(Ordering::SeqCst)), (1, 2));
+}
+
+#[tokio::test]
 async fn who_leaves_without_paying_does_not_widen_the_budget() {
     let budget = Arc::new(Budget::new());
     let first = budget.charge(IN_FLIGHT_READINGS);

@@ -125,6 +125,29 @@ pub enum DecodeError {
         /// The state names that would do.
         states: Option<String>,
     },
+    /// The payload is no network server's uplink.
+    #[error("payload is no uplink; expected {expected}")]
+    NoEnvelope {
+        /// Whose would be right.
+        expected: &'static str,
+    },
+    /// An uplink, but with nothing of the application's in it.
+    #[error("the message carries no frame")]
+    NoFrame,
+    /// The frame in an envelope is no base64.
+    #[error("the frame is no base64: {0}")]
+    NoBase64(String),
+    /// The frame is of a port that carries no readings.
+    #[error("a frame of port {port}; the profile reads {expected}")]
+    OtherPort {
+        /// Its port.
+        port: u8,
+        /// The profile's.
+        expected: String,
+    },
+    /// The codec has no answer.
+    #[error(transparent)]
+    Codec(#[from] crate::codec::CodecError),
     /// None of the profile's points stands in the payload.
     #[error("none of the profile's points is in the payload")]
     NoPoint,
@@ -136,6 +159,11 @@ impl DecodeError {
         match self {
             DecodeError::NotJson(_) => "not_json",
             DecodeError::WrongType { .. } => "wrong_type",
+            DecodeError::NoEnvelope { .. } => "no_envelope",
+            DecodeError::NoFrame => "no_frame",
+            DecodeError::NoBase64(_) => "no_base64",
+            DecodeError::OtherPort { .. } => "other_port",
+            DecodeError::Codec(error) => error.reason(),
             DecodeError::NoPoint => "no_point",
         }
     }

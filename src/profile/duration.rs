@@ -7,7 +7,7 @@ const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Why a text is no duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum DurationError {
+pub(crate) enum DurationError {
     #[error(
         "`{0}` is no duration; write a whole number and ms, s, min, h or d, for example \"15min\""
     )]
@@ -19,7 +19,7 @@ pub(super) enum DurationError {
 }
 
 /// Reads a duration.
-pub(super) fn parse(text: &str) -> Result<Duration, DurationError> {
+pub(crate) fn parse(text: &str) -> Result<Duration, DurationError> {
     let unclear = || DurationError::Unclear(text.to_owned());
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let number: u64 = text[..digits].parse().map_err(|_| unclear())?;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 
 use super::spanned::Spanned;
 
@@ -69,11 +70,22 @@ pub(super) struct Problems<'a> {
     text: &'a str,
     found: Vec<(Range<usize>, ProfileError)>,
     is_partial: bool,
+    folder: Option<&'a Path>,
 }
 
 impl<'a> Problems<'a> {
     pub(super) fn new(file: &'a str, text: &'a str) -> Self {
-        Problems { file, text, found: Vec::new(), is_partial: false }
+        Problems { file, text, found: Vec::new(), is_partial: false, folder: None }
+    }
+
+    /// The same for a file in this folder, which may name others beside it.
+    pub(super) fn of_folder(self, folder: Option<&'a Path>) -> Self {
+        Problems { folder, ..self }
+    }
+
+    /// Where the file stands; `None` for a text that is no file.
+    pub(super) fn folder(&self) -> Option<&'a Path> {
+        self.folder
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -106,6 +118,11 @@ impl<'a> Problems<'a> {
         let error =
             ProfileError { file: self.file.to_owned(), line, column, message, help, excerpt };
         self.found.push((at.clone(), error));
+    }
+
+    /// The bytes `at` of the file, as they stand there; nothing where there are none.
+    pub(super) fn source(&self, at: &Range<usize>) -> &'a str {
+        self.text.get(at.clone()).unwrap_or_default()
     }
 
     /// Hands on what is there; notes that the key is missing in the table at `at` if it is not.

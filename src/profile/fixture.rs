@@ -37,6 +37,13 @@ pub struct Fixture {
 pub enum Input {
     /// A payload.
     Message(Vec<u8>),
+    /// A LoRaWAN frame.
+    Frame {
+        /// Its port.
+        port: u8,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
     /// The words of its register map that can be read.
     Registers(BTreeMap<(Table, u16), u16>),
 }

@@ -7,9 +7,12 @@ mod compile;
 mod decode;
 mod duration;
 mod error;
+pub mod expr;
 mod fixture;
 mod json;
 mod lint;
+mod logic;
+mod lorawan;
 mod parse;
 mod raw;
 pub mod registers;
@@ -22,14 +25,18 @@ mod unit;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::codec::CodecError;
 use crate::model::{AssetKind, Label, MetricName, PointIndex, ProfileId, Severity};
 
 use json::JsonDecoder;
 
 pub use decode::{DecodeError, Decoded, DeviceTime, Report};
+pub(crate) use duration::parse as parse_duration;
 pub use error::ProfileError;
 pub use fixture::{AlertRef, Fixture, Input};
 pub use json::TimeFormat;
+pub use logic::{Derived, Logic, QualityRule};
+pub use lorawan::{EnvelopeKind, LorawanSource};
 pub use registers::{
     MaskWrite, NumberType, Part, RegisterKind, RegisterRead, RegisterWrite, Table, WordOrder,
 };
@@ -63,6 +70,8 @@ pub struct Profile {
     pub points: Vec<Point>,
     /// The point that stands for the whole device on the map (`headline = "..."`, else the first).
     pub headline: PointIndex,
+    /// What it computes from its own points.
+    pub logic: Logic,
 }
 
 /// How a device speaks.
@@ -72,6 +81,8 @@ pub enum Source {
     Mqtt(MqttSource),
     /// It is polled.
     Modbus(ModbusSource),
+    /// Its network's server publishes for it.
+    Lorawan(LorawanSource),
 }
 
 /// A publishing device's topic and payload.
@@ -159,6 +170,8 @@ pub enum Read {
     Json(String),
     /// A register.
     Register(RegisterRead),
+    /// Nowhere: it is computed from other points; see [`Logic`].
+    Derived,
 }
 
 /// A limit of a point.
@@ -234,6 +247,19 @@ impl Profile {
                 out.clear();
                 Err(DecodeError::NoPoint)
             }
+            // Its codec is in another process; who calls here has no way to it.
+            Source::Lorawan(_) => {
+                out.clear();
+                Err(CodecError::Unavailable("this way has none".to_owned()).into())
+            }
+        }
+    }
+
+    /// How its frames are read, when it is a LoRaWAN device: that needs a codec, see [`LorawanSource`].
+    pub fn lorawan(&self) -> Option<&LorawanSource> {
+        match &self.source {
+            Source::Lorawan(lorawan) => Some(lorawan),
+            _ => None,
         }
     }
 

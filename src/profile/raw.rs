@@ -38,7 +38,7 @@ pub(super) struct RawProfile {
     #[serde(default)]
     pub(super) points: Named<RawPoint>,
     #[serde(default)]
-    pub(super) quality: Vec<Spanned<IgnoredAny>>,
+    pub(super) quality: Vec<Spanned<RawQuality>>,
     #[serde(default)]
     pub(super) commands: Named<IgnoredAny>,
     #[serde(default)]
@@ -50,7 +50,7 @@ pub(super) struct RawProfile {
 pub(super) struct RawSource {
     pub(super) mqtt: Maybe<RawMqtt>,
     pub(super) modbus: Maybe<RawModbus>,
-    pub(super) lorawan: Maybe<IgnoredAny>,
+    pub(super) lorawan: Maybe<RawLorawan>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -86,6 +86,23 @@ pub(super) struct RawModbus {
     pub(super) poll: Named<Spanned<String>>,
 }
 
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table such as { codec = \"parkio-p1.js\" }")]
+pub(super) struct RawLorawan {
+    /// The codec's file, beside the profile or in a folder below it.
+    pub(super) codec: Maybe<String>,
+    /// The ports that carry readings; all when it is left out.
+    pub(super) ports: Maybe<Vec<i64>>,
+    /// Who wraps the frames; either network server when it is left out.
+    pub(super) envelope: Maybe<String>,
+    /// Where uplinks are published; the topics of ChirpStack and The Things Stack when it is left out.
+    pub(super) topic: Maybe<String>,
+    /// Where the codec's values say their own time; the network's when it is left out.
+    pub(super) time: Maybe<RawTime>,
+    /// Where the codec's values hold a list of earlier reports.
+    pub(super) each: Maybe<String>,
+}
+
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct RawStaleness {
@@ -101,7 +118,7 @@ pub(super) struct RawPoint {
     pub(super) label: Maybe<RawText>,
     pub(super) unit: Maybe<String>,
     pub(super) read: Maybe<RawRead>,
-    pub(super) expr: Maybe<IgnoredAny>,
+    pub(super) expr: Maybe<String>,
     pub(super) range: Maybe<Vec<f64>>,
     pub(super) deadband: Maybe<f64>,
     pub(super) max_rate: Maybe<f64>,
@@ -109,6 +126,16 @@ pub(super) struct RawPoint {
     pub(super) states: Maybe<Named<RawState>>,
     #[serde(default)]
     pub(super) alerts: Named<RawAlert>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table such as { when = \"battery < 2.8\", ... }")]
+pub(super) struct RawQuality {
+    pub(super) when: Maybe<String>,
+    pub(super) mark: Maybe<Vec<Spanned<String>>>,
+    #[serde(rename = "as")]
+    pub(super) grade: Maybe<String>,
+    pub(super) why: Maybe<RawText>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -177,8 +204,8 @@ pub(super) struct RawTest {
     pub(super) given: Maybe<IgnoredAny>,
     pub(super) writes: Maybe<IgnoredAny>,
     pub(super) refused: Maybe<IgnoredAny>,
-    pub(super) port: Maybe<IgnoredAny>,
-    pub(super) hex: Maybe<IgnoredAny>,
+    pub(super) port: Maybe<i64>,
+    pub(super) hex: Maybe<String>,
     pub(super) downlink: Maybe<IgnoredAny>,
 }
 

@@ -9,20 +9,25 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::raw::RawProfile;
-use super::{NumberType, Table, TimeFormat, WordOrder};
+use super::{EnvelopeKind, NumberType, Table, TimeFormat, WordOrder};
 use crate::model::{AssetKind, Severity};
 
 /// The file beside the profiles that `#:schema` names.
 pub const SCHEMA_FILE: &str = "device-profile.schema.json";
 
+/// The allowed words of a key.
+type Words = fn() -> Vec<&'static str>;
+
 /// Keys that take one of some words: struct, key, the words.
-const WORDS: &[(&str, &str, fn() -> Vec<&'static str>)] = &[
+const WORDS: &[(&str, &str, Words)] = &[
     ("RawProfile", "kind", || AssetKind::ALL.map(AssetKind::as_str).to_vec()),
     ("RawStaleness", "severity", severities),
     ("RawAlert", "severity", severities),
     ("RawMqtt", "payload", || vec!["json"]),
     ("RawTime", "format", || TimeFormat::ALL.map(TimeFormat::as_str).to_vec()),
+    ("RawLorawan", "envelope", || EnvelopeKind::ALL.map(EnvelopeKind::as_str).to_vec()),
     ("RawModbus", "word_order", word_orders),
+    ("RawQuality", "as", || vec!["uncertain", "bad"]),
     ("RawRead", "word_order", word_orders),
     ("RawRead", "table", || Table::ALL.map(Table::as_str).to_vec()),
     ("RawRead", "type", || NumberType::ALL.map(NumberType::as_str).to_vec()),
@@ -55,7 +60,9 @@ const NAMES: &[(&str, &str, &str)] = &[
 const REQUIRED: &[(&str, &[&str])] = &[
     ("RawProfile", &["profile", "id", "name", "manufacturer", "model", "kind", "source", "points"]),
     ("RawModbus", &["poll"]),
+    ("RawLorawan", &["codec"]),
     ("RawPoint", &["label"]),
+    ("RawQuality", &["when", "mark", "as", "why"]),
     ("RawAlert", &["severity", "text"]),
 ];
 
@@ -138,7 +145,8 @@ fn without_null(schema: &mut Value) {
             unwrap_option(object);
             object.retain(|key, value| {
                 let is_width = key == "format" && value.is_string();
-                !is_width && !(key == "default" && value.is_null())
+                let is_empty_default = key == "default" && value.is_null();
+                !is_width && !is_empty_default
             });
             object.values_mut().for_each(without_null);
         }

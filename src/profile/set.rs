@@ -113,7 +113,16 @@ pub fn read_file(path: &Path) -> Result<ProfileFile, Vec<ProfileError>> {
 /// # Errors
 /// Everything that is wrong with it, in the order of the text.
 pub fn read_text(file: &str, text: &str) -> Result<ProfileFile, Vec<ProfileError>> {
-    let mut problems = Problems::new(file, text);
+    read_in(None, file, text)
+}
+
+/// As [`read_text`], for a text that may name files of a folder.
+fn read_in(
+    folder: Option<&Path>,
+    file: &str,
+    text: &str,
+) -> Result<ProfileFile, Vec<ProfileError>> {
+    let mut problems = Problems::new(file, text).of_folder(folder);
     let compiled = parse(text, &mut problems).and_then(|raw| compile(raw, &mut problems));
     match compiled {
         Some(mut profile) if problems.is_empty() => {
@@ -132,7 +141,7 @@ fn read_as(path: &Path, name: &str) -> Result<ProfileFile, Vec<ProfileError>> {
         Err(error) => return refuse(error.to_string()),
     };
     match String::from_utf8(bytes) {
-        Ok(text) => read_text(name, &text),
+        Ok(text) => read_in(path.parent(), name, &text),
         Err(error) => {
             refuse(format!("not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
         }

@@ -7,12 +7,14 @@ use geo::Geometry;
 use rusqlite::{Connection, Row, Transaction, named_params, params};
 
 use super::door::{Keys, ServiceAccount};
+use super::enrolment::Lobby;
 use super::error::RegistryError;
+use super::rotation::DeviceKey;
 use super::secrets::SecretHash;
 use super::things::{Asset, Device, ModbusAddress, Zone};
 use super::town::Town;
 use super::{Change, DeviceChange, State};
-use crate::model::{AssetNumber, Label};
+use crate::model::{AssetNumber, Label, Timestamp};
 
 /// The number of an asset that has none yet: SQLite counts from 1.
 pub(super) const UNNUMBERED: AssetNumber = AssetNumber(0);
@@ -61,8 +63,8 @@ pub(super) fn load(tx: &Transaction<'_>) -> Result<State, RegistryError> {
     let mut statement = tx.prepare("SELECT * FROM devices")?;
     let mut rows = statement.query(())?;
     while let Some(row) = rows.next()? {
-        let (device, secret) = device(row)?;
-        keys.put_device(&device.id, secret);
+        let (device, key) = device(row)?;
+        keys.put_device(&device.id, key);
         devices.push(device);
     }
     let mut statement = tx.prepare("SELECT * FROM service_accounts")?;
@@ -73,7 +75,8 @@ pub(super) fn load(tx: &Transaction<'_>) -> Result<State, RegistryError> {
     }
     let assets = all(tx, "SELECT * FROM assets", asset)?;
     let zones = all(tx, "SELECT * FROM zones", zone)?;
-    Ok(State { town: Town::new(town_version(tx)?, devices, assets, zones).into(), keys })
+    let lobby = Lobby::load(tx)?;
+    Ok(State { town: Town::new(town_version(tx)?, devices, assets, zones).into(), keys, lobby })
 }
 
 fn all<T>(
@@ -90,12 +93,16 @@ fn all<T>(
     Ok(things)
 }
 
-fn device(row: &Row<'_>) -> Result<(Device, SecretHash), RegistryError> {
+fn device(row: &Row<'_>) -> Result<(Device, DeviceKey), RegistryError> {
     let id: String = row.get("id")?;
     let asset: Option<String> = row.get("asset")?;
     let endpoint: Option<String> = row.get("modbus_endpoint")?;
     let unit: Option<u8> = row.get("modbus_unit")?;
+    let gateway: Option<String> = row.get("gateway")?;
+    let address: Option<String> = row.get("address")?;
     let secret: Vec<u8> = row.get("secret")?;
+    let former: Option<Vec<u8>> = row.get("former_secret")?;
+    let until: Option<i64> = row.get("former_until")?;
     let corrupt = |why: &dyn ToString| RegistryError::corrupt("device", &id, why.to_string());
     let device = Device {
         id: id.parse().map_err(|e| corrupt(&e))?,
@@ -103,9 +110,14 @@ fn device(row: &Row<'_>) -> Result<(Device, SecretHash), RegistryError> {
         profile: row.get::<_, String>("profile")?.parse().map_err(|e| corrupt(&e))?,
         asset: asset.map(|id| id.parse()).transpose().map_err(|e| corrupt(&e))?,
         modbus: endpoint.zip(unit).map(|(endpoint, unit)| ModbusAddress { endpoint, unit }),
+        gateway: gateway.map(|id| id.parse()).transpose().map_err(|e| corrupt(&e))?,
+        address: address.map(|text| text.parse()).transpose().map_err(|e| corrupt(&e))?,
     };
-    let secret = SecretHash::from_bytes(&secret).ok_or_else(|| corrupt(&"its secret's hash"))?;
-    Ok((device, secret))
+    let hash =
+        |bytes: &[u8]| SecretHash::from_bytes(bytes).ok_or_else(|| corrupt(&"its secret's hash"));
+    let former = former.map(|bytes| hash(&bytes)).transpose()?;
+    let key = DeviceKey::stored(hash(&secret)?, former.zip(until.map(Timestamp::from_micros)));
+    Ok((device, key))
 }
 
 fn asset(row: &Row<'_>) -> Result<Asset, RegistryError> {
@@ -174,6 +186,7 @@ pub(super) fn write(tx: &Transaction<'_>, change: &mut Change) -> Result<(), Reg
         Change::Assets(assets) => write_assets(tx, assets)?,
         Change::Devices(devices) => write_devices(tx, devices)?,
         Change::Service(account, secret) => write_service(tx, account, secret)?,
+        Change::Lobby(change) => change.write(tx)?,
     }
     Ok(())
 }
@@ -218,16 +231,24 @@ fn write_assets(tx: &Transaction<'_>, assets: &mut [Asset]) -> Result<(), Regist
     Ok(())
 }
 
-fn write_devices(tx: &Transaction<'_>, devices: &[DeviceChange]) -> Result<(), rusqlite::Error> {
+pub(super) fn write_devices(
+    tx: &Transaction<'_>,
+    devices: &[DeviceChange],
+) -> Result<(), rusqlite::Error> {
     let mut put = tx.prepare(
-        "INSERT INTO devices (id, name_zh, name_en, profile, asset, modbus_endpoint, modbus_unit, secret)
-         VALUES (:id, :zh, :en, :profile, :asset, :endpoint, :unit, :secret)
+        "INSERT INTO devices (id, name_zh, name_en, profile, asset, modbus_endpoint, modbus_unit,
+                              gateway, address, secret, former_secret, former_until)
+         VALUES (:id, :zh, :en, :profile, :asset, :endpoint, :unit,
+                 :gateway, :address, :secret, :former, :until)
          ON CONFLICT (id) DO UPDATE
          SET name_zh = excluded.name_zh, name_en = excluded.name_en, profile = excluded.profile,
              asset = excluded.asset, modbus_endpoint = excluded.modbus_endpoint,
-             modbus_unit = excluded.modbus_unit, secret = excluded.secret",
+             modbus_unit = excluded.modbus_unit, gateway = excluded.gateway,
+             address = excluded.address, secret = excluded.secret,
+             former_secret = excluded.former_secret, former_until = excluded.former_until",
     )?;
-    for DeviceChange { device, secret } in devices {
+    for DeviceChange { device, key } in devices {
+        let (present, former) = key.hashes();
         put.execute(named_params! {
             ":id": device.id.as_str(),
             ":zh": device.name.zh,
@@ -236,7 +257,11 @@ fn write_devices(tx: &Transaction<'_>, devices: &[DeviceChange]) -> Result<(), r
             ":asset": device.asset.as_ref().map(|id| id.as_str()),
             ":endpoint": device.modbus.as_ref().map(|modbus| modbus.endpoint.as_str()),
             ":unit": device.modbus.as_ref().map(|modbus| modbus.unit),
-            ":secret": secret.to_bytes(),
+            ":gateway": device.gateway.as_ref().map(|id| id.as_str()),
+            ":address": device.address.as_ref().map(|address| address.as_str()),
+            ":secret": present.to_bytes(),
+            ":former": former.map(|(hash, _)| hash.to_bytes()),
+            ":until": former.map(|(_, until)| until.as_micros()),
         })?;
     }
     Ok(())

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::error::RegistryError;
+use super::rotation::{DeviceKey, Shown};
 use super::secrets::{SecretHash, new_device_secret};
 use super::things::Device;
-use super::{Change, DeviceChange, Registry};
+use super::{Change, Registry, lock};
 use crate::model::DeviceId;
 
 /// What every service account's name starts with, and no device's id.
@@ -57,21 +58,21 @@ pub struct ServiceAccount {
 /// The hashed secrets of everybody who may connect.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Keys {
-    devices: HashMap<DeviceId, SecretHash>,
+    devices: HashMap<DeviceId, DeviceKey>,
     services: HashMap<String, (Arc<ServiceAccount>, SecretHash)>,
 }
 
 impl Keys {
-    pub(super) fn put_device(&mut self, device: &DeviceId, secret: SecretHash) {
-        self.devices.insert(device.clone(), secret);
+    pub(super) fn put_device(&mut self, device: &DeviceId, key: DeviceKey) {
+        self.devices.insert(device.clone(), key);
     }
 
     pub(super) fn put_service(&mut self, account: ServiceAccount, secret: SecretHash) {
         self.services.insert(account.name.clone(), (Arc::new(account), secret));
     }
 
-    /// The secret of a device that is known.
-    pub(super) fn of_device(&self, device: &DeviceId) -> Option<&SecretHash> {
+    /// What a device that is known is let in by.
+    pub(super) fn of_device(&self, device: &DeviceId) -> Option<&DeviceKey> {
         self.devices.get(device)
     }
 }
@@ -84,31 +85,34 @@ impl Registry {
     /// [`Denied::BadCredentials`].
     pub fn authenticate(&self, name: &str, secret: &[u8]) -> Result<Principal, Denied> {
         let state = self.state();
-        let (key, principal) = match state.keys.services.get(name) {
-            Some((account, key)) => (Some(key), Some(Principal::Service(Arc::clone(account)))),
-            None => {
-                let device = state.town.devices.get(name).cloned().map(Principal::Device);
-                (state.keys.devices.get(name), device)
-            }
+        if let Some((account, key)) = state.keys.services.get(name) {
+            let account = key.matches(secret).then(|| Principal::Service(Arc::clone(account)));
+            return account.ok_or(Denied::BadCredentials);
+        }
+        let known = state.town.devices.get(name).zip(state.keys.devices.get(name));
+        let Some((device, key)) = known else {
+            // For the time that it takes.
+            let _ = self.nobody().matches(secret);
+            return Err(Denied::BadCredentials);
         };
-        let right = key.unwrap_or(self.nobody()).matches(secret);
-        principal.filter(|_| right && key.is_some()).ok_or(Denied::BadCredentials)
+        self.show(device, key, secret).map(|()| Principal::Device(Arc::clone(device)))
     }
 
-    /// Gives a device a new secret and returns it: it is stored hashed and never shown again. A connection that
-    /// the old secret opened stays; the next one needs the new.
-    ///
-    /// # Errors
-    /// When there is no such device, or SQLite fails.
-    pub fn rotate_secret(&self, device: &DeviceId) -> Result<String, RegistryError> {
-        self.change(|state| {
-            let known = state.town.devices.get(device);
-            let known = known.ok_or_else(|| RegistryError::not_found("device", device.as_str()))?;
-            let secret = new_device_secret();
-            let hash = SecretHash::new(secret.as_bytes());
-            let change = DeviceChange { device: Device::clone(known), secret: hash };
-            Ok((Some(Change::Devices(vec![change])), secret))
-        })
+    /// Whether `secret` lets this device in.
+    pub(super) fn show(
+        &self,
+        device: &Device,
+        key: &DeviceKey,
+        secret: &[u8],
+    ) -> Result<(), Denied> {
+        match key.show(secret, self.0.clock.now()) {
+            Shown::Present | Shown::Former => Ok(()),
+            Shown::PresentFirst => {
+                lock(&self.0.used).push(device.id.clone());
+                Ok(())
+            }
+            Shown::Wrong => Err(Denied::BadCredentials),
+        }
     }
 
     /// Makes or replaces a service account and returns its new secret.

@@ -64,6 +64,20 @@ pub enum RegistryError {
         /// The id that was given.
         id: String,
     },
+    /// There is one by this name.
+    #[error("there is a {what} `{id}` already")]
+    AlreadyExists {
+        /// user, ...
+        what: &'static str,
+        /// The name that was given.
+        id: String,
+    },
+    /// The change would leave nobody who may change accounts.
+    #[error("one administrator of the whole town must remain; make another one first")]
+    LastAdmin,
+    /// The password that was to prove who asks is wrong.
+    #[error(transparent)]
+    Denied(super::door::Denied),
     /// A password could not be hashed (in practice: no memory).
     #[error("the password could not be hashed")]
     Hashing(#[source] argon2::password_hash::Error),

@@ -26,6 +26,14 @@ struct Recent {
     against: Option<String>,
     /// At most [`MAX_TRIES`], oldest first.
     times: Vec<Timestamp>,
+    /// Whether somebody was told that the door is closed.
+    told: bool,
+}
+
+impl Recent {
+    fn new(stored: Option<&str>) -> Self {
+        Recent { against: stored.map(str::to_owned), times: Vec::new(), told: false }
+    }
 }
 
 impl Tries {
@@ -35,19 +43,29 @@ impl Tries {
         if !self.0.contains_key(name) {
             self.make_room();
         }
-        let recent = self
-            .0
-            .entry(name.to_owned())
-            .or_insert_with(|| Recent { against: stored.map(str::to_owned), times: Vec::new() });
+        let recent = self.0.entry(name.to_owned()).or_insert_with(|| Recent::new(stored));
         if recent.against.as_deref() != stored {
-            *recent = Recent { against: stored.map(str::to_owned), times: Vec::new() };
+            *recent = Recent::new(stored);
         }
         recent.times.retain(|&time| now.since(time) < WINDOW);
         if recent.times.len() >= MAX_TRIES {
             return false;
         }
         recent.times.push(now);
+        recent.told = false;
         true
+    }
+
+    /// Whether a name that nobody has had too many tries; counts none.
+    pub(super) fn is_locked(&self, name: &str, now: Timestamp) -> bool {
+        let is_recent = |&&time: &&Timestamp| now.since(time) < WINDOW;
+        let recent = self.0.get(name).map(|recent| recent.times.iter().filter(is_recent).count());
+        recent.is_some_and(|count| count >= MAX_TRIES)
+    }
+
+    /// Whether the name's refusal is the first since its last try, that is, whether it is news.
+    pub(super) fn is_first_refusal(&mut self, name: &str) -> bool {
+        self.0.get_mut(name).is_some_and(|recent| !std::mem::replace(&mut recent.told, true))
     }
 
     /// The last try was right: forget the name.

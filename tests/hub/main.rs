@@ -5,9 +5,14 @@
 mod support;
 
 mod a_bad_packet_harms_only_its_sender;
+mod a_device_registers_itself;
+mod a_gateway_speaks_for_its_devices;
+mod a_hostile_codec_harms_only_its_device;
 mod a_kill_loses_nothing_that_was_acknowledged;
 mod a_newcomer_watches_the_town_live;
+mod a_profile_changes_while_the_hub_runs;
 mod an_alert_lives_until_the_sensor_agrees;
 mod peers_that_we_did_not_write_are_served;
+mod published_codecs_run_as_they_are;
 mod refusals_say_what_would_be_right;
 mod the_door_keeps_its_promises;

@@ -12,12 +12,12 @@ use crate::support::process::{Home, HubProcess, secret_of};
 use crate::support::{Town, devices, now_us, series};
 
 /// Python with paho and pymodbus, as `make test` installs it.
-fn python() -> PathBuf {
+pub fn python() -> PathBuf {
     let default = concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-peers/bin/python");
     std::env::var_os("TOWNHUB_TEST_PYTHON").map_or_else(|| default.into(), PathBuf::from)
 }
 
-fn peer(name: &str) -> PathBuf {
+pub fn peer(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(name)
 }
 

@@ -1,7 +1,7 @@
 /** The page's one owner of state: joins the feed, holds the town, and does what the operator asks. */
 
 import { api, ApiError, whenSessionIsLost } from "./api/client";
-import type { Alert, AssetDetail, Family, Rank, Status } from "./api/types";
+import type { Alert, AssetDetail, Family, ProfilesAnswer, Rank, SessionAnswer, Status } from "./api/types";
 import { monotonicMs, wallMs } from "./clock";
 import { words, type Language } from "./i18n";
 import type { Action } from "./keys";
@@ -41,6 +41,9 @@ export class Console {
   town = $state.raw<Town>(EMPTY_TOWN);
   link = $state.raw<Link>({ openedAtMs: monotonicMs(), heardAtMs: null });
   status = $state.raw<Status | null>(null);
+  profiles = $state.raw<ProfilesAnswer | null>(null);
+  /** Who is logged in; nothing until the hub has said it. */
+  session = $state.raw<SessionAnswer | null>(null);
   /** Nothing while the first snapshot is on its way; the code of the error when it cannot be read. */
   loaded = $state(false);
   loadError = $state<string | null>(null);
@@ -78,6 +81,8 @@ export class Console {
   alerts = $derived(listAlerts(this.town, this.filter, this.held));
   assets = $derived(listAssets(this.town, this.filter));
   counts = $derived(countAlerts(this.town));
+  /** Until the hub has said who we are it decides by itself. */
+  mayAcknowledge = $derived(this.session?.rights.includes("acknowledge") ?? true);
   dark = $derived(this.theme === "dark" || (this.theme === "auto" && this.systemDark));
   /** The chosen alert as it is now, or as it was when it closed. */
   chosenAlert = $derived(this.held && (this.town.alerts.get(this.held.alert.id) ?? this.held.latest));
@@ -97,6 +102,7 @@ export class Console {
     this.line = connect((message) => this.hear(message));
     void this.readSnapshot();
     void this.readStatus();
+    void this.readSession();
     const timers = [
       setInterval(() => this.tick(), TICK_MS),
       setInterval(() => void this.readStatus(), STATUS_MS),
@@ -111,12 +117,20 @@ export class Console {
     };
   }
 
+  private async readSession(): Promise<void> {
+    try {
+      this.session = await api.session();
+    } catch {
+      // A lost session leads to the login; a hub that does not answer is asked again with the feed.
+    }
+  }
+
   // --- the feed ---
 
   private hear(message: FeedMessage): void {
     if (message.tell === "down") {
       // A stream that is refused may be a lost session; any answer tells (401 leads to the login).
-      void api.session().catch(() => undefined);
+      void this.readSession();
       return;
     }
     this.link = { ...this.link, heardAtMs: monotonicMs() };
@@ -171,6 +185,7 @@ export class Console {
   private async readStatus(): Promise<void> {
     try {
       this.status = await api.status();
+      this.profiles = await api.profiles();
     } catch {
       // The banner tells of a hub that is away; the last status stays, greyed.
     }
@@ -238,7 +253,7 @@ export class Console {
 
   async acknowledge(): Promise<void> {
     const alert = this.chosenAlert;
-    if (alert === null || alert.acknowledged_at !== null || this.acknowledging) return;
+    if (alert === null || alert.acknowledged_at !== null || this.acknowledging || !this.mayAcknowledge) return;
     this.acknowledging = true;
     this.actionError = null;
     try {

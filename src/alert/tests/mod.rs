@@ -18,7 +18,7 @@ use super::{Alert, AlertEvent, AlertQuery, Engine, Rule, RuleKey, Test, history,
 use crate::model::{AssetNumber, Label, Measurement, Quality, SeriesId, Severity, Timestamp};
 use crate::store::CommitSeq;
 
-const SCHEMA: &str = include_str!("../schema.sql");
+const SCHEMA: &str = concat!(include_str!("../schema.sql"), include_str!("../../audit/schema.sql"));
 
 /// Seconds since the test's midnight.
 fn at(secs: i64) -> Timestamp {

@@ -16,6 +16,7 @@ use utoipa::IntoParams;
 use super::error::Problem;
 use super::extract::{Params, parse, parse_list};
 use super::geo::Crs;
+use super::sight::Sight;
 use super::state::{AppState, Hub, Work};
 use crate::live::Cursor;
 use crate::model::{AssetKind, Bbox};
@@ -52,7 +53,7 @@ struct MapQuery {
     crs: Crs,
 }
 
-/// Every asset with what it shows now. `townhub` carries the event id from which the live feed goes on.
+/// Every asset in sight with what it shows now. `townhub` carries the event id from which the live feed goes on.
 #[utoipa::path(
     get, path = "/api/v1/map", tag = "map", params(MapParams),
     responses(
@@ -62,11 +63,12 @@ struct MapQuery {
 )]
 pub(crate) async fn show(
     State(hub): State<Hub>,
+    sight: Sight,
     Params(params): Params<MapParams>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let query = params.check()?;
-    let document = hub.blocking(Work::Query, move |hub| build(hub, &query)).await?;
+    let document = hub.blocking(Work::Query, move |hub| build(hub, &sight, &query)).await?;
     Ok(document.respond(&headers))
 }
 
@@ -92,7 +94,7 @@ struct Document {
     etag: String,
 }
 
-fn build(hub: &AppState, query: &MapQuery) -> Result<Document, Problem> {
+fn build(hub: &AppState, sight: &Sight, query: &MapQuery) -> Result<Document, Problem> {
     // First the cursor, then the present: what changes in between is in both, and nothing is in neither.
     let cursor = hub.feed.cursor();
     let (town, stations) = (hub.registry.town(), hub.present.stations());
@@ -100,6 +102,7 @@ fn build(hub: &AppState, query: &MapQuery) -> Result<Document, Problem> {
         Some(bbox) => town.assets_in(bbox).into_iter().map(AsRef::as_ref).collect(),
         None => town.assets.values().map(AsRef::as_ref).collect(),
     };
+    assets.retain(|asset| sight.may_see(asset));
     assets.retain(|asset| query.kinds.is_empty() || query.kinds.contains(&asset.kind));
     assets.sort_unstable_by_key(|asset| asset.number);
     let shown: Vec<Shown<'_>> = assets

@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::error::Problem;
 use super::extract::{MAX_LIMIT, Params, accepts, limit, parse};
 use super::points::finite;
+use super::sight::Sight;
 use super::state::{AppState, Hub, Work};
 use super::wire;
 use crate::model::{DeviceId, MetricName, Reason, Sample, SeriesId, Timestamp};
@@ -134,12 +135,13 @@ enum Found {
 )]
 pub(crate) async fn show(
     State(hub): State<Hub>,
+    sight: Sight,
     Path((device, metric)): Path<(String, String)>,
     Params(params): Params<SeriesParams>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let query = params.check(hub.clock.now())?;
-    let (series, of) = find(&hub, &device, &metric, &query)?;
+    let (series, of) = find(&hub, &sight, &device, &metric, &query)?;
     let found = hub.blocking(Work::Query, move |hub| read(hub, series, &query)).await?;
     let vary = [(VARY, ACCEPT.as_str())];
     if accepts(&headers, "text/csv") {
@@ -155,12 +157,16 @@ pub(crate) async fn show(
 
 fn find(
     hub: &AppState,
+    sight: &Sight,
     device: &str,
     metric: &str,
     query: &SeriesQuery,
 ) -> Result<(SeriesId, Of), Problem> {
     let stations = hub.present.stations();
-    let station = stations.get(device).ok_or_else(|| Problem::not_found("device", device))?;
+    let station = stations
+        .get(device)
+        .filter(|station| sight.may_see_device(&hub.registry.town(), &station.device))
+        .ok_or_else(|| Problem::not_found("device", device))?;
     let found = station.profile.point(metric);
     let (index, point) = found.ok_or_else(|| Problem::not_found("metric", metric))?;
     let series = station.series.get(usize::from(index.0)).copied();

@@ -1,5 +1,6 @@
 //! The HTTP face over real rooms: registry, store, judge and feed in a folder of their own, no socket.
 
+mod access;
 mod cases;
 mod doors;
 mod resources;
@@ -50,6 +51,7 @@ const DEVICES: &str = "id,profile,asset,name_zh,name_en,modbus_endpoint,modbus_u
 /// A whole hub but for its adapters: `mh-1` is full (an alert stands), `mh-2` was never heard of.
 struct Rig {
     router: Router,
+    registry: Registry,
     feed: Feed,
     readiness: Arc<Readiness>,
     user: String,
@@ -91,6 +93,8 @@ impl Rig {
         let registry = Registry::open(&folder.path().join("town.db"), clock.clone()).unwrap();
         let (user, password) = registry.first_admin().unwrap().unwrap();
         let token = registry.create_token(&user, "test").unwrap();
+        // Tests of the first password make a user of their own.
+        registry.settle(&user);
         let profile = Arc::new(profile());
         let ids = [profile.id.clone()];
         registry.import_assets_csv(ASSETS.as_bytes(), ImportMode::Apply).unwrap();
@@ -144,7 +148,7 @@ impl Rig {
         let (cases, office) = Office::start(registrar, Box::new(town), clock.clone()).unwrap();
         let library = Library::open(folder.path().to_owned(), clock.clone(), |_| true).unwrap();
         let router = router(AppState {
-            registry,
+            registry: registry.clone(),
             present,
             store,
             feed: feed.clone(),
@@ -164,9 +168,11 @@ impl Rig {
             cases,
             https_only: false,
             limits: Limits::default(),
+            doorman: Arc::default(),
         });
         Rig {
             router,
+            registry,
             feed,
             readiness,
             user,
@@ -308,5 +314,6 @@ fn profile() -> Profile {
             Point { states: Some(vec![open]), unit: "1".into(), ..point("cover", 1) },
         ],
         headline: PointIndex(0),
+        logic: Default::default(),
     }
 }

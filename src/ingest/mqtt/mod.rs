@@ -9,7 +9,9 @@
 
 mod acks;
 mod codec;
+mod doorman;
 mod frame;
+mod gateway;
 mod publish;
 mod refusal;
 mod relay;
@@ -18,22 +20,23 @@ mod session;
 mod throttle;
 mod tls;
 mod topics;
+mod waiting;
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rumqttd::protocol::{ConnAck, ConnAckProperties, ConnectReturnCode, LastWill, Packet};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
 
+pub use doorman::{Doorman, Look};
 pub use refusal::{Refusal, SecurityLog};
 pub use services::{Services, ServicesError};
 pub use tls::TlsError;
@@ -44,11 +47,16 @@ use relay::Relay;
 use session::{End, RECEIVE_MAXIMUM, Session, Surroundings};
 use throttle::Throttle;
 use topics::OwnTopic;
+use waiting::Visit;
 
 use crate::clock::Clock;
+use crate::codec::Codecs;
 use crate::config::{MqttConfig, TlsConfig};
+use crate::model::DeviceId;
 use crate::pipeline::{Intake, Station};
-use crate::registry::{Principal, Registry, ServiceAccount};
+use crate::registry::{
+    Device, EnrolError, Enrolled, Principal, Registry, ServiceAccount, Wish, is_enroll,
+};
 
 /// The largest CONNECT: identifiers, secrets and a last will.
 const CONNECT_BYTES: usize = 8 * 1024;
@@ -63,16 +71,9 @@ pub struct Door {
     around: Surroundings,
     log: Arc<SecurityLog>,
     config: MqttConfig,
-    sessions: Mutex<Sessions>,
+    doorman: Arc<Doorman>,
     /// Room for connections.
     room: Arc<Semaphore>,
-}
-
-/// Who is connected: a client has one connection, and the newest wins.
-#[derive(Debug, Default)]
-struct Sessions {
-    next: u64,
-    by_client: HashMap<String, (u64, oneshot::Sender<Refusal>)>,
 }
 
 impl Door {
@@ -84,16 +85,23 @@ impl Door {
         log: Arc<SecurityLog>,
         clock: Clock,
         config: MqttConfig,
+        doorman: Arc<Doorman>,
+        codecs: Codecs,
     ) -> Self {
-        let around =
-            Surroundings { intake, services, clock, max_packet_bytes: config.max_packet_bytes };
+        let around = Surroundings {
+            intake,
+            services,
+            clock,
+            codecs,
+            max_packet_bytes: config.max_packet_bytes,
+        };
         let room = Arc::new(Semaphore::new(config.max_connections));
-        Door { registry, around, log, config, sessions: Mutex::default(), room }
+        Door { registry, around, log, config, doorman, room }
     }
 
     /// How many clients are connected.
     pub fn connections(&self) -> usize {
-        self.sessions().by_client.len()
+        self.doorman.connections()
     }
 
     /// Serves `listener`, and `tls` if there is one, until `shutdown` is done, then says goodbye to everybody and returns.
@@ -128,10 +136,7 @@ impl Door {
         }
         drop(tls);
         drop(listener);
-        for (_, (_, kick)) in self.sessions().by_client.drain() {
-            // A session that ended meanwhile has nobody to kick.
-            let _ = kick.send(Refusal::ShuttingDown);
-        }
+        self.doorman.dismiss_all();
         let all_gone = async {
             while let Some(ended) = connections.join_next().await {
                 report(ended)
@@ -181,7 +186,16 @@ impl Door {
             Err(_) => return self.log.refused(peer, &Refusal::ConnectTimeout),
         };
         let version = hello.version;
-        match self.admit(&hello) {
+        let admitted = match wish(&hello) {
+            Some(device) if !self.registry.town().devices.contains_key(name_of(&hello)) => {
+                Box::pin(self.enrol(&hello, device, peer)).await
+            }
+            _ => self.admit(&hello),
+        };
+        match admitted {
+            Ok(Admitted::Waiting(device)) => {
+                Box::pin(self.serve_waiting(stream, &hello, early, &device)).await;
+            }
             Ok(Admitted::Device(station)) => {
                 self.serve_device(stream, hello, early, &station).await;
             }
@@ -189,7 +203,9 @@ impl Door {
                 Box::pin(self.serve_service(stream, hello, early, account)).await;
             }
             Err(refusal) => {
-                let who = hello.login.as_ref().map_or(peer, |login| &login.username);
+                let who = wish(&hello).unwrap_or_else(|| name_of(&hello));
+                let who: String =
+                    if who.is_empty() { peer } else { who }.chars().take(64).collect();
                 self.turn_away(stream, Some(version), &format!("{who} at {peer}"), &refusal).await;
             }
         }
@@ -208,12 +224,60 @@ impl Door {
                 }
                 Ok(Admitted::Service(account))
             }
-            Principal::Device(device) => {
-                let stations = self.around.intake.stations();
-                let station = stations.get(device.id.as_str()).ok_or(Refusal::NoProfile)?;
-                check_will(hello, station)?;
-                Ok(Admitted::Device(Arc::clone(station)))
-            }
+            Principal::Device(device) => self.admit_device(hello, &device),
+        }
+    }
+
+    fn admit_device(&self, hello: &Hello, device: &Device) -> Result<Admitted, Refusal> {
+        let stations = self.around.intake.stations();
+        let station = stations.get(device.id.as_str()).ok_or(Refusal::NoProfile)?;
+        check_will(hello, station)?;
+        Ok(Admitted::Device(Arc::clone(station)))
+    }
+
+    /// A device that registers itself, or did so once.
+    async fn enrol(&self, hello: &Hello, device: &str, peer: &str) -> Result<Admitted, Refusal> {
+        let password = hello.login.as_ref().map_or("", |login| &login.password).to_owned();
+        let (registry, device, peer) = (self.registry.clone(), device.to_owned(), peer.to_owned());
+        // A newcomer is written down.
+        let enrolled = tokio::task::spawn_blocking(move || {
+            let wish = Wish { device: &device, password: password.as_bytes(), peer: &peer };
+            registry.enrol(&wish)
+        });
+        match enrolled.await {
+            Ok(Ok(Enrolled::Device(device))) => self.admit_device(hello, &device),
+            Ok(Ok(Enrolled::Waiting(device))) => Ok(Admitted::Waiting(device)),
+            Ok(Err(why)) => Err(Refusal::Enrolment(why)),
+            Err(_) => Err(Refusal::Enrolment(EnrolError::Unavailable)),
+        }
+    }
+
+    async fn serve_waiting<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        mut stream: S,
+        hello: &Hello,
+        early: Vec<u8>,
+        device: &DeviceId,
+    ) {
+        let (number, kick) = self.doorman.enter(device.as_str());
+        let mut outcome = Ok(());
+        if stream.write_all(&self.welcome_packet(hello, device.as_str())).await.is_ok() {
+            info!(%device, "a device waits for approval");
+            let visit = Visit {
+                stream,
+                version: hello.version,
+                device,
+                keep_alive: hello.connect.keep_alive,
+                doorman: &self.doorman,
+                clock: &self.around.clock,
+            };
+            outcome = visit.attend(early, kick).await;
+        }
+        self.doorman.leave(device.as_str(), number);
+        if let Err(refusal) = outcome
+            && !matches!(refusal, Refusal::ShuttingDown | Refusal::Administrative)
+        {
+            self.log.refused(device.as_str(), &refusal);
         }
     }
 
@@ -225,9 +289,9 @@ impl Door {
         station: &Arc<Station>,
     ) {
         let device = station.device.id.as_str();
-        let (number, kick) = self.enter(device);
+        let (number, kick) = self.doorman.enter(device);
         if stream.write_all(&self.welcome_packet(&hello, device)).await.is_err() {
-            self.leave(device, number);
+            self.doorman.leave(device, number);
             return;
         }
         debug!(device, "connected");
@@ -242,13 +306,15 @@ impl Door {
         );
         let (end, will) = session.run(early, kick).await;
         // A device that is back already has said so itself: its former connection's will would contradict it.
-        if self.leave(device, number)
+        if self.doorman.leave(device, number)
             && let Some(will) = will
         {
             self.do_will(station, &will);
         }
         match end {
-            End::Refused(Refusal::ShuttingDown) | End::Goodbye { .. } | End::Lost => {
+            End::Refused(Refusal::ShuttingDown | Refusal::Administrative)
+            | End::Goodbye { .. }
+            | End::Lost => {
                 debug!(device, ?end, "disconnected");
             }
             End::Refused(refusal) => self.log.refused(device, &refusal),
@@ -267,13 +333,13 @@ impl Door {
             "" => format!("{}/~{:016x}", account.name, rand::random::<u64>()),
             id => format!("{}/{id}", account.name),
         };
-        let (number, kick) = self.enter(&client);
+        let (number, kick) = self.doorman.enter(&client);
         let services = self.around.services.clone();
         let outcome = match Relay::open(stream, hello, account, services).await {
             Ok(relay) => relay.run(early, kick).await,
             Err(refusal) => Err(refusal),
         };
-        self.leave(&client, number);
+        self.doorman.leave(&client, number);
         if let Err(refusal) = outcome
             && refusal != Refusal::ShuttingDown
         {
@@ -325,36 +391,11 @@ impl Door {
         let _ = timeout(self.config.connect_timeout, stream.shutdown()).await;
     }
 
-    fn enter(&self, client: &str) -> (u64, oneshot::Receiver<Refusal>) {
-        let (kick, kicked) = oneshot::channel();
-        let mut sessions = self.sessions();
-        sessions.next += 1;
-        let number = sessions.next;
-        if let Some((_, former)) = sessions.by_client.insert(client.to_owned(), (number, kick)) {
-            let _ = former.send(Refusal::TakenOver);
-        }
-        (number, kicked)
-    }
-
-    /// Whether this was still the client's newest connection.
-    fn leave(&self, client: &str, number: u64) -> bool {
-        let mut sessions = self.sessions();
-        let is_newest = sessions.by_client.get(client).is_some_and(|(n, _)| *n == number);
-        if is_newest {
-            sessions.by_client.remove(client);
-        }
-        is_newest
-    }
-
     fn do_will(&self, station: &Station, will: &LastWill) {
         session::set_status(station, &will.message, self.around.clock.now());
         if let Ok(topic) = std::str::from_utf8(&will.topic) {
             self.around.services.relay(topic, &will.message, will.retain);
         }
-    }
-
-    fn sessions(&self) -> std::sync::MutexGuard<'_, Sessions> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -391,8 +432,20 @@ async fn accept_tls(port: Option<&TlsPort>) -> Accepted {
 }
 
 enum Admitted {
+    /// Who waits for approval.
+    Waiting(DeviceId),
     Device(Arc<Station>),
     Service(Arc<ServiceAccount>),
+}
+
+/// The id that a client wishes for that registers itself: what follows `enroll:`, else its client identifier.
+fn wish(hello: &Hello) -> Option<&str> {
+    let name = name_of(hello);
+    is_enroll(name).then(|| name.split_once(':').map_or(&*hello.connect.client_id, |(_, id)| id))
+}
+
+fn name_of(hello: &Hello) -> &str {
+    hello.login.as_ref().map_or("", |login| &login.username)
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {

@@ -9,6 +9,7 @@ use tracing::warn;
 
 use crate::clock::Clock;
 use crate::model::Timestamp;
+use crate::registry::EnrolError;
 
 /// Why a connection, a packet or a subscription is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +62,12 @@ pub enum Refusal {
     /// The door is full.
     #[error("too many connections")]
     TooManyConnections,
+    /// A device that wants to register itself may not.
+    #[error("not enrolled: {0}")]
+    Enrolment(EnrolError),
+    /// Somebody at the hub ended the session.
+    #[error("the session was ended by an administrator")]
+    Administrative,
     /// The hub goes down.
     #[error("the hub is shutting down")]
     ShuttingDown,
@@ -92,6 +99,18 @@ impl Refusal {
             Refusal::ReceiveMaximum => 0x93,
             Refusal::TopicAlias => 0x94,
             Refusal::PacketTooLarge => 0x95,
+            Refusal::Administrative => 0x98,
+            Refusal::Enrolment(why) => match why {
+                EnrolError::BadId(_) | EnrolError::ReservedId(_) => 0x85,
+                EnrolError::NoOwnSecret
+                | EnrolError::WeakSecret
+                | EnrolError::IdTaken
+                | EnrolError::UnknownKey => 0x86,
+                EnrolError::Expired(_) | EnrolError::Revoked(_) | EnrolError::Rejected => 0x87,
+                EnrolError::Unavailable => 0x88,
+                EnrolError::LockedOut => 0x8A,
+                EnrolError::UsedUp(_) | EnrolError::Full => 0x97,
+            },
         }
     }
 
@@ -100,6 +119,15 @@ impl Refusal {
         match self {
             Refusal::UnsupportedVersion(_) => 1,
             Refusal::BadCredentials => 4,
+            Refusal::Enrolment(why) => match why {
+                EnrolError::BadId(_) | EnrolError::ReservedId(_) => 2,
+                EnrolError::Unavailable => 3,
+                EnrolError::NoOwnSecret
+                | EnrolError::WeakSecret
+                | EnrolError::IdTaken
+                | EnrolError::UnknownKey => 4,
+                _ => 5,
+            },
             Refusal::NotAuthorized(_) => 5,
             _ => 3,
         }
@@ -125,11 +153,13 @@ impl Refusal {
             Refusal::TooManyConnections => 15,
             Refusal::ShuttingDown => 16,
             Refusal::Unavailable => 17,
+            Refusal::Enrolment(_) => 18,
+            Refusal::Administrative => 19,
         }
     }
 }
 
-const REASONS: [&str; 18] = [
+const REASONS: [&str; 20] = [
     "connect_timeout",
     "not_connect",
     "unsupported_version",
@@ -148,6 +178,8 @@ const REASONS: [&str; 18] = [
     "too_many_connections",
     "shutting_down",
     "unavailable",
+    "enrolment",
+    "administrative",
 ];
 
 /// The security log: every refusal is counted; the same refusal of the same client is logged once in a while only, so

@@ -17,12 +17,14 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use super::acks::{self, Acks};
 use super::codec::{self, Request};
 use super::frame::{self, Fields, Frame, PacketType, Version};
+use super::gateway::{self, Mail};
 use super::publish::{Publish, Qos};
 use super::refusal::Refusal;
 use super::services::Services;
 use super::throttle::Throttle;
 use super::topics::{self, OwnTopic};
 use crate::clock::Clock;
+use crate::codec::Codecs;
 use crate::model::Timestamp;
 use crate::pipeline::{Bill, Closed, Desk, Draft, Intake, LinkStatus, Progress, Receipt, Station};
 
@@ -53,6 +55,8 @@ pub(super) struct Surroundings {
     pub(super) intake: Intake,
     pub(super) services: Services,
     pub(super) clock: Clock,
+    /// Where payloads of LoRaWAN devices are read.
+    pub(super) codecs: Codecs,
     pub(super) max_packet_bytes: usize,
 }
 
@@ -72,19 +76,23 @@ pub(super) enum End {
 
 pub(super) struct Session<S> {
     stream: S,
-    around: Surroundings,
-    version: Version,
-    station: Arc<Station>,
+    pub(super) around: Surroundings,
+    pub(super) version: Version,
+    pub(super) station: Arc<Station>,
     station_version: u64,
     /// The last telemetry topic that was found to be the device's own: compared before anything is looked up.
     telemetry_topic: String,
     /// The start of a packet whose end has not come yet.
     partial: Vec<u8>,
-    out: Vec<u8>,
-    acks: Acks,
-    draft: Draft,
-    progress: Arc<Progress>,
-    batch: u64,
+    pub(super) out: Vec<u8>,
+    pub(super) acks: Acks,
+    pub(super) draft: Draft,
+    /// Whether its messages take the second road: it is a gateway, or its payloads need a codec.
+    is_gateway: bool,
+    /// What came on the second road and is not delivered yet.
+    pub(super) mail: Vec<Mail>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) batch: u64,
     /// What the last read costs of the room between the sockets and the disk; not handed in when the hub goes down.
     bill: Result<Bill, Closed>,
     throttle: Throttle,
@@ -115,6 +123,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             out: Vec::new(),
             acks: Acks::default(),
             draft: Draft::default(),
+            is_gateway: false,
+            mail: Vec::new(),
             progress: Arc::default(),
             batch: 1,
             bill: Ok(Bill::default()),
@@ -250,7 +260,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             PacketType::PubRel => {
                 let id = Fields(frame.body).u16().map_err(End::Refused)?;
-                self.acks.release(id, &mut self.out);
+                if self.mail.is_empty() {
+                    self.acks.release(id, &mut self.out);
+                } else {
+                    // Not before the messages that came before it.
+                    self.mail.push(Mail::Release(id));
+                }
                 Ok(())
             }
             PacketType::PingReq => {
@@ -276,8 +291,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         desk: &mut Desk<'_>,
         received_at: Timestamp,
     ) -> Result<(), End> {
-        if self.version == Version::V5 && self.acks.len() >= usize::from(RECEIVE_MAXIMUM) {
+        let waiting = self.acks.len() + self.mail.len();
+        if self.version == Version::V5 && waiting >= usize::from(RECEIVE_MAXIMUM) {
             return Err(End::Refused(Refusal::ReceiveMaximum));
+        }
+        if self.is_gateway {
+            self.mail.push(Mail::letter(publish, received_at));
+            return Ok(());
         }
         let code = if self.acks.is_repetition(publish.qos) {
             acks::SUCCESS
@@ -329,7 +349,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// MQTT 5 can say no to one message; in 3.1.1 the only no is the end of the connection (section 3.3.5).
-    fn refuse_message(&self, qos: Qos, refusal: Refusal, code: u8) -> Result<u8, End> {
+    pub(super) fn refuse_message(&self, qos: Qos, refusal: Refusal, code: u8) -> Result<u8, End> {
         if self.version == Version::V5 && qos != Qos::AtMostOnce {
             self.around.services.log().refused(self.station.device.id.as_str(), &refusal);
             return Ok(code);
@@ -341,17 +361,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let device = &self.station.device.id;
         let return_codes = filters
             .iter()
-            .map(|filter| match (topics::is_own_commands(device, &filter.path), self.version) {
+            .map(|filter| match (self.may_hear(&filter.path), self.version) {
                 (true, _) => SubscribeReasonCode::Success(filter.qos.min_with_at_least_once()),
                 (false, Version::V4) => SubscribeReasonCode::Failure,
                 (false, Version::V5) => SubscribeReasonCode::NotAuthorized,
             })
             .collect();
-        for filter in filters.iter().filter(|f| !topics::is_own_commands(device, &f.path)) {
+        for filter in filters.iter().filter(|f| !self.may_hear(&f.path)) {
             let refusal = Refusal::NotAuthorized(filter.path.clone());
             self.around.services.log().refused(device.as_str(), &refusal);
         }
         self.send(Packet::SubAck(SubAck { pkid: id, return_codes }, None))
+    }
+
+    /// A device hears its own commands, a gateway those of its listed devices too.
+    fn may_hear(&self, filter: &str) -> bool {
+        topics::is_own_commands(&self.station.device.id, filter)
+            || (self.is_gateway && gateway::may_hear(self, filter))
     }
 
     fn on_unsubscribe(&mut self, id: u16, filters: &[String]) -> Result<(), End> {
@@ -369,6 +395,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let bill = std::mem::replace(&mut self.bill, Ok(Bill::default()));
         let Ok(bill) = bill else { return Err(End::Refused(Refusal::ShuttingDown)) };
         bill.pay().await;
+        if !self.mail.is_empty() {
+            // Boxed: every session's future is as large as the largest of its ways.
+            Box::pin(self.deliver()).await?;
+        }
         self.flush().await
     }
 
@@ -420,12 +450,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let stations = self.around.intake.stations();
         let station = stations.get(self.station.device.id.as_str());
         self.station = Arc::clone(station.ok_or(End::Refused(Refusal::NoProfile))?);
+        self.is_gateway = gateway::takes_second_road(&stations, &self.station);
         self.telemetry_topic.clear();
         Ok(())
     }
 
     /// The last acknowledgements and the goodbye.
     async fn finish(&mut self, end: &End) {
+        if !self.mail.is_empty() {
+            // What came before the end counts; how it ends is decided already.
+            let _ = Box::pin(self.deliver()).await;
+        }
         let progress = Arc::clone(&self.progress);
         let last = self.batch - 1;
         let all_durable = async {

@@ -1,8 +1,10 @@
 //! Which topics are whose.
 
+use std::sync::Arc;
+
 use crate::model::DeviceId;
-use crate::pipeline::Station;
-use crate::profile::Source;
+use crate::pipeline::{Listed, Station};
+use crate::profile::{Profile, Source, TopicTemplate};
 
 /// What a device publishes to one of its own topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,16 +20,66 @@ pub(super) enum OwnTopic {
 /// Which of its own topics `topic` is; `None` for every other.
 pub(super) fn own(station: &Station, topic: &str) -> Option<OwnTopic> {
     let device = &station.device.id;
-    let Source::Mqtt(source) = &station.profile.source else { return None };
+    if matches!(station.profile.source, Source::Modbus(_)) {
+        return None;
+    }
     match level_of(device, topic) {
         Some("telemetry") => Some(OwnTopic::Telemetry),
         Some("status") => Some(OwnTopic::Status),
         Some("replies") => Some(OwnTopic::Replies),
-        _ => source
-            .topic
-            .as_ref()
-            .is_some_and(|template| template.matches(topic, device))
+        _ => templates(&station.profile)
+            .iter()
+            .any(|template| template.matches(topic, device))
             .then_some(OwnTopic::Telemetry),
+    }
+}
+
+/// The listed device that a gateway's topic names, by its id or its address, and what is published to it.
+pub(super) fn listed<'a>(listed: &'a Listed, topic: &str) -> Option<(&'a Arc<Station>, OwnTopic)> {
+    if let Some((name, level)) = topic.strip_prefix("devices/").and_then(|t| t.split_once('/')) {
+        let own = match level {
+            "telemetry" => Some(OwnTopic::Telemetry),
+            "status" => Some(OwnTopic::Status),
+            "replies" => Some(OwnTopic::Replies),
+            _ => None,
+        };
+        if let (Some(station), Some(own)) = (listed.get(name), own) {
+            return Some((station, own));
+        }
+    }
+    listed.profiles().iter().find_map(|profile| {
+        let names = templates(profile).iter().filter_map(|template| template.device_in(topic));
+        let station = names.filter_map(|name| listed.get(name)).next()?;
+        Arc::ptr_eq(&station.profile, profile).then_some((station, OwnTopic::Telemetry))
+    })
+}
+
+/// The device that a gateway's topic names, which it may not publish for, in a place where its listed devices stand.
+pub(super) fn unlisted<'t>(listed: &Listed, topic: &'t str) -> Option<&'t str> {
+    let mut templates = listed.profiles().iter().flat_map(|profile| templates(profile));
+    templates.find_map(|template| template.device_in(topic))
+}
+
+/// Whether a topic is one in which a LoRaWAN network tells of other things than uplinks: joins, states of a radio gateway,
+/// acknowledgements. It publishes them all or none, so they are let through.
+pub(super) fn is_network_event(listed: &Listed, topic: &str) -> bool {
+    const EVENTS: [&str; 2] = ["application/+/device/+/event/+", "v3/+/devices/+/#"];
+    listed.profiles().iter().any(|profile| profile.lorawan().is_some())
+        && EVENTS.iter().any(|filter| matches(filter, topic))
+}
+
+/// The listed device whose commands `filter` asks for.
+pub(super) fn listed_commands<'a>(listed: &'a Listed, filter: &str) -> Option<&'a Arc<Station>> {
+    let (name, level) = filter.strip_prefix("devices/")?.split_once('/')?;
+    listed.get(name).filter(|_| level == "commands")
+}
+
+/// Where devices of this profile publish besides their own topics.
+fn templates(profile: &Profile) -> &[TopicTemplate] {
+    match &profile.source {
+        Source::Mqtt(source) => source.topic.as_slice(),
+        Source::Lorawan(source) => &source.topics,
+        Source::Modbus(_) => &[],
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::profile::spanned::Spanned;
 
+use super::lorawan;
 use crate::model::{DeviceId, PointIndex};
 use crate::profile::error::Problems;
 use crate::profile::fixture::{AlertRef, Fixture, Input};
@@ -40,6 +41,7 @@ fn compile(
     let input = match &profile.source {
         Source::Mqtt(mqtt) => compile_message(&mut raw, &at, mqtt, problems),
         Source::Modbus(_) => compile_registers(&mut raw, &at, problems),
+        Source::Lorawan(source) => lorawan::compile_frame(&mut raw, &at, source, problems),
     };
     let points = &profile.points;
     let mut names = |list: Vec<Spanned<String>>| -> Vec<PointIndex> {
@@ -73,8 +75,6 @@ fn refuse_what_comes_later(raw: &RawTest, problems: &mut Problems<'_>) {
         ("given", &raw.given),
         ("writes", &raw.writes),
         ("refused", &raw.refused),
-        ("port", &raw.port),
-        ("hex", &raw.hex),
         ("downlink", &raw.downlink),
     ];
     for (key, value) in keys {
@@ -91,34 +91,35 @@ fn compile_message(
     mqtt: &MqttSource,
     problems: &mut Problems<'_>,
 ) -> Option<Input> {
+    lorawan::refuse_frame(raw, "mqtt", problems);
     if let Some(registers) = &raw.registers {
         problems
             .report(&registers.span(), "`registers` are for modbus; this profile's source is mqtt");
     }
     let device = compile_device(raw.device.take(), problems);
     if let Some(topic) = &raw.topic {
-        check_topic(topic, device.as_ref(), mqtt.topic.as_ref(), problems);
+        check_topic(topic, device.as_ref(), mqtt.topic.as_slice(), problems);
     }
     let payload = problems.require(raw.payload.take(), at, "payload", "'{\"level\": 1.2}'")?;
     Some(Input::Message(payload.into_inner().into_bytes()))
 }
 
-fn compile_device(raw: Maybe<String>, problems: &mut Problems<'_>) -> Option<DeviceId> {
+pub(super) fn compile_device(raw: Maybe<String>, problems: &mut Problems<'_>) -> Option<DeviceId> {
     raw.and_then(|device| problems.check(&device.span(), device.get_ref().parse()))
 }
 
 /// A fixture's topic must be one that the hub would take from the device.
-fn check_topic(
+pub(super) fn check_topic(
     topic: &Spanned<String>,
     device: Option<&DeviceId>,
-    template: Option<&TopicTemplate>,
+    own: &[TopicTemplate],
     problems: &mut Problems<'_>,
 ) {
     let found = topic.get_ref();
     let default = found.strip_prefix("devices/").and_then(|rest| rest.strip_suffix("/telemetry"));
-    let named = template.and_then(|template| template.device_in(found)).or(default);
+    let named = own.iter().find_map(|template| template.device_in(found)).or(default);
     let templates = || {
-        let own = template.map(|own| format!("{own} or ")).unwrap_or_default();
+        let own: String = own.iter().map(|own| format!("{own} or ")).collect();
         vec![format!("expected {own}devices/{{device}}/telemetry")]
     };
     match (named, device) {
@@ -144,6 +145,7 @@ fn compile_registers(
     at: &Range<usize>,
     problems: &mut Problems<'_>,
 ) -> Option<Input> {
+    lorawan::refuse_frame(raw, "modbus", problems);
     for (key, value) in [("topic", &raw.topic), ("payload", &raw.payload)] {
         if let Some(value) = value {
             problems.report(

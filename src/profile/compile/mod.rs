@@ -4,7 +4,10 @@
 //! are looked at last, and only when the rest is right: what they say of a broken point would mislead.
 
 mod alert;
+mod expression;
 mod fixture;
+mod logic;
+mod lorawan;
 mod point;
 mod register;
 mod source;
@@ -45,7 +48,11 @@ pub(super) fn compile(raw: RawProfile, problems: &mut Problems<'_>) -> Option<Pr
     let staleness = compile_staleness(raw.staleness, problems);
     let wiring = source::compile(raw.source, problems);
     let headline = find_headline(raw.headline.as_ref(), &raw.points, problems);
+    let formulas = logic::Formulas::of(&raw.points);
     let points = point::compile_all(raw.points, wiring.as_ref(), problems);
+    let stale_after = staleness.stale_after;
+    let logic =
+        logic::compile(&formulas, raw.quality, &points, wiring.as_ref(), stale_after, problems);
     let source = wiring.and_then(|wiring| source::finish(wiring, &points, problems));
     if !problems.is_empty() {
         return None;
@@ -60,6 +67,7 @@ pub(super) fn compile(raw: RawProfile, problems: &mut Problems<'_>) -> Option<Pr
         staleness,
         points: points.into_iter().map(|placed| placed.point).collect(),
         headline,
+        logic,
     };
     let fixtures = fixture::compile_all(raw.test, &profile, problems);
     problems.is_empty().then_some(ProfileFile { profile, fixtures, warnings: Vec::new() })
@@ -77,9 +85,6 @@ fn check_format(raw: &RawProfile, problems: &mut Problems<'_>) {
 }
 
 fn refuse_what_comes_later(raw: &RawProfile, problems: &mut Problems<'_>) {
-    for rule in &raw.quality {
-        problems.report(&rule.span(), "[[quality]] rules are not supported yet");
-    }
     for command in raw.commands.keys() {
         problems.report(&command.span(), "[commands] are not supported yet");
     }

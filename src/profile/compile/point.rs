@@ -70,13 +70,14 @@ fn compile(
     let max_rate = positive(raw.max_rate, "max_rate", problems);
     let flatline = read_duration(raw.flatline, problems).map(Spanned::into_inner);
     let alerts = alert::compile_all(raw.alerts, range, states.as_deref(), problems);
-    if let Some(expr) = raw.expr {
-        problems.report(&expr.span(), "`expr` is not supported yet");
-        return None;
-    }
-    let read = problems.require(raw.read, &at, "read", "{ path = \"/level\" }")?;
-    let said = Said { states: states.as_deref(), texts: texts.as_deref() };
-    let reading = compile_read(read, wiring?, said, problems)?;
+    let reading = match raw.expr {
+        Some(expr) => derive(&expr, raw.read.as_ref(), problems),
+        None => {
+            let read = problems.require(raw.read, &at, "read", "{ path = \"/level\" }")?;
+            let said = Said { states: states.as_deref(), texts: texts.as_deref() };
+            compile_read(read, wiring?, said, problems)?
+        }
+    };
     let point = Point {
         name: metric?,
         label: label?.into_inner().0,
@@ -93,6 +94,18 @@ fn compile(
         alerts,
     };
     Some(Placed { point, read_at: reading.at })
+}
+
+/// A derived point stands nowhere in what the device sends; its expression is compiled when all points are known.
+fn derive(
+    expr: &Spanned<String>,
+    read: Option<&Spanned<RawRead>>,
+    problems: &mut Problems<'_>,
+) -> Reading {
+    if let Some(read) = read {
+        problems.report(&read.span(), "a point has `read` or `expr`, not both");
+    }
+    Reading { read: Read::Derived, scale: 1.0, offset: 0.0, sentinels: Vec::new(), at: expr.span() }
 }
 
 fn refuse_measures_of_a_state(raw: &RawPoint, problems: &mut Problems<'_>) {
@@ -253,7 +266,7 @@ fn compile_read(
     let offset = raw.offset.take().map_or(0.0, Spanned::into_inner);
     let sentinels = compile_sentinels(&raw.invalid, said.states, problems);
     let read = match wiring {
-        Wiring::Mqtt { .. } => {
+        Wiring::Mqtt { .. } | Wiring::Lorawan(_) => {
             refuse_register_keys(&raw, problems);
             problems
                 .require(raw.path, &at, "path", "\"/level\"")

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::profile::spanned::Spanned;
 
 use super::point::Placed;
-use super::{TOP, read_duration, register};
+use super::{TOP, lorawan, read_duration, register};
 use crate::model::PointIndex;
 use crate::profile::error::Problems;
 use crate::profile::json::{JsonDecoder, Sink, TimeFormat};
@@ -20,6 +20,7 @@ const MAX_REGISTERS: i64 = 125;
 pub(super) enum Wiring {
     Mqtt { topic: Option<TopicTemplate>, time: Option<TimePlace> },
     Modbus { source: ModbusSource, order: WordOrder, zero_based: bool },
+    Lorawan(lorawan::Draft),
 }
 
 /// Where a message says its time.
@@ -33,19 +34,19 @@ pub(super) fn compile(raw: Maybe<RawSource>, problems: &mut Problems<'_>) -> Opt
     let raw = problems.require(raw, &TOP, "source", "{ mqtt = { payload = \"json\" } }")?;
     let at = raw.span();
     let raw = raw.into_inner();
-    if let Some(lorawan) = raw.lorawan {
-        problems.report(&lorawan.span(), "`source.lorawan` is not supported yet");
-        return None;
+    match (raw.mqtt, raw.modbus, raw.lorawan) {
+        (Some(mqtt), None, None) => compile_mqtt(mqtt.into_inner(), problems),
+        (None, Some(modbus), None) => compile_modbus(modbus, problems),
+        (None, None, Some(lorawan)) => lorawan::compile(lorawan, problems).map(Wiring::Lorawan),
+        (None, None, None) => problems.require(None, &at, "mqtt", "{ payload = \"json\" }"),
+        (_, Some(modbus), _) => one_source(&modbus.span(), problems),
+        (_, _, Some(lorawan)) => one_source(&lorawan.span(), problems),
     }
-    match (raw.mqtt, raw.modbus) {
-        (Some(mqtt), None) => compile_mqtt(mqtt.into_inner(), problems),
-        (None, Some(modbus)) => compile_modbus(modbus, problems),
-        (Some(_), Some(modbus)) => {
-            problems.report(&modbus.span(), "a profile has one source, mqtt or modbus");
-            None
-        }
-        (None, None) => problems.require(None, &at, "mqtt", "{ payload = \"json\" }"),
-    }
+}
+
+fn one_source(second: &Range<usize>, problems: &mut Problems<'_>) -> Option<Wiring> {
+    problems.report(second, "a profile has one source, mqtt, modbus or lorawan");
+    None
 }
 
 fn compile_mqtt(raw: RawMqtt, problems: &mut Problems<'_>) -> Option<Wiring> {
@@ -60,7 +61,10 @@ fn compile_mqtt(raw: RawMqtt, problems: &mut Problems<'_>) -> Option<Wiring> {
     Some(Wiring::Mqtt { topic, time })
 }
 
-fn compile_time(raw: Spanned<RawTime>, problems: &mut Problems<'_>) -> Option<TimePlace> {
+pub(super) fn compile_time(
+    raw: Spanned<RawTime>,
+    problems: &mut Problems<'_>,
+) -> Option<TimePlace> {
     let at = raw.span();
     let raw = raw.into_inner();
     let path = problems.require(raw.path, &at, "path", "\"/ts\"");
@@ -146,6 +150,7 @@ pub(super) fn finish(
             register::check_overlaps(points, problems);
             Some(Source::Modbus(source))
         }
+        Wiring::Lorawan(draft) => Some(Source::Lorawan(lorawan::finish(draft, points, problems))),
         Wiring::Mqtt { topic, time } => {
             let decoder = compile_decoder(time, points, problems);
             Some(Source::Mqtt(MqttSource { topic, decoder }))
@@ -153,7 +158,7 @@ pub(super) fn finish(
     }
 }
 
-fn compile_decoder(
+pub(super) fn compile_decoder(
     time: Option<TimePlace>,
     points: &[Placed],
     problems: &mut Problems<'_>,

@@ -20,7 +20,16 @@ const ASSET_COLUMNS: Columns = Columns {
 
 const DEVICE_COLUMNS: Columns = Columns {
     required: &["id", "profile"],
-    optional: &["asset", "name_zh", "name_en", "modbus_endpoint", "modbus_unit", "secret"],
+    optional: &[
+        "asset",
+        "name_zh",
+        "name_en",
+        "modbus_endpoint",
+        "modbus_unit",
+        "gateway",
+        "address",
+        "secret",
+    ],
 };
 
 /// Reads assets.
@@ -71,12 +80,14 @@ fn device(mut fields: Fields<'_>) -> DeviceDraft {
     let profile = row::parse(fields.get("profile"), &mut errors);
     let asset = row::parse_optional(fields.get("asset"), &mut errors);
     let modbus = modbus(fields.get("modbus_endpoint"), fields.get("modbus_unit"), &mut errors);
+    let gateway = row::parse_optional(fields.get("gateway"), &mut errors);
+    let address = row::parse_optional(fields.get("address"), &mut errors);
     let secret = match fields.get("secret") {
         "" => None,
         secret => row::check_secret(secret, &mut errors),
     };
     let head = Head::new(fields.row, fields.id(), errors);
-    DeviceDraft { head, profile, name, asset, modbus, secret }
+    DeviceDraft { head, profile, name, asset, modbus, gateway, address, secret }
 }
 
 fn modbus(endpoint: &str, unit: &str, errors: &mut Vec<String>) -> Option<ModbusAddress> {

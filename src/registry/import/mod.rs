@@ -9,6 +9,7 @@
 //! say are kept: a device's secret, and the properties of an asset.
 
 mod csv;
+mod gateways;
 mod geojson;
 mod plan;
 mod report;
@@ -17,8 +18,11 @@ mod row;
 pub use report::{ImportMode, ImportReport, ImportRow, RowStatus};
 
 pub(super) use geojson::shape;
+pub(super) use plan::plan_one;
+pub(super) use row::MIN_SECRET_CHARS;
 
 use super::error::RegistryError;
+use super::rotation::DeviceKey;
 use super::secrets::{SecretHash, new_device_secret};
 use super::things::Device;
 use super::{Change, DeviceChange, Registry, State};
@@ -75,7 +79,8 @@ impl Registry {
         self.import(mode, |state| plan::assets(&state.town, drafts), Change::Assets)
     }
 
-    /// Imports devices from CSV with the columns id,profile,asset,name_zh,name_en,modbus_endpoint,modbus_unit,secret.
+    /// Imports devices from CSV with the columns id,profile,asset,name_zh,name_en,modbus_endpoint,modbus_unit,gateway,
+    /// address,secret.
     /// An empty secret makes one for a new device and keeps a known device's. `profiles` are the ids that exist.
     ///
     /// # Errors
@@ -89,7 +94,11 @@ impl Registry {
         let drafts = csv::devices(csv)?;
         let plan = |state: &State| plan::devices(state, profiles, drafts);
         if mode == ImportMode::DryRun {
-            return Ok(ImportReport::new(false, plan(&self.state()).0.rows));
+            let state = self.state();
+            let DevicePlan(plan) = plan(&state);
+            let devices = plan.changes.iter().map(|planned| &planned.device);
+            self.1.check_devices(&state.town, devices)?;
+            return Ok(ImportReport::new(false, plan.rows));
         }
         self.change(|state| Ok(apply_devices(plan(state))))
     }
@@ -128,7 +137,10 @@ impl Registry {
         change: fn(Vec<T>) -> Change,
     ) -> Result<ImportReport, RegistryError> {
         if mode == ImportMode::DryRun {
-            return Ok(ImportReport::new(false, plan(&self.state()).rows));
+            let state = self.state();
+            let plan = plan(&state);
+            self.1.check(&state, &change(plan.changes))?;
+            return Ok(ImportReport::new(false, plan.rows));
         }
         self.change(|state| {
             let plan = plan(state);
@@ -146,14 +158,14 @@ fn apply_devices(DevicePlan(mut plan): DevicePlan) -> (Option<Change>, ImportRep
         return (None, ImportReport::new(false, plan.rows));
     }
     let mut changes = Vec::with_capacity(plan.changes.len());
-    for PlannedDevice { at, device, secret } in plan.changes {
-        let secret = secret.unwrap_or_else(|| {
+    for PlannedDevice { at, device, key } in plan.changes {
+        let key = key.unwrap_or_else(|| {
             let made = new_device_secret();
             let hash = SecretHash::new(made.as_bytes());
             plan.rows[at].secret = Some(made);
-            hash
+            DeviceKey::new(hash)
         });
-        changes.push(DeviceChange { device, secret });
+        changes.push(DeviceChange { device, key });
     }
     let changed = !changes.is_empty();
     (changed.then_some(Change::Devices(changes)), ImportReport::new(true, plan.rows))

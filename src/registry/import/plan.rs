@@ -3,15 +3,19 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::hash::Hash;
+use std::sync::Arc;
 
 use geo::Geometry;
 
+use super::gateways::Gateways;
 use super::report::{ImportRow, RowStatus};
 use super::row::{AssetDraft, DeviceDraft, Head, ZoneDraft, hint};
-use crate::model::{AssetId, AssetKind, ProfileId};
+use crate::model::{AssetId, AssetKind, DeviceId, ProfileId};
 use crate::registry::State;
 use crate::registry::db::UNNUMBERED;
 use crate::registry::door::SERVICE_PREFIX;
+use crate::registry::enrolment::{ENROLL, Lobby, is_enroll};
+use crate::registry::rotation::DeviceKey;
 use crate::registry::secrets::SecretHash;
 use crate::registry::things::{Asset, Device, Zone};
 use crate::registry::town::Town;
@@ -39,7 +43,7 @@ pub(super) struct PlannedDevice {
     pub(super) at: usize,
     pub(super) device: Device,
     /// The row's, else the known one; `None` when one is to be made.
-    pub(super) secret: Option<SecretHash>,
+    pub(super) key: Option<DeviceKey>,
 }
 
 impl<T> Plan<T> {
@@ -218,16 +222,38 @@ pub(super) fn devices(
 ) -> DevicePlan {
     let first_rows = first_rows(drafts.iter().map(|draft| &draft.head));
     let mut plan = Plan::with_capacity(drafts.len());
+    let gateways = Gateways::new(&state.town, &drafts);
     for mut draft in drafts {
         check_duplicate(&mut draft.head, &first_rows);
-        check_device(&state.town, profiles, &mut draft);
-        let DeviceDraft { head, profile, name, asset, modbus, secret } = draft;
+        check_device(state, profiles, &mut draft);
+        gateways.check(&mut draft);
+        let DeviceDraft { head, profile, name, asset, modbus, gateway, address, secret } = draft;
         let device = head.id.clone().zip(profile);
-        let device = device.map(|(id, profile)| Device { id, name, profile, asset, modbus });
+        let device = device.map(|(id, profile)| {
+            // Its id is what it is called anyhow: the same thing has one spelling.
+            let address = address.filter(|address| address.as_str() != id.as_str());
+            Device { id, name, profile, asset, modbus, gateway, address }
+        });
         let planned = device.map(|device| plan_device(state, plan.rows.len(), device, secret));
         plan.push(head, planned);
     }
     DevicePlan(plan)
+}
+
+/// Checks a single device that is not there yet, as a row is checked; returns it with everything that is wrong. The
+/// caller has checked that its profile exists.
+pub(in crate::registry) fn plan_one(
+    state: &State,
+    device: Device,
+) -> (Option<Device>, Vec<String>) {
+    let profile = device.profile.clone();
+    // It may wait: that is what it is approved from.
+    let (town, keys) = (Arc::clone(&state.town), state.keys.clone());
+    let state = &State { town, keys, lobby: Lobby::default() };
+    let DevicePlan(mut plan) =
+        devices(state, &[profile], vec![DeviceDraft::from_device(device, None)]);
+    let errors = plan.rows.pop().map(|row| row.errors).unwrap_or_default();
+    (plan.changes.pop().map(|planned| planned.device), errors)
 }
 
 fn plan_device(
@@ -236,22 +262,30 @@ fn plan_device(
     device: Device,
     secret: Option<String>,
 ) -> (RowStatus, PlannedDevice) {
-    let key = state.keys.of_device(&device.id);
-    let secret = match secret {
-        Some(given) if !key.is_some_and(|key| key.matches(given.as_bytes())) => {
-            Some(SecretHash::new(given.as_bytes()))
+    let former = state.keys.of_device(&device.id);
+    let key = match secret {
+        Some(given) if !former.is_some_and(|key| key.is_present(given.as_bytes())) => {
+            Some(DeviceKey::new(SecretHash::new(given.as_bytes())))
         }
-        _ => key.cloned(),
+        _ => former.cloned(),
     };
     let known = state.town.devices.get(&device.id);
-    let fate = fate(known.map(|known| **known == device && key == secret.as_ref()));
-    (fate, PlannedDevice { at, device, secret })
+    let fate = fate(known.map(|known| **known == device && former == key.as_ref()));
+    (fate, PlannedDevice { at, device, key })
 }
 
-fn check_device(town: &Town, profiles: &[ProfileId], draft: &mut DeviceDraft) {
+fn check_device(state: &State, profiles: &[ProfileId], draft: &mut DeviceDraft) {
+    let town = &state.town;
     let errors = &mut draft.head.errors;
     if draft.head.id.as_ref().is_some_and(|id| id.as_str().starts_with(SERVICE_PREFIX)) {
         errors.push(format!("ids that start with {SERVICE_PREFIX} are for service accounts"));
+    }
+    let is_known = |id| town.devices.contains_key::<DeviceId>(id);
+    if draft.head.id.as_ref().is_some_and(|id| is_enroll(id.as_str()) && !is_known(id)) {
+        errors.push(format!("the id {ENROLL} is for devices that register themselves"));
+    }
+    if draft.head.id.as_ref().is_some_and(|id| state.lobby.is_waiting(id)) {
+        errors.push("a device of this id waits for approval; approve or reject it".to_owned());
     }
     if let Some(profile) = draft.profile.as_ref().filter(|&profile| !profiles.contains(profile)) {
         let hint = hint(profile.as_str(), profiles.iter().map(ProfileId::as_str));

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::registry::export::secrets_csv;
+
 /// What happened to one row of an import. Rows count from 1 at the first data row (CSV) or feature (GeoJSON).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ImportRow {
@@ -55,6 +57,13 @@ pub enum ImportMode {
 }
 
 impl ImportReport {
+    /// The secrets that the import made, as a CSV `id,secret`.
+    pub fn secrets_csv(&self) -> String {
+        let made = |row: &'_ ImportRow| row.id.clone().zip(row.secret.clone());
+        let made: Vec<_> = self.rows.iter().filter_map(made).collect();
+        secrets_csv(made.iter().map(|(id, secret)| (&**id, &**secret)))
+    }
+
     pub(super) fn new(applied: bool, rows: Vec<ImportRow>) -> Self {
         let rejected = rows.iter().filter(|row| row.status == RowStatus::Rejected).count();
         ImportReport { applied, accepted: rows.len() - rejected, rejected, rows }

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use geo::Geometry;
 
 use crate::model::{AssetId, AssetKind, DeviceId, Endpoint, Label, Position, ProfileId, ZoneId};
-use crate::registry::things::{Device, ModbusAddress};
+use crate::registry::things::{Device, DeviceAddress, ModbusAddress};
 
 /// The longest name of a thing in characters.
 const MAX_NAME_CHARS: usize = 200;
@@ -25,7 +25,7 @@ const SHOWN_MESSAGE_CHARS: usize = 200;
 
 /// The shortest device secret that somebody may choose, in characters: a registry answers anybody who can
 /// reach the MQTT port, so a secret must not be guessable.
-pub(super) const MIN_SECRET_CHARS: usize = 16;
+pub(in crate::registry) const MIN_SECRET_CHARS: usize = 16;
 
 /// The longest device secret in bytes.
 const MAX_SECRET_BYTES: usize = 128;
@@ -59,6 +59,8 @@ pub(super) struct DeviceDraft {
     pub(super) name: Label,
     pub(super) asset: Option<AssetId>,
     pub(super) modbus: Option<ModbusAddress>,
+    pub(super) gateway: Option<DeviceId>,
+    pub(super) address: Option<DeviceAddress>,
     pub(super) secret: Option<String>,
 }
 
@@ -96,8 +98,8 @@ impl DeviceDraft {
         }
         let secret = secret.and_then(|secret| check_secret(secret, &mut errors));
         let head = Head::new(1, Some(device.id.as_str()), errors);
-        let Device { name, profile, asset, modbus, .. } = device;
-        DeviceDraft { head, profile: Some(profile), name, asset, modbus, secret }
+        let Device { name, profile, asset, modbus, gateway, address, .. } = device;
+        DeviceDraft { head, profile: Some(profile), name, asset, modbus, gateway, address, secret }
     }
 }
 

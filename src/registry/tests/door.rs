@@ -68,6 +68,8 @@ fn a_single_device_is_put_and_checked_like_a_row() {
         profile: profiles()[0].clone(),
         asset: Some("mh-001".parse().unwrap()),
         modbus: None,
+        gateway: None,
+        address: None,
     };
     let secret = registry.put_device(thing.clone(), None).unwrap().unwrap();
     assert!(device(registry, "dev-new", &secret).is_some());
@@ -109,4 +111,32 @@ fn a_service_account_gets_in_and_its_secret_is_replaced() {
     let refused = fixture.registry.put_service(wrong).unwrap_err();
     let RegistryError::Invalid { errors, .. } = refused else { panic!("{refused}") };
     assert_eq!(errors.len(), 4, "{errors:?}");
+}
+
+#[test]
+fn an_old_secret_is_good_until_its_time_is_over_or_the_new_one_is_used() {
+    let fixture = Fixture::with_town();
+    let registry = &fixture.registry;
+    let id: crate::model::DeviceId = "dev-bay-001".parse().unwrap();
+    let old = "a-secret-of-16-chars-or-more";
+    let grace = Duration::from_secs(3600);
+    let is_in =
+        |registry: &Registry, secret: &str| device(registry, "dev-bay-001", secret).is_some();
+
+    registry.rotate_secrets(std::slice::from_ref(&id), grace).unwrap();
+    assert!(is_in(registry, old) && is_in(&fixture.reopen(), old));
+    fixture.clock.advance(grace);
+    assert!(!is_in(registry, old), "its time is over");
+
+    let made = registry.rotate_secrets(std::slice::from_ref(&id), grace).unwrap();
+    let first = made[0].1.clone();
+    let second = registry.rotate_secrets(std::slice::from_ref(&id), grace).unwrap()[0].1.clone();
+    assert!(!is_in(registry, old), "only one before the present one");
+    assert!(is_in(registry, &first) && is_in(registry, &second));
+    assert!(!is_in(registry, &first), "the new one was used");
+    registry.take_up_changes().unwrap();
+    assert!(!is_in(&fixture.reopen(), &first), "also after a restart");
+    assert!(is_in(&fixture.reopen(), &second));
+    let over = registry.rotate_secrets(&[id], MAX_GRACE + Duration::from_secs(1));
+    assert!(matches!(over, Err(RegistryError::Document(_))));
 }

@@ -232,3 +232,55 @@ fn no_more_rows_are_read_than_the_limit() {
     let huge = " ".repeat(MAX_DOCUMENT_BYTES + 1);
     assert!(refused(registry.import_assets(&huge, ImportMode::DryRun)).contains("bytes"));
 }
+
+const GATEWAYS: &str = "id,profile,gateway,address\n\
+    mh-2,aqua-mh1,gw-1,A8404137E182428C\n\
+    mh-3,aqua-mh1,gw-1,\n\
+    gw-1,aqua-mh1,,\n";
+
+fn import(fixture: &Fixture, csv: &str) -> ImportReport {
+    fixture.registry.import_devices_csv(csv.as_bytes(), &profiles(), ImportMode::Apply).unwrap()
+}
+
+#[test]
+fn a_gateway_may_stand_after_its_devices_and_stays_over_a_restart() {
+    let fixture = Fixture::new();
+    let report = import(&fixture, GATEWAYS);
+    assert_eq!((report.applied, report.rejected), (true, 0), "{report:#?}");
+    for registry in [fixture.registry.clone(), fixture.reopen()] {
+        let town = registry.town();
+        assert_eq!(town.devices["mh-2"].name_at_gateway(), "a8404137e182428c");
+        assert_eq!(town.devices["mh-3"].name_at_gateway(), "mh-3");
+        assert_eq!(town.devices["mh-3"].gateway, Some("gw-1".parse().unwrap()));
+    }
+    let again = import(&fixture, GATEWAYS);
+    assert!(statuses(&again).iter().all(|&s| s == RowStatus::Unchanged), "{again:#?}");
+    // Two devices change their names in one go.
+    let swapped = "id,profile,gateway,address\nmh-2,aqua-mh1,gw-1,b\nmh-3,aqua-mh1,gw-1,a\n";
+    assert!(import(&fixture, swapped).applied);
+    let back = "id,profile,gateway,address\nmh-2,aqua-mh1,gw-1,a\nmh-3,aqua-mh1,gw-1,b\n";
+    assert!(import(&fixture, back).applied);
+    assert_same_town(&fixture.registry, &fixture.reopen());
+}
+
+#[test]
+fn what_is_wrong_with_a_gateway_is_said_and_nothing_is_applied() {
+    let fixture = Fixture::new();
+    assert!(import(&fixture, GATEWAYS).applied);
+    let check = |row: &str, part: &str| {
+        let csv = format!("id,profile,gateway,address\n{row}\n");
+        let report = import(&fixture, &csv);
+        assert!(!report.applied, "{row}");
+        let last = report.rows.iter().map(|row| row.row).max().unwrap();
+        assert!(row_errors(&report, last).contains(part), "{row}: {report:#?}");
+    };
+    check("mh-4,aqua-mh1,gw-9,", "no device `gw-9` to be its gateway");
+    check("mh-4,aqua-mh1,mh-4,", "is the device itself");
+    check("mh-4,aqua-mh1,mh-2,", "stands behind gateway `gw-1` itself");
+    check("gw-2,aqua-mh1,,\ngw-1,aqua-mh1,gw-2,", "`gw-1` is a gateway itself");
+    check("mh-4,aqua-mh1,gw-1,a8:40:41:37:e1:82:42:8c", "is given twice at gateway `gw-1`");
+    check("mh-4,aqua-mh1,gw-1,mh-3", "address `mh-3` is given twice");
+    check("mh-4,aqua-mh1,,dev-eui", "address without gateway");
+    check("mh-4,aqua-mh1,gw-1,a/b", "an address has 1 to 128 bytes");
+    assert_eq!(fixture.registry.town().devices.len(), 3);
+}

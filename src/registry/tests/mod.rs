@@ -1,7 +1,9 @@
 //! Tests of the registry as a whole, through its front door.
 
+mod access;
 mod accounts;
 mod door;
+mod enrolment;
 mod imports;
 mod places;
 mod property;
@@ -147,6 +149,8 @@ fn two_processes_on_one_file_do_not_overwrite_each_other() {
         profile: profiles()[1].clone(),
         asset: Some("gate-1".parse().unwrap()),
         modbus: None,
+        gateway: None,
+        address: None,
     };
     here.registry.put_device(device, None).unwrap();
     assert!(here.registry.town().assets.contains_key("gate-1"), "read from the file");

@@ -42,10 +42,17 @@ pub struct Town {
 
 impl Town {
     pub fn new(config: &str) -> Self {
+        Town::with_profiles(config, &[("probe.toml", PROBE)])
+    }
+
+    /// One with these files in its profile folder.
+    pub fn with_profiles(config: &str, files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let profiles = folder.path().join("profiles");
         std::fs::create_dir(&profiles).expect("a folder");
-        std::fs::write(profiles.join("probe.toml"), PROBE).expect("a profile");
+        for (name, text) in files {
+            std::fs::write(profiles.join(name), text).expect("a profile");
+        }
         let home = Home::new(
             Path::new(env!("CARGO_BIN_EXE_townhub")),
             &folder.path().join("home"),

@@ -5,6 +5,7 @@ import type {
   AssetDetail,
   MapAnswer,
   Problem,
+  ProfilesAnswer,
   SeriesAnswer,
   SessionAnswer,
   Status,
@@ -46,7 +47,9 @@ async function call<T>(path: string, init: RequestInit = {}): Promise<T> {
   }
   if (response.ok) return (await response.json()) as T;
   if (response.status === 401) onSessionLost();
-  throw await refusal(response);
+  const refused = await refusal(response);
+  if (refused.code === "password_change_required") window.location.assign("/password");
+  throw refused;
 }
 
 /** Ends the session here and at the hub. Not a plain form: over http a browser sends nothing that tells it from another site's. */
@@ -88,6 +91,7 @@ const MAX_ALERT_PAGES = 10;
 export const api = {
   session: (): Promise<SessionAnswer> => call("/session"),
   status: (): Promise<Status> => call("/status"),
+  profiles: (): Promise<ProfilesAnswer> => call("/profiles"),
   map: (): Promise<MapAnswer> => call(`/map?zoom=${UNCLUSTERED_ZOOM}&crs=wgs84`),
   asset: (id: string): Promise<AssetDetail> => call(`/assets/${encodeURIComponent(id)}`),
 

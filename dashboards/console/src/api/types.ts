@@ -36,7 +36,9 @@ export type Reason =
   | "late"
   | "duplicate"
   | "comm"
-  | "state";
+  | "state"
+  | "computed"
+  | "rule";
 
 /** The one value that stands for an asset. */
 export interface Headline {
@@ -161,6 +163,29 @@ export interface AssetDetail {
   devices: Device[];
 }
 
+/** A device profile in force, as far as the console shows it. */
+export interface ProfileInForce {
+  id: string;
+  file: string;
+  version: string;
+  is_outdated: boolean;
+  is_removed: boolean;
+}
+
+/** A profile file that is not in force. */
+export interface RefusedProfile {
+  file: string;
+  errors: string[];
+  since: string | null;
+  /** The profile whose former version runs on. */
+  running: string | null;
+}
+
+export interface ProfilesAnswer {
+  profiles: ProfileInForce[];
+  refused: RefusedProfile[];
+}
+
 export interface Status {
   version: string;
   epoch: number | string;
@@ -171,7 +196,11 @@ export interface Status {
 }
 
 export interface SessionAnswer {
-  user: { name: string; role: string };
+  user: { name: string; role: string; zones: string[] | null };
+  role: Label;
+  /** All that may be done with this session. */
+  rights: string[];
+  must_change: boolean;
 }
 
 /** `[start_ms, mean, min, max, last, count, good_share]` */

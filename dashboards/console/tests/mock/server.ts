@@ -180,8 +180,14 @@ export class MockHub {
     const asset = /^\/assets\/([^/]+)$/.exec(path);
     const series = /^\/series\/([^/]+)\/([^/]+)$/.exec(path);
     if (path === "/live") return this.live(request, response, url);
-    if (path === "/session") return json(response, { user: { name: "admin", role: "admin" } });
+    if (path === "/session") return json(response, {
+        user: { name: "admin", role: "admin", zones: null },
+        role: { zh: "管理员", en: "administrator" },
+        rights: ["view", "acknowledge"],
+        must_change: false,
+      });
     if (path === "/status") return json(response, this.status());
+    if (path === "/profiles") return json(response, { profiles: [], refused: [] });
     if (path === "/map") return json(response, this.map());
     if (path === "/alerts") {
       const open = this.town.alerts.filter((alert) => alert.active || alert.acknowledged_at === null);

@@ -1,0 +1,3 @@
+//! The commands of the CLI that are more than a line.
+
+pub(crate) mod access;

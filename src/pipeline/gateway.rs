@@ -1,0 +1,202 @@
+//! One message for several devices: what a gateway brought, each report to its own station.
+//!
+//! Which profile reads a gateway's message? When the topic names a listed device, that device's. On the gateway's own
+//! topic every profile among its listed devices reads the message, and the gateway's own: each takes what is said of
+//! *its* devices, because only a device's own profile knows what its names and units mean. So one message may mix models.
+//! A report that names nobody is of the one that the topic names; so is what a LoRaWAN network says in a topic of a device,
+//! whatever DevEUI stands inside.
+//!
+//! What names somebody else (no device, or another gateway's) is counted and kept for a look at the gateway, and costs the
+//! rest of the message nothing.
+//!
+//! Invariant: every report goes through its own station's desk, so a device that is heard on two ways has one track, and
+//! batches come to the disk in the order in which they were judged.
+
+use std::sync::Arc;
+
+use super::intake::{Bill, Closed, Draft, Intake, UNKNOWN_DEVICE, unknown_device};
+use super::station::{Listed, Station, Undecoded};
+use crate::model::{Reading, Timestamp};
+use crate::normalize::Tally;
+use crate::profile::{DecodeError, Decoded, DeviceTime, Profile};
+
+/// A message as a gateway brought it.
+#[derive(Debug, Clone, Copy)]
+pub struct Parcel<'a> {
+    /// Who brought it.
+    pub gateway: &'a Arc<Station>,
+    /// For whom it may speak.
+    pub listed: Option<&'a Listed>,
+    /// Whom the topic names: a listed device, or the gateway itself.
+    pub addressee: &'a Arc<Station>,
+    /// Where it was published.
+    pub topic: &'a str,
+    /// What was published.
+    pub payload: &'a [u8],
+    /// When it came.
+    pub received_at: Timestamp,
+}
+
+/// How one profile reads a parcel.
+#[derive(Debug)]
+pub struct Decoding {
+    /// Which profile.
+    pub profile: Arc<Profile>,
+    /// What it found.
+    pub outcome: Result<Decoded, DecodeError>,
+}
+
+/// What became of a parcel.
+#[derive(Debug)]
+pub struct Unpacked {
+    /// Whether anything in it was taken; if not, it is kept for a look.
+    pub is_taken: bool,
+    /// To be paid before more is read.
+    pub bills: Vec<Bill>,
+}
+
+/// What a parcel says of one device.
+struct Share<'a> {
+    station: &'a Arc<Station>,
+    reports: Vec<(DeviceTime, &'a [Reading])>,
+}
+
+impl<'a> Parcel<'a> {
+    /// The profiles that have to read it.
+    pub fn profiles(&self) -> Vec<Arc<Profile>> {
+        let mut profiles = vec![Arc::clone(&self.addressee.profile)];
+        if Arc::ptr_eq(self.addressee, self.gateway) {
+            let listed = self.listed.map_or(&[][..], Listed::profiles);
+            let others = listed.iter().filter(|p| !Arc::ptr_eq(p, &self.addressee.profile));
+            profiles.extend(others.cloned());
+        }
+        profiles
+    }
+
+    /// Whether it can only be of one device: the topic names it, or nobody stands behind who brought it.
+    fn is_of_one(&self) -> bool {
+        self.listed.is_none() || !Arc::ptr_eq(self.addressee, self.gateway)
+    }
+
+    /// Who is called so in it.
+    fn find(&self, name: &str) -> Option<&'a Arc<Station>> {
+        let listed = self.listed.and_then(|listed| listed.get(name));
+        listed.or_else(|| Some(self.gateway).filter(|gateway| gateway.is_called(name)))
+    }
+
+    fn undecoded(&self, reason: &'static str, message: String) -> Undecoded {
+        Undecoded {
+            received_at: self.received_at,
+            topic: self.topic.to_owned(),
+            reason,
+            message,
+            payload: self.payload.to_vec(),
+            size: self.payload.len(),
+        }
+    }
+}
+
+/// A parcel sorted by whom it concerns.
+#[derive(Default)]
+struct Sorted<'a> {
+    shares: Vec<Share<'a>>,
+    /// Named, but none of the gateway's.
+    unknown: Vec<&'a str>,
+    /// Named by another profile than its own; fine if its own found something too.
+    mentioned: Vec<&'a Arc<Station>>,
+}
+
+impl<'a> Sorted<'a> {
+    fn new(parcel: &Parcel<'a>, decodings: &'a [Decoding]) -> Self {
+        let mut sorted = Sorted::default();
+        for Decoding { profile, outcome } in decodings {
+            let Ok(decoded) = outcome else { continue };
+            for (report, readings) in decoded.reports() {
+                let Some(name) = report.device.as_deref() else {
+                    if Arc::ptr_eq(&parcel.addressee.profile, profile) {
+                        sorted.add(parcel.addressee, report.time, readings);
+                    }
+                    continue;
+                };
+                let found = parcel.find(name).or_else(|| {
+                    // A network names a device in two ways, by its own id in the topic and by DevEUI inside.
+                    let is_one = parcel.is_of_one() && profile.lorawan().is_some();
+                    is_one.then_some(parcel.addressee)
+                });
+                match found {
+                    Some(station) if Arc::ptr_eq(&station.profile, profile) => {
+                        sorted.add(station, report.time, readings);
+                    }
+                    Some(station) => sorted.mentioned.push(station),
+                    None if sorted.unknown.contains(&name) => {}
+                    None => sorted.unknown.push(name),
+                }
+            }
+        }
+        let shares = &sorted.shares;
+        sorted.mentioned.retain(|station| !shares.iter().any(|s| Arc::ptr_eq(s.station, station)));
+        sorted.mentioned.sort_by(|a, b| a.device.id.cmp(&b.device.id));
+        sorted.mentioned.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        sorted
+    }
+
+    fn add(&mut self, station: &'a Arc<Station>, time: DeviceTime, readings: &'a [Reading]) {
+        if readings.is_empty() {
+            return;
+        }
+        match self.shares.iter_mut().find(|share| Arc::ptr_eq(share.station, station)) {
+            Some(share) => share.reports.push((time, readings)),
+            None => self.shares.push(Share { station, reports: vec![(time, readings)] }),
+        }
+    }
+}
+
+impl Intake {
+    /// Keeps a parcel for a look whose topic names a device that does not stand behind who brought it.
+    pub fn keep_unknown(&self, parcel: &Parcel<'_>, name: &str) {
+        let undecoded = parcel.undecoded(UNKNOWN_DEVICE, unknown_device(&[name]));
+        parcel.gateway.keep_undecoded(undecoded);
+        self.counters().taken(1, 1, &Tally::default());
+    }
+
+    /// Hands out what the profiles found in a parcel, each device its share, and keeps for a look what nobody takes.
+    /// Nothing of it is acknowledged by this: [`Intake::seal`] what was handed in.
+    ///
+    /// # Errors
+    /// When the hub is shutting down and takes nothing more.
+    pub fn hand_out(
+        &self,
+        parcel: &Parcel<'_>,
+        decodings: &[Decoding],
+        draft: &mut Draft,
+    ) -> Result<Unpacked, Closed> {
+        let sorted = Sorted::new(parcel, decodings);
+        let mut undecoded = 0;
+        let mut keep = |station: &Station, reason, message| {
+            undecoded += 1;
+            station.keep_undecoded(parcel.undecoded(reason, message));
+        };
+        if !sorted.unknown.is_empty() {
+            keep(parcel.gateway, UNKNOWN_DEVICE, unknown_device(&sorted.unknown));
+        }
+        for station in &sorted.mentioned {
+            let none = DecodeError::NoPoint;
+            keep(station, none.reason(), format!("from its gateway: {none}"));
+        }
+        if sorted.shares.is_empty() && sorted.unknown.is_empty() && sorted.mentioned.is_empty() {
+            let why = decodings.iter().find_map(|decoding| decoding.outcome.as_ref().err());
+            let why = why.unwrap_or(&DecodeError::NoPoint);
+            keep(parcel.addressee, why.reason(), why.to_string());
+        }
+        self.counters().taken(1, undecoded, &Tally::default());
+        let mut bills = Vec::new();
+        for share in &sorted.shares {
+            let mut desk = self.desk(share.station, parcel.received_at, draft);
+            for (time, readings) in &share.reports {
+                desk.report(*time, readings);
+            }
+            bills.push(desk.hand_in(None)?);
+        }
+        Ok(Unpacked { is_taken: !sorted.shares.is_empty(), bills })
+    }
+}
