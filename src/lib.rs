@@ -17,7 +17,8 @@
 //!   [`pipeline::Intake`]. *Never here: a unit, a limit, a table.*
 //! - [`codec`]: foreign code. LoRaWAN codecs, run in child processes with nothing around them. *Never here: a profile, an
 //!   envelope; never in the hub's own process: a codec.*
-//! - [`profile`]: meaning. Device profiles and the decoders compiled from them. *Never here: a scaled value.*
+//! - [`profile`]: meaning. Device profiles and the decoders compiled from them, one for each payload
+//!   format. *Never here: a scaled value.*
 //! - [`normalize`]: one shape. *Only here does a value change its unit and get its quality.*
 //! - [`store`]: memory. Every measurement, durable. *Never here: a profile, an asset.*
 //! - [`alert`]: judgement. One owner, no locks, no clock. *No I/O but its own tables.*

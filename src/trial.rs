@@ -4,6 +4,7 @@
 //! the hub does, so that a fixture that passes here is a promise about the hub. Serves the command line and the tests.
 
 mod lorawan;
+mod reports;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,8 +13,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::model::{Grade, Measurement, PointIndex, ProfileId, Reading, SeriesId, Timestamp};
-use crate::normalize::{self, Track};
+use crate::model::{Grade, Measurement, PointIndex, ProfileId, Reading, Timestamp};
 use crate::profile::{
     AlertRef, DecodeError, Decoded, Fixture, Input, Point, Profile, ProfileError, ProfileFile,
     Read, Table, find_files, read_file,
@@ -68,6 +68,10 @@ pub fn run(profile: &Profile, fixtures: &[Fixture]) -> Vec<TrialResult> {
 pub fn uncovered(profile: &Profile, fixtures: &[Fixture]) -> Vec<String> {
     let covered: BTreeSet<AlertRef> = fixtures
         .iter()
+        .flat_map(|fixture| {
+            let reports = fixture.reports.iter().flatten().map(|report| &report.alone);
+            std::iter::once(fixture).chain(reports)
+        })
         .flat_map(|fixture| fixture.alerts.iter().chain(&fixture.pending))
         .copied()
         .collect();
@@ -216,7 +220,7 @@ fn run_one(profile: &Profile, fixture: &Fixture) -> Vec<String> {
     let result = match &fixture.input {
         Input::Message(payload) => match profile.lorawan() {
             Some(source) => lorawan::decode(source, source.job(payload, RECEIVED_AT), &mut decoded),
-            None => profile.decode(payload, &mut decoded),
+            None => reports::decode(profile, fixture, payload, &mut decoded),
         },
         Input::Frame { port, bytes } => match profile.lorawan() {
             Some(source) => {
@@ -266,15 +270,23 @@ struct Outcome<'a> {
 }
 
 fn compare(profile: &Profile, fixture: &Fixture, decoded: &Decoded) -> Vec<String> {
-    let series: Vec<SeriesId> = (0..profile.points.len() as u32).map(SeriesId).collect();
-    let mut measurements = Vec::new();
-    let mut track = Track::new(profile);
-    let time = decoded.reports().find_map(|(report, _)| report.time.at());
-    let received_at = time.unwrap_or(RECEIVED_AT);
-    for (report, readings) in decoded.reports() {
-        let out = &mut measurements;
-        normalize::normalize(profile, &mut track, &series, report.time, readings, received_at, out);
+    if let Some(expected) = &fixture.reports {
+        return reports::compare(profile, expected, decoded);
     }
+    let measured = reports::normalize(profile, decoded);
+    let measured = measured.into_iter().filter(|(report, _)| report.device.is_none());
+    let (reports, measurements): (Vec<_>, Vec<_>) = measured.unzip();
+    let time = reports.iter().rev().find_map(|report| report.time.at());
+    judge(profile, fixture, measurements.concat(), time)
+}
+
+/// What came out otherwise than the fixture says.
+fn judge(
+    profile: &Profile,
+    fixture: &Fixture,
+    measurements: Vec<Measurement>,
+    time: Option<Timestamp>,
+) -> Vec<String> {
     let outcome = Outcome { profile, measurements };
     let mut failures = Vec::new();
     outcome.compare_values(fixture, &mut failures);
@@ -290,7 +302,8 @@ fn compare(profile: &Profile, fixture: &Fixture, decoded: &Decoded) -> Vec<Strin
 
 impl Outcome<'_> {
     fn of(&self, point: PointIndex) -> Option<&Measurement> {
-        self.measurements.iter().find(|m| m.series.index() == usize::from(point.0))
+        // The newest: where several reports have a point, that is what stands then.
+        self.measurements.iter().rev().find(|m| m.series.index() == usize::from(point.0))
     }
 
     fn point(&self, point: PointIndex) -> &Point {

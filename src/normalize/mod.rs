@@ -99,8 +99,9 @@ pub fn normalize(
     received_at: Timestamp,
     out: &mut Vec<Measurement>,
 ) -> Tally {
+    let is_history = matches!(time, DeviceTime::History(_));
     let time = time::judge(time, received_at, track.newest);
-    let is_old = received_at.since(time.observed_at) > profile.staleness.stale_after;
+    let is_old = is_history || received_at.since(time.observed_at) > profile.staleness.stale_after;
     let begin = out.len();
     let mut tally = Tally::default();
     for reading in readings {

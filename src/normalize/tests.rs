@@ -208,6 +208,28 @@ fn a_time_that_cannot_be_read_is_a_doubt_and_no_loss() {
     assert_eq!((out[0].observed_at, out[0].quality), (at(7), Quality::uncertain(Reason::Clock)));
 }
 
+#[test]
+fn history_is_late_and_a_time_relative_to_now_is_not() {
+    let profile = profile(point());
+    let mut track = Track::new(&profile);
+    let readings = [Reading { point: PointIndex(0), raw: 5.0, comm_fault: false }];
+    let (series, mut out) = ([SeriesId(0)], Vec::new());
+    for time in
+        [DeviceTime::History(at(6)), DeviceTime::Relative(500_000), DeviceTime::Relative(i64::MAX)]
+    {
+        normalize(&profile, &mut track, &series, time, &readings, at(7), &mut out);
+    }
+    let found: Vec<_> = out.iter().map(|m| (m.observed_at.as_micros(), m.quality)).collect();
+    let later = |micros: i64| at(7).as_micros() + micros;
+    let doubt = Quality::uncertain(Reason::Clock);
+    let expected = [
+        (at(6).as_micros(), Quality::LATE),
+        (later(500_000), Quality::GOOD),
+        (later(500_001), doubt),
+    ];
+    assert_eq!(found, expected);
+}
+
 /// A gate with levels on both sides, what is computed from them, and a rule for a weak battery.
 const GATE: &str = r#"
 profile = 1

@@ -27,13 +27,18 @@ pub(super) fn judge(
     let is_credible = |time: Timestamp| {
         time <= received_at.plus(FUTURE_TOLERANCE) && time >= received_at.minus(OLDEST)
     };
-    match device_time {
-        DeviceTime::At(time) if is_credible(time) => {
-            MessageTime { observed_at: time, is_wrong: false }
+    let said = match device_time {
+        DeviceTime::At(time) | DeviceTime::History(time) => Some(time),
+        DeviceTime::Relative(micros) => {
+            Some(Timestamp::from_micros(received_at.as_micros().saturating_add(micros)))
         }
-        other => MessageTime {
+        DeviceTime::Unsaid | DeviceTime::Unreadable => None,
+    };
+    match said.filter(|time| is_credible(*time)) {
+        Some(time) => MessageTime { observed_at: time, is_wrong: false },
+        None => MessageTime {
             observed_at: own_time(received_at, newest),
-            is_wrong: other != DeviceTime::Unsaid,
+            is_wrong: device_time != DeviceTime::Unsaid,
         },
     }
 }

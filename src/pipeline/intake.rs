@@ -11,7 +11,7 @@ use super::Counters;
 use super::station::{Station, StationTable, Undecoded};
 use crate::model::{Measurement, Reading, Timestamp};
 use crate::normalize::{self, Tally, Track};
-use crate::profile::{DecodeError, Decoded, DeviceTime};
+use crate::profile::{DecodeError, Decoded, DeviceTime, Message};
 
 /// Readings between a socket and the disk, all adapters together: 10 MB, and at a million readings a second still
 /// a quarter of a second, far more than a commit takes. Beyond it [`Bill::pay`] waits.
@@ -217,7 +217,9 @@ impl Desk<'_> {
     /// When the profile cannot decode the payload.
     pub fn message(&mut self, topic: &str, payload: &[u8]) -> Result<(), DecodeError> {
         self.draft.uplinks += 1;
-        match self.station.profile.decode(payload, &mut self.draft.decoded) {
+        let message = Message { topic, payload };
+        let memory = self.station.memory_of_decoder();
+        match self.station.profile.decode_message(message, memory, &mut self.draft.decoded) {
             Ok(()) => {
                 let decoded = std::mem::take(&mut self.draft.decoded);
                 for (report, readings) in decoded.reports() {

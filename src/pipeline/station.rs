@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::{AssetNumber, DeviceId, PointIndex, Sample, SeriesId, Timestamp};
 use crate::normalize::Track;
-use crate::profile::{Profile, ProfileSet};
+use crate::profile::{self, Profile, ProfileSet};
 use crate::registry::{Asset, Device, DeviceAddress, Town};
 use crate::store::{SeriesKey, Store, StoreError};
 
@@ -35,6 +35,8 @@ struct Memory {
     track: Mutex<Track>,
     undecoded: Mutex<VecDeque<Undecoded>>,
     status: Mutex<Option<LinkStatus>>,
+    /// Shared with a former memory of the same device: what it said once holds whatever reads it.
+    decoder: Arc<profile::Memory>,
     /// Microseconds; `i64::MIN` for never.
     heard: AtomicI64,
     /// Shared with a former memory of the same device, whose sessions still count on it.
@@ -180,6 +182,11 @@ impl Station {
 
     pub(super) fn track(&self) -> MutexGuard<'_, Track> {
         locked(&self.memory.track)
+    }
+
+    /// What its profile's decoder remembers from message to message.
+    pub fn memory_of_decoder(&self) -> &profile::Memory {
+        &self.memory.decoder
     }
 
     pub(super) fn keep_undecoded(&self, mut undecoded: Undecoded) {
@@ -338,6 +345,7 @@ fn memory(
         track: Mutex::new(track),
         undecoded: Mutex::default(),
         status: Mutex::new(status),
+        decoder: former.map_or_else(Arc::default, |former| Arc::clone(&former.memory.decoder)),
         heard: AtomicI64::new(heard),
         links: former.map_or_else(Arc::default, |former| Arc::clone(&former.memory.links)),
     })

@@ -32,16 +32,24 @@ pub enum DeviceTime {
     Unsaid,
     /// The device's own time.
     At(Timestamp),
+    /// The device's own time of a reading that it says itself is not about the present.
+    History(Timestamp),
+    /// So many microseconds after (before, when negative) the message was sent: a device without a clock.
+    Relative(i64),
     /// The profile names a time that the message does not have, or not in a form that can be read.
     Unreadable,
 }
+
+/// The most reports and readings of one message: days of a logger's memory, and what a hostile message can cost.
+const MAX_REPORTS: usize = 4_096;
+const MAX_READINGS: usize = 65_536;
 
 impl DeviceTime {
     /// The device's own time, when it said one.
     pub fn at(self) -> Option<Timestamp> {
         match self {
-            DeviceTime::At(time) => Some(time),
-            DeviceTime::Unsaid | DeviceTime::Unreadable => None,
+            DeviceTime::At(time) | DeviceTime::History(time) => Some(time),
+            DeviceTime::Unsaid | DeviceTime::Relative(_) | DeviceTime::Unreadable => None,
         }
     }
 }
@@ -57,6 +65,76 @@ impl Decoded {
     pub fn begin(&mut self, device: Option<&str>, time: DeviceTime) {
         let here = self.readings.len();
         self.reports.push(Report { device: device.map(Box::from), time, readings: here..here });
+    }
+
+    /// Opens the next report unless the last one is of the same device and time.
+    ///
+    /// # Errors
+    /// When the message says more than the hub takes at once.
+    pub(super) fn open(
+        &mut self,
+        device: Option<&str>,
+        time: DeviceTime,
+    ) -> Result<(), DecodeError> {
+        if self.readings.len() >= MAX_READINGS {
+            return Err(DecodeError::TooMany { what: "readings", most: MAX_READINGS });
+        }
+        match self.reports.last() {
+            Some(last) if last.time == time && last.device.as_deref() == device => Ok(()),
+            _ => self.open_next(device, time),
+        }
+    }
+
+    /// As [`Decoded::open`], but always a report of its own: one that got no readings makes room for it.
+    pub(super) fn open_next(
+        &mut self,
+        device: Option<&str>,
+        time: DeviceTime,
+    ) -> Result<(), DecodeError> {
+        if self.reports.last().is_some_and(|last| last.readings.is_empty()) {
+            self.reports.pop();
+        }
+        if self.reports.len() >= MAX_REPORTS {
+            return Err(DecodeError::TooMany { what: "reports", most: MAX_REPORTS });
+        }
+        if self.readings.len() >= MAX_READINGS {
+            return Err(DecodeError::TooMany { what: "readings", most: MAX_READINGS });
+        }
+        self.begin(device, time);
+        Ok(())
+    }
+
+    /// Closes a message of several reports: those without readings go, the others come in the order of their time. A
+    /// logger may send its newest line first; judged in that order, all others would be late.
+    pub(super) fn close(&mut self) {
+        self.reports.retain(|report| !report.readings.is_empty());
+        self.reports.sort_by_key(|report| match report.time {
+            DeviceTime::At(time) | DeviceTime::History(time) => (0, time.as_micros()),
+            DeviceTime::Relative(micros) => (1, micros),
+            DeviceTime::Unsaid | DeviceTime::Unreadable => (1, 0),
+        });
+    }
+
+    /// Says of which device all reports are.
+    pub(super) fn set_device_of_all(&mut self, device: Option<&str>) {
+        self.reports.iter_mut().for_each(|report| report.device = device.map(Box::from));
+    }
+
+    /// Says when all reports were observed.
+    pub(super) fn set_time_of_all(&mut self, time: DeviceTime) {
+        self.reports.iter_mut().for_each(|report| report.time = time);
+    }
+
+    /// Says of which device the report that was opened last is.
+    pub(super) fn set_device(&mut self, device: Option<&str>) {
+        if let Some(report) = self.reports.last_mut() {
+            report.device = device.map(Box::from);
+        }
+    }
+
+    /// Whether the report that was opened last has readings.
+    pub(super) fn last_has_readings(&self) -> bool {
+        self.reports.last().is_some_and(|report| !report.readings.is_empty())
     }
 
     /// Adds a reading to the report that was opened last; opens one of the sender itself if there is none.
@@ -125,6 +203,93 @@ pub enum DecodeError {
         /// The state names that would do.
         states: Option<String>,
     },
+    /// The payload is no SenML.
+    #[error("payload is not SenML: {0}")]
+    NotSenml(String),
+    /// The payload is no Sparkplug B message.
+    #[error("payload is not Sparkplug B: {0}")]
+    NotSparkplug(String),
+    /// The payload is no Cayenne LPP frame.
+    #[error("payload is not Cayenne LPP: {0}")]
+    NotLpp(String),
+    /// The payload is no text, or not in the form that the profile says.
+    #[error("payload is not text: {0}")]
+    NotText(String),
+    /// The payload should be hex or base64 and is not.
+    #[error("payload is not {encoding}: {why}")]
+    NotEncoded {
+        /// `hex` or `base64`.
+        encoding: &'static str,
+        /// What stands there instead.
+        why: String,
+    },
+    /// The frame is not as long as the profile says, or a field stands beyond its end.
+    #[error("the frame has {found} bytes; expected {expected}")]
+    WrongLength {
+        /// Its length.
+        found: usize,
+        /// What would be right.
+        expected: String,
+    },
+    /// Bytes that are always the same in such a frame are not.
+    #[error("byte {byte} begins {found}; expected {expected}")]
+    WrongConstant {
+        /// Where they stand, from 0.
+        byte: usize,
+        /// What stands there, in hex.
+        found: String,
+        /// What should, in hex.
+        expected: String,
+    },
+    /// A line has fewer columns than the profile reads.
+    #[error("line {line} has {found} columns; column {column} is read")]
+    TooFewColumns {
+        /// The line, from 1.
+        line: usize,
+        /// How many it has.
+        found: usize,
+        /// The one that is read, from 0.
+        column: usize,
+    },
+    /// A value has another unit than the profile says.
+    #[error("{place} is in {found}; expected {expected}")]
+    WrongUnit {
+        /// Where it stands.
+        place: String,
+        /// Its unit.
+        found: String,
+        /// The profile's.
+        expected: String,
+    },
+    /// A metric is named by a number that no birth message explained.
+    #[error("the alias {alias} is unknown{}: no birth message named it", .device.as_deref().map(|d| format!(" for {d}")).unwrap_or_default())]
+    UnknownAlias {
+        /// The number.
+        alias: u64,
+        /// The device behind the node.
+        device: Option<String>,
+    },
+    /// The topic says that the message is no telemetry.
+    #[error(
+        "`{0}` is no Sparkplug message type that a device sends; expected NBIRTH, DBIRTH, NDATA, DDATA, NDEATH or DDEATH"
+    )]
+    WrongTopic(String),
+    /// The profile says where a message names its device, and it does not.
+    #[error("{place} does not name its device: {why}")]
+    NoDevice {
+        /// Which report.
+        place: String,
+        /// Where the name should be, or what stands there.
+        why: String,
+    },
+    /// More than the hub takes in one message.
+    #[error("a message has at most {most} {what}")]
+    TooMany {
+        /// Reports or readings.
+        what: &'static str,
+        /// How many are taken.
+        most: usize,
+    },
     /// The payload is no network server's uplink.
     #[error("payload is no uplink; expected {expected}")]
     NoEnvelope {
@@ -159,6 +324,19 @@ impl DecodeError {
         match self {
             DecodeError::NotJson(_) => "not_json",
             DecodeError::WrongType { .. } => "wrong_type",
+            DecodeError::NotSenml(_) => "not_senml",
+            DecodeError::NotSparkplug(_) => "not_sparkplug",
+            DecodeError::NotLpp(_) => "not_lpp",
+            DecodeError::NotText(_) => "not_text",
+            DecodeError::NotEncoded { .. } => "not_encoded",
+            DecodeError::WrongLength { .. } => "wrong_length",
+            DecodeError::WrongConstant { .. } => "wrong_constant",
+            DecodeError::TooFewColumns { .. } => "too_few_columns",
+            DecodeError::WrongUnit { .. } => "wrong_unit",
+            DecodeError::UnknownAlias { .. } => "unknown_alias",
+            DecodeError::WrongTopic(_) => "wrong_topic",
+            DecodeError::NoDevice { .. } => "no_device",
+            DecodeError::TooMany { .. } => "too_many",
             DecodeError::NoEnvelope { .. } => "no_envelope",
             DecodeError::NoFrame => "no_frame",
             DecodeError::NoBase64(_) => "no_base64",

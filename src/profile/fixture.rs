@@ -14,6 +14,13 @@ pub struct Fixture {
     pub line: usize,
     /// What the device sends.
     pub input: Input,
+    /// The message's topic; empty when the fixture does not say.
+    pub topic: String,
+    /// Messages that came before, each with its topic: births.
+    pub before: Vec<(String, Vec<u8>)>,
+    /// Exactly the reports of the message in the order of their time, when the fixture says them one by one; then it
+    /// says nothing of the message as a whole.
+    pub reports: Option<Vec<ReportFixture>>,
     /// Values that must come out, Good or not: numbers in the point's unit, states by their code.
     pub expect: Vec<(PointIndex, f64)>,
     /// When the readings were observed.
@@ -30,6 +37,15 @@ pub struct Fixture {
     pub pending: Vec<AlertRef>,
     /// The payload must be refused with a reason or a message that holds this text.
     pub error: Option<String>,
+}
+
+/// What one report of a message must be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReportFixture {
+    /// How it names its device.
+    pub device: Option<String>,
+    /// What must come out of it, as if it had come alone.
+    pub alone: Fixture,
 }
 
 /// What a device sends in a fixture.

@@ -1,19 +1,18 @@
 //! JSON payloads: the profile's pointers, compiled into a tree that one pass over the payload is led by.
 //!
 //! This runs once per message. The good path does not allocate: members that the profile does not name are skipped
-//! unread, keys are compared as they stand in the payload, and values go straight into the reused [`Decoded`].
-
-mod value;
+//! unread, keys are compared as they stand in the payload, and values go straight into the reused [`Decoded`]. A payload
+//! that holds a list of reports is walked in the same pass: each element of the list is led by a tree of its own.
 
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::decode::{DecodeError, Decoded, DeviceTime};
+use super::payload::wrong_type;
+use super::time::TimeReader;
+use super::value::{Value, raw};
 use crate::model::{PointIndex, Reading};
-
-pub use value::TimeFormat;
-use value::{Value, raw};
 
 /// The most members of one JSON object that a profile may name: what was seen of them is kept in a bit each.
 const MAX_MEMBERS: usize = 256;
@@ -37,6 +36,27 @@ pub(super) struct JsonDecoder {
     root: Node,
     /// What a payload says of its time when it does not have it.
     untimed: DeviceTime,
+    /// The tree of one element, until [`JsonDecoder::read_each`] puts it where the list stands.
+    element: Option<Node>,
+    shape: Shape,
+}
+
+/// What a payload holds besides the values of one report of its sender.
+#[derive(Debug, Clone, Copy, Default)]
+struct Shape {
+    /// A list of reports.
+    is_list: bool,
+    /// Whether reports name their device, and whether each must.
+    devices: Option<Named>,
+}
+
+/// How a report names its device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Named {
+    /// Always.
+    Always,
+    /// One that does not is of the sender itself.
+    Sometimes,
 }
 
 /// A place in the payload.
@@ -46,6 +66,15 @@ enum Node {
     Branch(Vec<Child>),
     /// A value is read here.
     Leaf(Leaf),
+    /// A list stands here, and each of its elements is a report.
+    Each(Box<Each>),
+}
+
+#[derive(Debug)]
+struct Each {
+    path: Box<str>,
+    element: Node,
+    untimed: DeviceTime,
 }
 
 #[derive(Debug)]
@@ -68,7 +97,22 @@ pub(super) enum Sink {
     /// A point's raw value; a text may name one of its states.
     Point { point: PointIndex, states: Box<[(String, f64)]> },
     /// The device's own time.
-    Time(TimeFormat),
+    Time(TimeReader),
+    /// The name of the device that the report is of.
+    Device,
+    /// The time of all reports of a list, said once beside it.
+    TimeOfAll(TimeReader),
+    /// The device of all reports of a list, said once beside it.
+    DeviceOfAll,
+}
+
+/// What one pass over a payload finds out besides values.
+#[derive(Debug, Default)]
+struct Findings {
+    /// Why the payload was refused, when it was not the JSON's fault.
+    failure: Option<DecodeError>,
+    time_of_all: Option<DeviceTime>,
+    device_of_all: Option<String>,
 }
 
 impl Default for Node {
@@ -78,43 +122,92 @@ impl Default for Node {
 }
 
 impl JsonDecoder {
+    /// The decoder of payloads that hold a list of reports: pointers count from its elements. Where the list stands is
+    /// said last, to [`JsonDecoder::read_each`].
+    pub(super) fn of_list() -> Self {
+        JsonDecoder { element: Some(Node::default()), ..JsonDecoder::default() }
+    }
+
     /// A time that a payload leaves out is no doubt: the hub's own stands.
     pub(super) fn allow_untimed(&mut self) {
         self.untimed = DeviceTime::Unsaid;
     }
 
-    /// Adds a place to read (RFC 6901; the empty pointer is the whole payload).
+    /// Says that reports name their device.
+    pub(super) fn name_devices(&mut self, named: Named) {
+        self.shape.devices = Some(named);
+    }
+
+    /// Adds a place to read (RFC 6901; the empty pointer is the whole payload, or the whole element of a list).
     pub(super) fn add(&mut self, pointer: &str, sink: Sink) -> Result<(), PointerError> {
         if matches!(sink, Sink::Time(_)) {
             self.untimed = DeviceTime::Unreadable;
         }
-        let mut node = &mut self.root;
-        if !pointer.is_empty() {
-            let tokens = pointer.strip_prefix('/').ok_or_else(|| no_slash(pointer))?;
-            for token in tokens.split('/') {
-                node = node.child(unescape(token)?, pointer)?;
+        let is_beside = matches!(sink, Sink::TimeOfAll(_) | Sink::DeviceOfAll);
+        let tree = self.element.as_mut().filter(|_| !is_beside).unwrap_or(&mut self.root);
+        tree.at(pointer)?.read_here(pointer, sink)
+    }
+
+    /// Says where the list of reports stands.
+    pub(super) fn read_each(&mut self, pointer: &str) -> Result<(), PointerError> {
+        let Some(element) = self.element.take() else { return Ok(()) };
+        self.shape.is_list = true;
+        let each = Each { path: pointer.into(), element, untimed: self.untimed };
+        match self.root.at(pointer)? {
+            place @ Node::Branch(_) if place.first_path().is_none() => {
+                *place = Node::Each(Box::new(each));
+                Ok(())
             }
+            taken => Err(nested(taken.first_path().unwrap_or_default(), pointer)),
         }
-        node.read_here(pointer, sink)
     }
 
     /// Reads one payload into `out`, which holds nothing on an error.
     pub(super) fn decode(&self, payload: &[u8], out: &mut Decoded) -> Result<(), DecodeError> {
         out.clear();
-        out.begin(None, self.untimed);
-        let mut failure = None;
+        if !self.shape.is_list {
+            out.begin(None, self.untimed);
+        }
+        let mut findings = Findings::default();
         let mut json = serde_json::Deserializer::from_slice(payload);
-        let read = Walk { node: &self.root, out, failure: &mut failure }
+        let read = Walk { node: &self.root, out, findings: &mut findings }
             .deserialize(&mut json)
             .and_then(|()| json.end());
-        let result = match (read, failure) {
+        let result = match (read, findings.failure.take()) {
             (Ok(()), _) if out.is_empty() => Err(DecodeError::NoPoint),
-            (Ok(()), _) => return Ok(()),
+            (Ok(()), _) => match self.shape {
+                Shape { is_list: false, devices: None } => return Ok(()),
+                shape => shape.finish(findings, out),
+            },
             (Err(_), Some(failure)) => Err(failure),
             (Err(error), None) => Err(DecodeError::NotJson(error.to_string())),
         };
-        out.clear();
+        if result.is_err() {
+            out.clear();
+        }
         result
+    }
+}
+
+impl Shape {
+    /// What is said once for all reports, and that each names its device if it must.
+    fn finish(self, findings: Findings, out: &mut Decoded) -> Result<(), DecodeError> {
+        if let Some(time) = findings.time_of_all {
+            out.set_time_of_all(time);
+        }
+        if let Some(device) = findings.device_of_all {
+            out.set_device_of_all(Some(&device));
+        }
+        let nameless = |(report, readings): (&super::Report, &[Reading])| {
+            report.device.is_none() && !readings.is_empty()
+        };
+        let nameless = out.reports().position(nameless);
+        if let Some(at) = nameless.filter(|_| self.devices == Some(Named::Always)) {
+            let why = "nothing stands there".to_owned();
+            return Err(DecodeError::NoDevice { place: format!("report {at}"), why });
+        }
+        out.close();
+        Ok(())
     }
 }
 
@@ -153,10 +246,23 @@ impl Child {
 }
 
 impl Node {
+    /// The place that a pointer leads to.
+    fn at(&mut self, pointer: &str) -> Result<&mut Node, PointerError> {
+        let mut node = self;
+        if !pointer.is_empty() {
+            let tokens = pointer.strip_prefix('/').ok_or_else(|| no_slash(pointer))?;
+            for token in tokens.split('/') {
+                node = node.child(unescape(token)?, pointer)?;
+            }
+        }
+        Ok(node)
+    }
+
     fn child(&mut self, key: String, pointer: &str) -> Result<&mut Node, PointerError> {
         let children = match self {
             Node::Branch(children) => children,
             Node::Leaf(leaf) => return Err(nested(&leaf.path, pointer)),
+            Node::Each(each) => return Err(nested(&each.path, pointer)),
         };
         let at = match children.iter().position(|child| *child.key == *key) {
             Some(at) => at,
@@ -173,18 +279,21 @@ impl Node {
     fn read_here(&mut self, pointer: &str, sink: Sink) -> Result<(), PointerError> {
         match self {
             Node::Leaf(leaf) => leaf.sinks.push(sink),
-            Node::Branch(children) => match children.first() {
-                Some(child) => return Err(nested(pointer, child.node.first_path())),
+            Node::Each(each) => return Err(nested(&each.path, pointer)),
+            Node::Branch(_) => match self.first_path() {
+                Some(inner) => return Err(nested(pointer, inner)),
                 None => *self = Node::Leaf(Leaf { path: pointer.into(), sinks: vec![sink] }),
             },
         }
         Ok(())
     }
 
-    fn first_path(&self) -> &str {
+    /// The pointer of the first place below here that is read.
+    fn first_path(&self) -> Option<&str> {
         match self {
-            Node::Leaf(leaf) => &leaf.path,
-            Node::Branch(children) => children.first().map_or("", |child| child.node.first_path()),
+            Node::Leaf(leaf) => Some(&leaf.path),
+            Node::Each(each) => Some(&each.path),
+            Node::Branch(children) => children.iter().find_map(|child| child.node.first_path()),
         }
     }
 
@@ -195,7 +304,12 @@ impl Node {
             Node::Leaf(leaf) => leaf.sinks.iter().for_each(|sink| match sink {
                 Sink::Point { point, .. } => out.forget(*point),
                 Sink::Time(_) => out.set_time(DeviceTime::Unreadable),
+                Sink::Device => out.set_device(None),
+                // The later one overwrites it.
+                Sink::TimeOfAll(_) | Sink::DeviceOfAll => {}
             }),
+            // Whatever was read stood in the list.
+            Node::Each(_) => out.clear(),
         }
     }
 }
@@ -205,29 +319,42 @@ fn nested(outer: &str, inner: &str) -> PointerError {
 }
 
 impl Leaf {
-    fn take(&self, value: Value<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
+    fn take(
+        &self,
+        value: Value<'_>,
+        out: &mut Decoded,
+        findings: &mut Findings,
+    ) -> Result<(), DecodeError> {
         for sink in &self.sinks {
             match sink {
                 Sink::Point { point, states } => {
-                    let raw = raw(value, states).ok_or_else(|| self.wrong_type(value, states))?;
+                    let raw = raw(value, states)
+                        .ok_or_else(|| wrong_type(self.path.to_string(), value, states))?;
                     out.push(Reading { point: *point, raw, comm_fault: false });
                 }
-                Sink::Time(_) if matches!(value, Value::Null) => {}
-                Sink::Time(format) => {
-                    out.set_time(format.read(value).map_or(DeviceTime::Unreadable, DeviceTime::At));
+                _ if matches!(value, Value::Null) => {}
+                Sink::Time(reader) => {
+                    out.set_time(reader.read(value).map_or(DeviceTime::Unreadable, DeviceTime::At));
                 }
+                Sink::TimeOfAll(reader) => {
+                    let time = reader.read(value).map_or(DeviceTime::Unreadable, DeviceTime::At);
+                    findings.time_of_all = Some(time);
+                }
+                Sink::Device => out.set_device(Some(&self.device(value)?)),
+                Sink::DeviceOfAll => findings.device_of_all = Some(self.device(value)?),
             }
         }
         Ok(())
     }
 
-    #[cold]
-    fn wrong_type(&self, found: Value<'_>, states: &[(String, f64)]) -> DecodeError {
-        let names = states.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
-        DecodeError::WrongType {
-            path: self.path.to_string(),
-            found: found.to_string(),
-            states: Some(names).filter(|names| !names.is_empty()),
+    fn device(&self, value: Value<'_>) -> Result<String, DecodeError> {
+        match value {
+            Value::Text(name) if !name.is_empty() => Ok(name.to_owned()),
+            Value::Int(number) => Ok(number.to_string()),
+            other => Err(DecodeError::NoDevice {
+                place: self.path.to_string(),
+                why: format!("it is {other}"),
+            }),
         }
     }
 }
@@ -236,18 +363,62 @@ impl Leaf {
 struct Walk<'a> {
     node: &'a Node,
     out: &'a mut Decoded,
-    /// Why the payload was refused, when it was not the JSON's fault.
-    failure: &'a mut Option<DecodeError>,
+    findings: &'a mut Findings,
 }
 
 impl Walk<'_> {
     fn take<E: de::Error>(self, value: Value<'_>) -> Result<(), E> {
         // A number where the profile looks further in is no error: the points are simply not there.
         let Node::Leaf(leaf) = self.node else { return Ok(()) };
-        leaf.take(value, self.out).map_err(|failure| {
-            *self.failure = Some(failure);
-            E::custom("refused")
-        })
+        leaf.take(value, self.out, self.findings).map_err(|failure| self.findings.refuse(failure))
+    }
+
+    /// Reads a list of reports.
+    fn walk_list<'de, A: SeqAccess<'de>>(
+        self,
+        each: &Each,
+        mut elements: A,
+    ) -> Result<(), A::Error> {
+        let Walk { out, findings, .. } = self;
+        for index in 0usize.. {
+            out.open_next(None, each.untimed).map_err(|failure| findings.refuse(failure))?;
+            let walk = Walk { node: &each.element, out, findings };
+            match elements.next_element_seed(walk) {
+                Ok(Some(())) => {}
+                Ok(None) => break,
+                Err(error) => {
+                    findings.place_in(each, index);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Devices that send a list of reports send one as it is.
+    fn walk_only<'de, A: MapAccess<'de>>(self, each: &Each, members: A) -> Result<(), A::Error> {
+        self.out.open_next(None, each.untimed).map_err(|failure| self.findings.refuse(failure))?;
+        Walk { node: &each.element, out: self.out, findings: self.findings }.visit_map(members)
+    }
+}
+
+impl Findings {
+    #[cold]
+    fn refuse<E: de::Error>(&mut self, failure: DecodeError) -> E {
+        self.failure = Some(failure);
+        E::custom("refused")
+    }
+
+    /// Completes the path of a refusal, which counts from the list's element.
+    fn place_in(&mut self, each: &Each, index: usize) {
+        match &mut self.failure {
+            Some(
+                DecodeError::WrongType { path: place, .. } | DecodeError::NoDevice { place, .. },
+            ) => {
+                *place = format!("{}/{index}{place}", each.path);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -291,7 +462,11 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        let Node::Branch(children) = self.node else { return self.take(Value::Object) };
+        let children = match self.node {
+            Node::Branch(children) => children,
+            Node::Leaf(_) => return self.take(Value::Object),
+            Node::Each(each) => return self.walk_only(each, members),
+        };
         let mut seen = [0u64; MAX_MEMBERS / 64];
         // Devices send their members in one order, and profiles mostly name them in it.
         let mut next = 0;
@@ -307,17 +482,21 @@ impl<'de> Visitor<'de> for Walk<'_> {
                 node.forget(self.out);
             }
             seen[word] |= bit;
-            members.next_value_seed(Walk { node, out: self.out, failure: self.failure })?;
+            members.next_value_seed(Walk { node, out: self.out, findings: self.findings })?;
         }
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
-        let Node::Branch(children) = self.node else { return self.take(Value::Array) };
+        let children = match self.node {
+            Node::Branch(children) => children,
+            Node::Leaf(_) => return self.take(Value::Array),
+            Node::Each(each) => return self.walk_list(each, elements),
+        };
         for index in 0.. {
             let more = match children.iter().find(|child| child.index == Some(index)) {
                 Some(Child { node, .. }) => elements
-                    .next_element_seed(Walk { node, out: self.out, failure: self.failure })?
+                    .next_element_seed(Walk { node, out: self.out, findings: self.findings })?
                     .is_some(),
                 None => elements.next_element::<IgnoredAny>()?.is_some(),
             };

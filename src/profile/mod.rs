@@ -3,6 +3,8 @@
 //! Takes the profile folder and raw payloads; hands on [`Reading`](crate::model::Reading)s with raw values. Never scales a value,
 //! judges a range or reads the time: that is the normalizer's.
 
+mod binary;
+mod cayenne;
 mod compile;
 mod decode;
 mod duration;
@@ -14,13 +16,21 @@ mod lint;
 mod logic;
 mod lorawan;
 mod parse;
+mod payload;
 mod raw;
 pub mod registers;
 mod schema;
+mod senml;
 mod set;
 mod spanned;
+mod sparkplug;
+#[cfg(test)]
+mod testing;
+mod text;
+mod time;
 mod topic;
 mod unit;
+mod value;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,15 +38,15 @@ use std::time::Duration;
 use crate::codec::CodecError;
 use crate::model::{AssetKind, Label, MetricName, PointIndex, ProfileId, Severity};
 
-use json::JsonDecoder;
+use payload::Decoder;
 
 pub use decode::{DecodeError, Decoded, DeviceTime, Report};
 pub(crate) use duration::parse as parse_duration;
 pub use error::ProfileError;
-pub use fixture::{AlertRef, Fixture, Input};
-pub use json::TimeFormat;
+pub use fixture::{AlertRef, Fixture, Input, ReportFixture};
 pub use logic::{Derived, Logic, QualityRule};
 pub use lorawan::{EnvelopeKind, LorawanSource};
+pub use payload::{Encoding, Memory, Message, PayloadFormat, Place};
 pub use registers::{
     MaskWrite, NumberType, Part, RegisterKind, RegisterRead, RegisterWrite, Table, WordOrder,
 };
@@ -46,6 +56,7 @@ pub use set::{
     Fingerprint, ProfileFile, ProfileSet, RefusedProfile, SourceFile, Version, check_file,
     find_files, fingerprint, read_file, read_folder, read_text,
 };
+pub use time::TimeFormat;
 pub use topic::{TopicError, TopicTemplate};
 pub(crate) use unit::code as unit_code;
 
@@ -90,7 +101,7 @@ pub enum Source {
 pub struct MqttSource {
     /// Where it publishes telemetry besides `devices/{device}/telemetry`.
     pub topic: Option<TopicTemplate>,
-    decoder: JsonDecoder,
+    decoder: Decoder,
 }
 
 /// A polled device's bus settings.
@@ -170,6 +181,8 @@ pub enum Read {
     Json(String),
     /// A register.
     Register(RegisterRead),
+    /// A place in a payload of another format than JSON.
+    Payload(Place),
     /// Nowhere: it is computed from other points; see [`Logic`].
     Derived,
 }
@@ -236,13 +249,28 @@ impl AlertTest {
 }
 
 impl Profile {
-    /// Decodes a payload into `out` (cleared first). All or nothing: on an error `out` holds no readings.
+    /// As [`Profile::decode_message`], for a payload by itself: without its topic, and without what the device said
+    /// before.
     ///
     /// # Errors
     /// When the payload is not what the profile says; see [`DecodeError`].
     pub fn decode(&self, payload: &[u8], out: &mut Decoded) -> Result<(), DecodeError> {
+        self.decode_message(Message { topic: "", payload }, &Memory::default(), out)
+    }
+
+    /// Decodes a message into `out` (cleared first). All or nothing: on an error `out` holds no readings. A message may
+    /// be well and say nothing (a birth or a death). `memory` is the sender's, the same from message to message.
+    ///
+    /// # Errors
+    /// When the payload is not what the profile says; see [`DecodeError`].
+    pub fn decode_message(
+        &self,
+        message: Message<'_>,
+        memory: &Memory,
+        out: &mut Decoded,
+    ) -> Result<(), DecodeError> {
         match &self.source {
-            Source::Mqtt(mqtt) => mqtt.decoder.decode(payload, out),
+            Source::Mqtt(mqtt) => mqtt.decoder.decode(message, memory, out),
             Source::Modbus(_) => {
                 out.clear();
                 Err(DecodeError::NoPoint)

@@ -59,9 +59,35 @@ pub(super) struct RawMqtt {
     pub(super) topic: Maybe<String>,
     pub(super) payload: Maybe<String>,
     pub(super) time: Maybe<RawTime>,
+    /// How a message names its device.
+    pub(super) device: Maybe<RawDevice>,
+    /// JSON: where the list of reports stands.
+    pub(super) each: Maybe<String>,
+    /// Binary formats: how the bytes travel.
+    pub(super) encoding: Maybe<String>,
+    /// Binary: which byte of a number comes first.
+    pub(super) endian: Maybe<String>,
+    /// Binary: how many bytes a frame has.
+    pub(super) length: Maybe<i64>,
+    pub(super) min_length: Maybe<i64>,
+    pub(super) max_length: Maybe<i64>,
+    /// Binary: bytes that are always the same, in hex, by the first of them.
+    #[serde(default)]
+    pub(super) constants: Named<Spanned<String>>,
+    /// Text: between two cells.
+    pub(super) separator: Maybe<String>,
+    /// Text: between a key and its value.
+    pub(super) assign: Maybe<String>,
+    /// Text: what lines for people start with.
+    pub(super) comment: Maybe<String>,
+    /// Text: how many lines are a head.
+    pub(super) skip_lines: Maybe<i64>,
+    /// Text: words that mean "no value".
+    #[serde(default)]
+    pub(super) no_value: Vec<Spanned<String>>,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
     expecting = "a table such as { path = \"/ts\", format = \"unix_ms\" }"
@@ -71,6 +97,34 @@ pub(super) struct RawTime {
     pub(super) format: Maybe<String>,
     /// A report without it is no doubt.
     pub(super) optional: Maybe<bool>,
+    /// It stands beside the list of reports, not in each.
+    pub(super) outside: Maybe<bool>,
+    /// What a local time looks like.
+    pub(super) pattern: Maybe<String>,
+    /// Whose clock a local time shows.
+    pub(super) zone: Maybe<String>,
+    pub(super) channel: Maybe<i64>,
+    pub(super) byte: Maybe<i64>,
+    #[serde(rename = "type")]
+    pub(super) number: Maybe<String>,
+    pub(super) endian: Maybe<String>,
+    pub(super) length: Maybe<i64>,
+    pub(super) column: Maybe<i64>,
+    pub(super) key: Maybe<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table such as { path = \"/id\" }")]
+pub(super) struct RawDevice {
+    pub(super) path: Maybe<String>,
+    /// SenML: the full name with {device} in it.
+    pub(super) name: Maybe<String>,
+    pub(super) column: Maybe<i64>,
+    pub(super) key: Maybe<String>,
+    /// A report without it is of the sender itself.
+    pub(super) optional: Maybe<bool>,
+    /// It stands beside the list of reports, not in each.
+    pub(super) outside: Maybe<bool>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -118,6 +172,7 @@ pub(super) struct RawPoint {
     pub(super) label: Maybe<RawText>,
     pub(super) unit: Maybe<String>,
     pub(super) read: Maybe<RawRead>,
+    /// In place of `read`: computes the point from others, for example `level_up - level_down`.
     pub(super) expr: Maybe<String>,
     pub(super) range: Maybe<Vec<f64>>,
     pub(super) deadband: Maybe<f64>,
@@ -131,8 +186,11 @@ pub(super) struct RawPoint {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table such as { when = \"battery < 2.8\", ... }")]
 pub(super) struct RawQuality {
+    /// A condition over the points, for example `battery < 2.8`.
     pub(super) when: Maybe<String>,
+    /// The points that are not to be trusted while it holds.
     pub(super) mark: Maybe<Vec<Spanned<String>>>,
+    /// How far they are to be trusted at most.
     #[serde(rename = "as")]
     pub(super) grade: Maybe<String>,
     pub(super) why: Maybe<RawText>,
@@ -147,17 +205,37 @@ pub(super) struct RawRead {
     #[serde(rename = "type")]
     pub(super) number: Maybe<String>,
     pub(super) word_order: Maybe<String>,
-    /// The one bit of a register that is the value.
+    /// The one bit of a register, or of a number in a frame, that is the value.
     pub(super) bit: Maybe<i64>,
     /// The lowest and the highest bit of the value.
     pub(super) bits: Maybe<Vec<i64>>,
-    /// How many registers a text has.
+    /// How many registers a text has; how many bytes a text or a BCD number of a frame has.
     pub(super) length: Maybe<i64>,
     pub(super) poll: Maybe<String>,
     pub(super) scale: Maybe<f64>,
     pub(super) offset: Maybe<f64>,
     #[serde(default)]
     pub(super) invalid: Vec<Spanned<f64>>,
+    /// SenML: the end of the full name.
+    pub(super) name: Maybe<String>,
+    /// SenML: the unit that a record must have.
+    pub(super) u: Maybe<String>,
+    /// SenML: the record's sum is read, not its value.
+    pub(super) sum: Maybe<bool>,
+    /// Sparkplug B.
+    pub(super) metric: Maybe<String>,
+    pub(super) alias: Maybe<i64>,
+    /// Cayenne LPP.
+    pub(super) channel: Maybe<i64>,
+    pub(super) component: Maybe<String>,
+    /// Binary: the first byte, from 0.
+    pub(super) byte: Maybe<i64>,
+    pub(super) endian: Maybe<String>,
+    /// Text.
+    pub(super) column: Maybe<i64>,
+    pub(super) key: Maybe<String>,
+    /// A frame or a line may end before it.
+    pub(super) optional: Maybe<bool>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -185,6 +263,15 @@ pub(super) struct RawTest {
     pub(super) device: Maybe<String>,
     pub(super) topic: Maybe<String>,
     pub(super) payload: Maybe<String>,
+    /// The payload's bytes, for those that are no text.
+    pub(super) hex: Maybe<String>,
+    pub(super) base64: Maybe<String>,
+    /// Earlier tests whose messages came before on the same device.
+    #[serde(default)]
+    pub(super) after: Vec<Spanned<String>>,
+    /// What each report of the message must be.
+    #[serde(default)]
+    pub(super) reports: Vec<Spanned<RawReport>>,
     pub(super) registers: Maybe<RawRegisters>,
     #[serde(default)]
     pub(super) expect: Named<Spanned<RawValue>>,
@@ -205,8 +292,27 @@ pub(super) struct RawTest {
     pub(super) writes: Maybe<IgnoredAny>,
     pub(super) refused: Maybe<IgnoredAny>,
     pub(super) port: Maybe<i64>,
-    pub(super) hex: Maybe<String>,
     pub(super) downlink: Maybe<IgnoredAny>,
+}
+
+/// One report of a fixture's message: the same words as the fixture's own.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table such as [[test.reports]]")]
+pub(super) struct RawReport {
+    pub(super) device: Maybe<String>,
+    pub(super) time: Maybe<String>,
+    #[serde(default)]
+    pub(super) expect: Named<Spanned<RawValue>>,
+    #[serde(default)]
+    pub(super) missing: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) bad: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) uncertain: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) alerts: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) pending: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

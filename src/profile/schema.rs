@@ -8,8 +8,11 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use super::binary::{Endian, FieldType};
+use super::cayenne::LppType;
 use super::raw::RawProfile;
-use super::{EnvelopeKind, NumberType, Table, TimeFormat, WordOrder};
+use super::sparkplug::DataType;
+use super::{Encoding, EnvelopeKind, NumberType, PayloadFormat, Table, TimeFormat, WordOrder};
 use crate::model::{AssetKind, Severity};
 
 /// The file beside the profiles that `#:schema` names.
@@ -23,14 +26,19 @@ const WORDS: &[(&str, &str, Words)] = &[
     ("RawProfile", "kind", || AssetKind::ALL.map(AssetKind::as_str).to_vec()),
     ("RawStaleness", "severity", severities),
     ("RawAlert", "severity", severities),
-    ("RawMqtt", "payload", || vec!["json"]),
+    ("RawMqtt", "payload", || PayloadFormat::ALL.map(PayloadFormat::as_str).to_vec()),
+    ("RawMqtt", "encoding", || Encoding::ALL.map(Encoding::as_str).to_vec()),
+    ("RawMqtt", "endian", endians),
+    ("RawTime", "endian", endians),
+    ("RawTime", "type", || FieldType::ALL.map(FieldType::as_str).to_vec()),
+    ("RawRead", "endian", endians),
     ("RawTime", "format", || TimeFormat::ALL.map(TimeFormat::as_str).to_vec()),
     ("RawLorawan", "envelope", || EnvelopeKind::ALL.map(EnvelopeKind::as_str).to_vec()),
     ("RawModbus", "word_order", word_orders),
     ("RawQuality", "as", || vec!["uncertain", "bad"]),
     ("RawRead", "word_order", word_orders),
     ("RawRead", "table", || Table::ALL.map(Table::as_str).to_vec()),
-    ("RawRead", "type", || NumberType::ALL.map(NumberType::as_str).to_vec()),
+    ("RawRead", "type", types),
 ];
 
 /// Keys that take a duration: struct, key.
@@ -72,6 +80,21 @@ const WORD: &str = "^[a-z][a-z0-9_-]{0,63}$";
 
 fn severities() -> Vec<&'static str> {
     Severity::ALL.map(Severity::as_str).to_vec()
+}
+
+fn endians() -> Vec<&'static str> {
+    Endian::ALL.map(Endian::as_str).to_vec()
+}
+
+/// The types of registers, of fields of a frame, of Cayenne's channels and of Sparkplug's metrics.
+fn types() -> Vec<&'static str> {
+    let mut types = NumberType::ALL.map(NumberType::as_str).to_vec();
+    types.extend(FieldType::ALL.map(FieldType::as_str));
+    types.extend(LppType::names());
+    types.extend(DataType::ALL.map(DataType::as_str));
+    let mut seen = std::collections::BTreeSet::new();
+    types.retain(|name| seen.insert(*name));
+    types
 }
 
 fn word_orders() -> Vec<&'static str> {

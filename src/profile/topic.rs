@@ -1,4 +1,4 @@
-//! Topics with places to fill in, such as `sewer/{site}/{device}/up`.
+//! Topics with places to fill in, such as `sewer/{site}/{device}/up` or `spBv1.0/{group}/{type}/{device}/{unit?}`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,8 +8,8 @@ use crate::model::DeviceId;
 /// The longest template in bytes: a device's topic is repeated in every one of its messages.
 const MAX_BYTES: usize = 256;
 
-/// A topic with `{device}` once and any number of free levels such as `{site}`. A free level stands for exactly one
-/// level that is not empty.
+/// A topic with `{device}` once and any number of free levels such as `{site}` or, without a name, `+`. A free level
+/// stands for exactly one level that is not empty; the last one, written `{unit?}`, may be absent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicTemplate {
     text: Box<str>,
@@ -21,6 +21,8 @@ enum Level {
     Literal(Box<str>),
     Device,
     Free,
+    /// Only at the end.
+    MayBeAbsent,
 }
 
 /// Why a text is no topic template.
@@ -32,7 +34,7 @@ pub enum TopicError {
     /// `$SYS` and its like.
     #[error("topics that start with `$` belong to the broker")]
     Reserved,
-    /// `+` and `#` are for filters.
+    /// `#` is for filters, and `+` is a level of its own.
     #[error("`{0}` is for filters; name the levels instead, for example {{site}}")]
     Wildcard(char),
     /// No text of a topic may hold it.
@@ -44,6 +46,9 @@ pub enum TopicError {
     /// A brace that is not a whole level.
     #[error("`{0}` mixes text and braces; a level is either text or one name in braces")]
     Braces(String),
+    /// Two topics of one template must be told apart level by level.
+    #[error("`{0}` may be absent, so it must be the last level")]
+    NotLast(String),
     /// Which device publishes must be seen in the topic.
     #[error("a topic needs the level {{device}} exactly once, this one has it {0} times")]
     Device(usize),
@@ -60,11 +65,13 @@ impl TopicTemplate {
         let mut device = None;
         let mut found = topic.split('/');
         for level in &self.levels {
-            let found = found.next()?;
+            let Some(found) = found.next() else {
+                return device.filter(|_| *level == Level::MayBeAbsent);
+            };
             match level {
                 Level::Literal(text) if found == &**text => {}
                 Level::Device if !found.is_empty() => device = Some(found),
-                Level::Free if !found.is_empty() => {}
+                Level::Free | Level::MayBeAbsent if !found.is_empty() => {}
                 _ => return None,
             }
         }
@@ -101,6 +108,13 @@ impl FromStr for TopicTemplate {
             .enumerate()
             .map(|(i, level)| parse_level(i + 1, level))
             .collect::<Result<_, _>>()?;
+        let last = levels.len() - 1;
+        if let Some(at) = levels.iter().position(|level| *level == Level::MayBeAbsent)
+            && at != last
+        {
+            let level = text.split('/').nth(at).unwrap_or_default();
+            return Err(TopicError::NotLast(level.to_owned()));
+        }
         match levels.iter().filter(|level| **level == Level::Device).count() {
             1 => Ok(TopicTemplate { text: text.into(), levels }),
             count => Err(TopicError::Device(count)),
@@ -112,6 +126,9 @@ fn parse_level(number: usize, level: &str) -> Result<Level, TopicError> {
     if level.is_empty() {
         return Err(TopicError::EmptyLevel(number));
     }
+    if level == "+" {
+        return Ok(Level::Free);
+    }
     if let Some(wildcard) = level.chars().find(|c| matches!(c, '+' | '#')) {
         return Err(TopicError::Wildcard(wildcard));
     }
@@ -120,7 +137,11 @@ fn parse_level(number: usize, level: &str) -> Result<Level, TopicError> {
     }
     match level.strip_prefix('{').and_then(|level| level.strip_suffix('}')) {
         Some("device") => Ok(Level::Device),
-        Some(name) if !name.is_empty() && !name.contains(['{', '}']) => Ok(Level::Free),
+        Some(name) if name.trim_end_matches('?').is_empty() || name.contains(['{', '}']) => {
+            Err(TopicError::Braces(level.to_owned()))
+        }
+        Some(name) if name.ends_with('?') => Ok(Level::MayBeAbsent),
+        Some(_) => Ok(Level::Free),
         _ => Err(TopicError::Braces(level.to_owned())),
     }
 }
@@ -144,6 +165,13 @@ mod tests {
         check("sewer/{site}/{device}/up", "sewer/mill-lane/mh-014/up/x", false);
         check("sewer/{site}/{device}/up", "sewer//mh-014/up", false);
         check("sewer/{site}/{device}/up", "sewer/a/b/mh-014/up", false);
+        check("+/{device}/up", "mill-lane/mh-014/up", true);
+        check("+/{device}/up", "/mh-014/up", false);
+        check("sp/{type}/{device}/{unit?}", "sp/NDATA/mh-014", true);
+        check("sp/{type}/{device}/{unit?}", "sp/DDATA/mh-014/pump", true);
+        check("sp/{type}/{device}/{unit?}", "sp/DDATA/mh-014/", false);
+        check("sp/{type}/{device}/{unit?}", "sp/DDATA/mh-014/pump/x", false);
+        check("sp/{type}/{device}/{unit?}", "sp/mh-014", false);
         check("{device}", "mh-014", true);
         check("{device}", "", false);
     }
@@ -156,7 +184,9 @@ mod tests {
         check("", TopicError::Length(0));
         check("a/b", TopicError::Device(0));
         check("{device}/{device}", TopicError::Device(2));
-        check("+/{device}", TopicError::Wildcard('+'));
+        check("a+/{device}", TopicError::Wildcard('+'));
+        check("{unit?}/{device}", TopicError::NotLast("{unit?}".to_owned()));
+        check("{device}/{?}", TopicError::Braces("{?}".to_owned()));
         check("{device}/#", TopicError::Wildcard('#'));
         check("$SYS/{device}", TopicError::Reserved);
         check("/{device}", TopicError::EmptyLevel(1));

@@ -22,7 +22,7 @@ use crate::model::Timestamp;
 use crate::pipeline::{
     Bill, Closed, Decoding, Draft, Listed, Parcel, Receipt, Station, StationTable,
 };
-use crate::profile::{DecodeError, Decoded, Profile};
+use crate::profile::{DecodeError, Decoded, Memory, Message, Profile};
 
 /// What came on the second road, in its order.
 #[derive(Debug)]
@@ -108,7 +108,9 @@ fn route<'a, 'm>(
 /// A payload that a profile has to read.
 struct Work<'m> {
     profile: Arc<Profile>,
-    payload: &'m [u8],
+    message: Message<'m>,
+    /// What whom the topic names said before.
+    memory: &'m Memory,
     received_at: Timestamp,
 }
 
@@ -116,15 +118,15 @@ struct Work<'m> {
 async fn decode(codecs: &Codecs, work: Vec<Work<'_>>) -> Vec<Decoding> {
     let mut jobs = Vec::new();
     let mut opened = Vec::with_capacity(work.len());
-    for Work { profile, payload, received_at } in &work {
-        let job = profile.lorawan().map(|lorawan| lorawan.job(payload, *received_at));
+    for Work { profile, message, received_at, .. } in &work {
+        let job = profile.lorawan().map(|lorawan| lorawan.job(message.payload, *received_at));
         jobs.extend(job.iter().flatten().cloned());
         opened.push(job);
     }
     let outcomes = if jobs.is_empty() { Vec::new() } else { codecs.call(jobs).await };
     let mut outcomes = outcomes.into_iter();
     let mut read = |work: Work<'_>, job: Option<Result<Job, DecodeError>>| {
-        let Work { profile, payload, .. } = work;
+        let Work { profile, message, memory, .. } = work;
         let mut decoded = Decoded::default();
         let outcome = match (profile.lorawan(), job) {
             (Some(lorawan), Some(Ok(job))) => match outcomes.next() {
@@ -132,7 +134,7 @@ async fn decode(codecs: &Codecs, work: Vec<Work<'_>>) -> Vec<Decoding> {
                 None => Err(DecodeError::NoPoint),
             },
             (_, Some(Err(unopened))) => Err(unopened),
-            _ => profile.decode(payload, &mut decoded),
+            _ => profile.decode_message(message, memory, &mut decoded),
         };
         Decoding { profile, outcome: outcome.map(|()| decoded) }
     };
@@ -163,9 +165,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 && let Ok((topic, Route::Telemetry(addressee))) = route(&gateway, listed, letter)
             {
                 let parcel = letter.parcel(topic, &gateway, listed, addressee);
-                let (payload, received_at) = (&letter.payload[..], letter.received_at);
+                let message = Message { topic, payload: &letter.payload };
+                let (memory, received_at) = (addressee.memory_of_decoder(), letter.received_at);
                 let profiles = parcel.profiles().into_iter();
-                work.extend(profiles.map(|profile| Work { profile, payload, received_at }));
+                work.extend(profiles.map(|profile| Work { profile, message, memory, received_at }));
             }
             shares.push(work.len() - before);
         }

@@ -1,5 +1,7 @@
 //! Fixtures: what goes in, and what must come out.
 
+mod reports;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -9,7 +11,8 @@ use super::lorawan;
 use crate::model::{DeviceId, PointIndex};
 use crate::profile::error::Problems;
 use crate::profile::fixture::{AlertRef, Fixture, Input};
-use crate::profile::raw::{Maybe, Named, RawRegisters, RawTest, RawValue};
+use crate::profile::payload::{from_base64, from_hex};
+use crate::profile::raw::{Maybe, Named, RawRegisters, RawReport, RawTest, RawValue};
 use crate::profile::{MqttSource, Point, Profile, Source, Table, TopicTemplate};
 
 pub(super) fn compile_all(
@@ -20,7 +23,7 @@ pub(super) fn compile_all(
     let mut fixtures: Vec<Fixture> = Vec::new();
     for test in raw {
         let at = test.span();
-        let Some(fixture) = compile(test, profile, problems) else { continue };
+        let Some(fixture) = compile(test, profile, &fixtures, problems) else { continue };
         if fixtures.iter().any(|other| other.name == fixture.name) {
             problems.report(&at, format_args!("a test is named `{}` already", fixture.name));
         }
@@ -32,6 +35,7 @@ pub(super) fn compile_all(
 fn compile(
     raw: Spanned<RawTest>,
     profile: &Profile,
+    earlier: &[Fixture],
     problems: &mut Problems<'_>,
 ) -> Option<Fixture> {
     let at = raw.span();
@@ -43,6 +47,46 @@ fn compile(
         Source::Modbus(_) => compile_registers(&mut raw, &at, problems),
         Source::Lorawan(source) => lorawan::compile_frame(&mut raw, &at, source, problems),
     };
+    let before = reports::find_earlier(&raw.after, earlier, problems);
+    let reports = reports::take(&mut raw, problems);
+    let input = input?;
+    let fixture = Fixture {
+        name: name?.into_inner(),
+        line: problems.line_of(&at),
+        input,
+        topic: raw.topic.map(Spanned::into_inner).unwrap_or_default(),
+        before,
+        reports: None,
+        expect: Vec::new(),
+        time: None,
+        missing: Vec::new(),
+        bad: Vec::new(),
+        uncertain: Vec::new(),
+        alerts: Vec::new(),
+        pending: Vec::new(),
+        error: raw.error.map(Spanned::into_inner),
+    };
+    let words = RawReport {
+        device: None,
+        time: raw.time,
+        expect: raw.expect,
+        missing: raw.missing,
+        bad: raw.bad,
+        uncertain: raw.uncertain,
+        alerts: raw.alerts,
+        pending: raw.pending,
+    };
+    let reports = reports.map(|reports| reports::compile(reports, &fixture, profile, problems));
+    Some(Fixture { reports, ..outcome(words, fixture, profile, problems) })
+}
+
+/// Adds to a fixture what must come out.
+fn outcome(
+    raw: RawReport,
+    fixture: Fixture,
+    profile: &Profile,
+    problems: &mut Problems<'_>,
+) -> Fixture {
     let points = &profile.points;
     let mut names = |list: Vec<Spanned<String>>| -> Vec<PointIndex> {
         list.iter().filter_map(|name| find_point(name, points, problems)).map(|(i, _)| i).collect()
@@ -54,19 +98,7 @@ fn compile(
     let [alerts, pending] = [raw.alerts, raw.pending].map(&mut refs);
     let expect = compile_expect(raw.expect, points, problems);
     let time = raw.time.and_then(|t| problems.check(&t.span(), t.get_ref().parse()));
-    Some(Fixture {
-        name: name?.into_inner(),
-        line: problems.line_of(&at),
-        input: input?,
-        expect,
-        time,
-        missing,
-        bad,
-        uncertain,
-        alerts,
-        pending,
-        error: raw.error.map(Spanned::into_inner),
-    })
+    Fixture { expect, time, missing, bad, uncertain, alerts, pending, ..fixture }
 }
 
 fn refuse_what_comes_later(raw: &RawTest, problems: &mut Problems<'_>) {
@@ -91,7 +123,9 @@ fn compile_message(
     mqtt: &MqttSource,
     problems: &mut Problems<'_>,
 ) -> Option<Input> {
-    lorawan::refuse_frame(raw, "mqtt", problems);
+    if let Some(port) = &raw.port {
+        lorawan::refuse_port(port, "mqtt", problems);
+    }
     if let Some(registers) = &raw.registers {
         problems
             .report(&registers.span(), "`registers` are for modbus; this profile's source is mqtt");
@@ -100,8 +134,24 @@ fn compile_message(
     if let Some(topic) = &raw.topic {
         check_topic(topic, device.as_ref(), mqtt.topic.as_slice(), problems);
     }
+    payload(raw, at, problems).map(Input::Message)
+}
+
+/// The payload's bytes, in the one of three spellings that the fixture has.
+fn payload(raw: &mut RawTest, at: &Range<usize>, problems: &mut Problems<'_>) -> Option<Vec<u8>> {
+    let others = [&raw.hex, &raw.base64].into_iter().flatten();
+    if let Some(second) = others.skip(usize::from(raw.payload.is_none())).next() {
+        problems.report(&second.span(), "a test has one of `payload`, `hex` and `base64`");
+        return None;
+    }
+    if let Some(hex) = raw.hex.take() {
+        return problems.check(&hex.span(), from_hex(hex.get_ref().as_bytes()));
+    }
+    if let Some(base64) = raw.base64.take() {
+        return problems.check(&base64.span(), from_base64(base64.get_ref().as_bytes()));
+    }
     let payload = problems.require(raw.payload.take(), at, "payload", "'{\"level\": 1.2}'")?;
-    Some(Input::Message(payload.into_inner().into_bytes()))
+    Some(payload.into_inner().into_bytes())
 }
 
 pub(super) fn compile_device(raw: Maybe<String>, problems: &mut Problems<'_>) -> Option<DeviceId> {
@@ -145,8 +195,16 @@ fn compile_registers(
     at: &Range<usize>,
     problems: &mut Problems<'_>,
 ) -> Option<Input> {
-    lorawan::refuse_frame(raw, "modbus", problems);
-    for (key, value) in [("topic", &raw.topic), ("payload", &raw.payload)] {
+    if let Some(port) = &raw.port {
+        lorawan::refuse_port(port, "modbus", problems);
+    }
+    let keys = [
+        ("topic", &raw.topic),
+        ("payload", &raw.payload),
+        ("hex", &raw.hex),
+        ("base64", &raw.base64),
+    ];
+    for (key, value) in keys {
         if let Some(value) = value {
             problems.report(
                 &value.span(),

@@ -5,13 +5,13 @@ use std::path::{Component, Path};
 use std::sync::Arc;
 
 use super::fixture;
+use super::mqtt::{TimePlace, compile_json_time, json_decoder};
 use super::point::Placed;
-use super::source::{TimePlace, compile_decoder, compile_time};
 use crate::codec::{Codec, MAX_SOURCE_BYTES};
 use crate::profile::error::Problems;
 use crate::profile::fixture::Input;
 use crate::profile::lorawan::TOPICS;
-use crate::profile::raw::{Maybe, RawLorawan, RawTest};
+use crate::profile::raw::{RawLorawan, RawTest};
 use crate::profile::spanned::Spanned;
 use crate::profile::{EnvelopeKind, LorawanSource, Read, TopicTemplate};
 
@@ -41,7 +41,7 @@ pub(super) fn compile(raw: Spanned<RawLorawan>, problems: &mut Problems<'_>) -> 
         Some(topic) => problems.check(&topic.span(), topic.get_ref().parse()).into_iter().collect(),
         None => TOPICS.iter().filter_map(|topic| topic.parse().ok()).collect(),
     };
-    let time = raw.time.and_then(|time| compile_time(time, problems));
+    let time = raw.time.and_then(|time| compile_json_time(time, problems));
     let each = raw.each.map(Spanned::into_inner);
     Some(Draft { topics, ports, envelope, codec: codec?, time, each })
 }
@@ -114,7 +114,7 @@ pub(super) fn finish(
         envelope,
         codec,
         reads_radio: points.iter().any(reads_radio),
-        decoder: compile_decoder(time, points, problems),
+        decoder: json_decoder(time, points, problems),
         each,
     }
 }
@@ -172,16 +172,8 @@ fn parse_hex(text: &str) -> Option<Vec<u8>> {
     pairs.remainder().is_empty().then(|| pairs.map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
-/// Keys of a fixture that only this source has.
-pub(super) fn refuse_frame(raw: &RawTest, source: &str, problems: &mut Problems<'_>) {
-    let keys: [(&str, Maybe<()>); 2] = [
-        ("port", raw.port.as_ref().map(|port| Spanned::new(port.span(), ()))),
-        ("hex", raw.hex.as_ref().map(|hex| Spanned::new(hex.span(), ()))),
-    ];
-    for (key, value) in keys {
-        if let Some(value) = value {
-            let message = format!("`{key}` is for lorawan; this profile's source is {source}");
-            problems.report(&value.span(), message);
-        }
-    }
+/// The key of a fixture that only this source has.
+pub(super) fn refuse_port(port: &Spanned<i64>, source: &str, problems: &mut Problems<'_>) {
+    let message = format!("`port` is for lorawan; this profile's source is {source}");
+    problems.report(&port.span(), message);
 }

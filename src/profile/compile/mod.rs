@@ -8,6 +8,8 @@ mod expression;
 mod fixture;
 mod logic;
 mod lorawan;
+mod mqtt;
+mod place;
 mod point;
 mod register;
 mod source;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::profile::spanned::Spanned;
 
 use super::alert;
+use super::place;
 use super::register;
 use super::source::Wiring;
 use super::{TOP, read_duration};
@@ -20,6 +21,8 @@ const MAX_POINTS: usize = 1_000;
 pub(super) struct Placed {
     pub(super) point: Point,
     pub(super) read_at: Range<usize>,
+    /// What the device writes in each state, when it has states.
+    pub(super) texts: Vec<(String, f64)>,
 }
 
 /// Where a point's raw value stands, and what makes it a value.
@@ -93,7 +96,7 @@ fn compile(
         states,
         alerts,
     };
-    Some(Placed { point, read_at: reading.at })
+    Some(Placed { point, read_at: reading.at, texts: texts.unwrap_or_default() })
 }
 
 /// A derived point stands nowhere in what the device sends; its expression is compiled when all points are known.
@@ -226,9 +229,13 @@ fn texts_of(
     let read = point.read.as_ref().map(Spanned::get_ref);
     let number = read.and_then(|read| read.number.as_ref());
     let is_text = number.is_some_and(|number| number.get_ref() == "text");
+    // Registers, frames and channels hold numbers unless it is said otherwise; other payloads may hold either.
+    let is_number = read.is_some_and(|read| {
+        read.channel.is_some() || ((read.table.is_some() || read.byte.is_some()) && !is_text)
+    });
     let mut texts: Vec<(String, f64)> = Vec::new();
     for (code, state) in states {
-        if state.text.is_some() && !is_text {
+        if state.text.is_some() && is_number {
             problems.report(&code.span(), "only a point of type \"text\" has states with a `text`");
         }
         let text = state.text.as_ref().unwrap_or(&state.name).trim();
@@ -266,11 +273,13 @@ fn compile_read(
     let offset = raw.offset.take().map_or(0.0, Spanned::into_inner);
     let sentinels = compile_sentinels(&raw.invalid, said.states, problems);
     let read = match wiring {
-        Wiring::Mqtt { .. } | Wiring::Lorawan(_) => {
-            refuse_register_keys(&raw, problems);
-            problems
-                .require(raw.path, &at, "path", "\"/level\"")
-                .map(|path| (path.span(), Read::Json(path.into_inner())))
+        Wiring::Mqtt(settings) => {
+            let keys = place::Keys::of_read(&raw, &at);
+            place::compile(&keys, settings, problems)
+        }
+        Wiring::Lorawan(_) => {
+            let keys = place::Keys::of_read(&raw, &at);
+            place::compile_json(&keys, "lorawan", problems)
         }
         Wiring::Modbus { source, order, zero_based } => {
             let (order, zero_based) = (*order, *zero_based);
@@ -307,27 +316,4 @@ fn compile_sentinels(
         }
     }
     raw.iter().map(|sentinel| *sentinel.get_ref()).collect()
-}
-
-fn refuse_register_keys(raw: &RawRead, problems: &mut Problems<'_>) {
-    let keys = [
-        ("table", raw.table.as_ref().map(Spanned::span)),
-        ("address", raw.address.as_ref().map(Spanned::span)),
-        ("type", raw.number.as_ref().map(Spanned::span)),
-        ("word_order", raw.word_order.as_ref().map(Spanned::span)),
-        ("bit", raw.bit.as_ref().map(Spanned::span)),
-        ("bits", raw.bits.as_ref().map(Spanned::span)),
-        ("length", raw.length.as_ref().map(Spanned::span)),
-        ("poll", raw.poll.as_ref().map(Spanned::span)),
-    ];
-    for (key, at) in keys {
-        if let Some(at) = at {
-            let help = vec!["allowed: path, scale, offset, invalid".to_owned()];
-            problems.report_with(
-                &at,
-                format_args!("`{key}` is for modbus; this profile's source is mqtt"),
-                help,
-            );
-        }
-    }
 }

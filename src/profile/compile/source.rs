@@ -6,28 +6,19 @@ use std::time::Duration;
 use crate::profile::spanned::Spanned;
 
 use super::point::Placed;
-use super::{TOP, lorawan, read_duration, register};
-use crate::model::PointIndex;
+use super::{TOP, lorawan, mqtt, read_duration, register};
 use crate::profile::error::Problems;
-use crate::profile::json::{JsonDecoder, Sink, TimeFormat};
-use crate::profile::raw::{Maybe, RawModbus, RawMqtt, RawSource, RawTime};
-use crate::profile::{ModbusSource, MqttSource, Read, Source, TopicTemplate, WordOrder};
+use crate::profile::raw::{Maybe, RawModbus, RawSource};
+use crate::profile::{ModbusSource, Source, WordOrder};
 
 /// The Modbus specification's longest read in registers.
 const MAX_REGISTERS: i64 = 125;
 
 /// The source before its points are known.
 pub(super) enum Wiring {
-    Mqtt { topic: Option<TopicTemplate>, time: Option<TimePlace> },
+    Mqtt(mqtt::Settings),
     Modbus { source: ModbusSource, order: WordOrder, zero_based: bool },
     Lorawan(lorawan::Draft),
-}
-
-/// Where a message says its time.
-pub(super) struct TimePlace {
-    path: Spanned<String>,
-    format: TimeFormat,
-    is_optional: bool,
 }
 
 pub(super) fn compile(raw: Maybe<RawSource>, problems: &mut Problems<'_>) -> Option<Wiring> {
@@ -35,7 +26,7 @@ pub(super) fn compile(raw: Maybe<RawSource>, problems: &mut Problems<'_>) -> Opt
     let at = raw.span();
     let raw = raw.into_inner();
     match (raw.mqtt, raw.modbus, raw.lorawan) {
-        (Some(mqtt), None, None) => compile_mqtt(mqtt.into_inner(), problems),
+        (Some(mqtt), None, None) => mqtt::compile(mqtt, problems).map(Wiring::Mqtt),
         (None, Some(modbus), None) => compile_modbus(modbus, problems),
         (None, None, Some(lorawan)) => lorawan::compile(lorawan, problems).map(Wiring::Lorawan),
         (None, None, None) => problems.require(None, &at, "mqtt", "{ payload = \"json\" }"),
@@ -47,32 +38,6 @@ pub(super) fn compile(raw: Maybe<RawSource>, problems: &mut Problems<'_>) -> Opt
 fn one_source(second: &Range<usize>, problems: &mut Problems<'_>) -> Option<Wiring> {
     problems.report(second, "a profile has one source, mqtt, modbus or lorawan");
     None
-}
-
-fn compile_mqtt(raw: RawMqtt, problems: &mut Problems<'_>) -> Option<Wiring> {
-    if let Some(payload) = raw.payload.filter(|payload| payload.get_ref() != "json") {
-        let message = format!("payload `{}` is not supported yet", payload.get_ref());
-        problems.report_choice(&payload.span(), message, payload.get_ref(), &["json"]);
-    }
-    let topic = raw
-        .topic
-        .and_then(|topic| problems.check(&topic.span(), topic.get_ref().parse::<TopicTemplate>()));
-    let time = raw.time.and_then(|time| compile_time(time, problems));
-    Some(Wiring::Mqtt { topic, time })
-}
-
-pub(super) fn compile_time(
-    raw: Spanned<RawTime>,
-    problems: &mut Problems<'_>,
-) -> Option<TimePlace> {
-    let at = raw.span();
-    let raw = raw.into_inner();
-    let path = problems.require(raw.path, &at, "path", "\"/ts\"");
-    let format = problems.require(raw.format, &at, "format", "\"unix_ms\"");
-    let format =
-        format.and_then(|f| problems.choose(&f, "format", &TimeFormat::ALL, TimeFormat::as_str));
-    let is_optional = raw.optional.is_some_and(Spanned::into_inner);
-    Some(TimePlace { path: path?, format: format?, is_optional })
 }
 
 fn compile_modbus(raw: Spanned<RawModbus>, problems: &mut Problems<'_>) -> Option<Wiring> {
@@ -109,7 +74,7 @@ fn compile_modbus(raw: Spanned<RawModbus>, problems: &mut Problems<'_>) -> Optio
     Some(Wiring::Modbus { source, order: order.unwrap_or(WordOrder::ABCD), zero_based })
 }
 
-fn bounded(
+pub(super) fn bounded(
     value: Maybe<i64>,
     allowed: std::ops::RangeInclusive<i64>,
     problems: &mut Problems<'_>,
@@ -151,35 +116,6 @@ pub(super) fn finish(
             Some(Source::Modbus(source))
         }
         Wiring::Lorawan(draft) => Some(Source::Lorawan(lorawan::finish(draft, points, problems))),
-        Wiring::Mqtt { topic, time } => {
-            let decoder = compile_decoder(time, points, problems);
-            Some(Source::Mqtt(MqttSource { topic, decoder }))
-        }
+        Wiring::Mqtt(settings) => Some(Source::Mqtt(mqtt::finish(settings, points, problems))),
     }
-}
-
-pub(super) fn compile_decoder(
-    time: Option<TimePlace>,
-    points: &[Placed],
-    problems: &mut Problems<'_>,
-) -> JsonDecoder {
-    let mut decoder = JsonDecoder::default();
-    let mut add = |pointer: &str, sink: Sink, at: &Range<usize>| {
-        problems.check(at, decoder.add(pointer, sink));
-    };
-    // The time first: that is where devices put it, and the decoder expects members in this order.
-    let is_optional = time.as_ref().is_some_and(|time| time.is_optional);
-    if let Some(TimePlace { path, format, .. }) = time {
-        add(path.get_ref(), Sink::Time(format), &path.span());
-    }
-    for (i, Placed { point, read_at }) in points.iter().enumerate() {
-        let Read::Json(path) = &point.read else { continue };
-        let states = point.states.iter().flatten();
-        let states = states.map(|state| (state.name.clone(), state.code)).collect();
-        add(path, Sink::Point { point: PointIndex(i as u16), states }, read_at);
-    }
-    if is_optional {
-        decoder.allow_untimed();
-    }
-    decoder
 }

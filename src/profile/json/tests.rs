@@ -2,9 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::value::MAX_SHOWN;
 use super::*;
 use crate::model::Timestamp;
+use crate::profile::TimeFormat;
+use crate::profile::value::MAX_SHOWN;
 
 const TIME: Timestamp = Timestamp::from_millis(1_790_000_000_123);
 
@@ -17,6 +18,10 @@ fn used() -> Decoded {
 
 fn time(out: &Decoded) -> Option<Timestamp> {
     out.reports().find_map(|(report, _)| report.time.at())
+}
+
+fn time_sink(format: TimeFormat) -> Sink {
+    Sink::Time(format.reader().expect("a format without a zone"))
 }
 
 fn point(index: u16) -> Sink {
@@ -102,7 +107,7 @@ fn the_last_of_a_doubled_member_counts() {
     check(&["/a", "/b"], r#"{"a":1,"b":2,"a":3}"#, &[(1, 2.0), (0, 3.0)]);
     check(&["/g/a", "/g/b"], r#"{"g":{"a":1,"b":2},"g":{"b":3}}"#, &[(1, 3.0)]);
     let mut decoder = decoder(&["/a"]);
-    decoder.add("/t", Sink::Time(TimeFormat::UnixS)).expect("a good pointer");
+    decoder.add("/t", time_sink(TimeFormat::UnixS)).expect("a good pointer");
     let mut out = Decoded::default();
     decoder.decode(br#"{"a":1,"t":5,"t":null}"#, &mut out).expect("decodes");
     assert_eq!(time(&out), None);
@@ -145,7 +150,7 @@ fn times_in_every_format() {
     #[track_caller]
     fn check(format: TimeFormat, value: &str, expected: Option<Timestamp>) {
         let mut decoder = decoder(&["/v"]);
-        decoder.add("/t", Sink::Time(format)).expect("a good pointer");
+        decoder.add("/t", time_sink(format)).expect("a good pointer");
         let mut out = Decoded::default();
         let result = decoder.decode(format!(r#"{{"t":{value},"v":1}}"#).as_bytes(), &mut out);
         assert_eq!((result, time(&out)), (Ok(()), expected), "{value}");
@@ -169,10 +174,96 @@ fn times_in_every_format() {
     check(TimeFormat::Rfc3339, r#""2026-09-21 22:13""#, None);
 }
 
+/// A list of reports with the device `id`, the time `t` in seconds and the point `v`.
+fn list(each: &str, named: Named) -> JsonDecoder {
+    let mut decoder = JsonDecoder::of_list();
+    decoder.add("/t", time_sink(TimeFormat::UnixS)).expect("a good pointer");
+    decoder.add("/id", Sink::Device).expect("a good pointer");
+    decoder.add("/v", point(0)).expect("a good pointer");
+    decoder.name_devices(named);
+    decoder.read_each(each).expect("a good pointer");
+    decoder
+}
+
+/// Each report as device, time in seconds (`?` when it cannot be read) and values.
+fn reports(out: &Decoded) -> Vec<String> {
+    let show = |(report, readings): (&crate::profile::Report, &[Reading])| {
+        let time = report
+            .time
+            .at()
+            .map_or("?".to_owned(), |time| (time.as_micros() / 1_000_000).to_string());
+        let values: Vec<_> = readings.iter().map(|reading| reading.raw.to_string()).collect();
+        format!("{} {time} {}", report.device.as_deref().unwrap_or("-"), values.join(","))
+    };
+    out.reports().map(show).collect()
+}
+
+#[track_caller]
+fn check_list(decoder: &JsonDecoder, payload: &str, expected: &[&str]) {
+    let mut out = used();
+    assert_eq!(decoder.decode(payload.as_bytes(), &mut out), Ok(()), "{payload}");
+    assert_eq!(reports(&out), expected, "{payload}");
+}
+
+#[test]
+fn a_list_holds_a_report_of_each_device() {
+    let decoder = list("/gw/readings", Named::Always);
+    let two = r#"{"x":[{"v":9}],"gw":{"readings":[{"id":"a","t":5,"v":1},{"v":2,"id":17,"t":6}]}}"#;
+    check_list(&decoder, two, &["a 5 1", "17 6 2"]);
+    let only = r#"{"gw":{"readings":{"id":"a","t":5,"v":1}}}"#;
+    check_list(&decoder, only, &["a 5 1"]);
+    let newest_first = r#"{"gw":{"readings":[{"id":"a","t":6,"v":2},{"id":"a","t":5,"v":1}]}}"#;
+    check_list(&decoder, newest_first, &["a 5 1", "a 6 2"]);
+    let doubled =
+        r#"{"gw":{"readings":[{"id":"a","t":5,"v":1}],"readings":[{"id":"b","t":5,"v":2}]}}"#;
+    check_list(&decoder, doubled, &["b 5 2"]);
+    let strangers =
+        r#"{"gw":{"readings":[{"fw":1},7,null,{"id":"a","v":1,"t":"soon"},[],{"id":"c"}]}}"#;
+    check_list(&decoder, strangers, &["a ? 1"]);
+    let decoder = list("", Named::Sometimes);
+    check_list(&decoder, r#"[{"v":1,"t":5},{"id":null,"v":2,"t":6}]"#, &["- 5 1", "- 6 2"]);
+}
+
+#[test]
+fn what_stands_once_beside_a_list_is_said_of_all() {
+    let mut decoder = JsonDecoder::of_list();
+    let reader = TimeFormat::UnixS.reader().expect("no zone");
+    decoder.add("/t", Sink::TimeOfAll(reader)).expect("a good pointer");
+    decoder.add("/id", Sink::DeviceOfAll).expect("a good pointer");
+    decoder.add("/v", point(0)).expect("a good pointer");
+    decoder.name_devices(Named::Always);
+    decoder.read_each("/rows").expect("a good pointer");
+    check_list(&decoder, r#"{"rows":[{"v":1},{"v":2}],"t":5,"id":"a"}"#, &["a 5 1", "a 5 2"]);
+    assert!(decoder.add("/rows/0", point(1)).is_err(), "the list is closed");
+}
+
+#[test]
+fn a_refused_list_says_which_element() {
+    #[track_caller]
+    fn check(payload: &str, reason: &str, words: &str) {
+        let mut out = used();
+        let error =
+            list("/r", Named::Always).decode(payload.as_bytes(), &mut out).expect_err(payload);
+        assert!(error.reason() == reason && error.to_string().contains(words), "{error}");
+        assert!(out.is_empty() && out.reports().len() == 0, "all or nothing: {payload}");
+    }
+    let good = r#"{"id":"a","t":5,"v":1}"#;
+    check(&format!(r#"{{"r":[{good},{{"id":"b","v":[]}}]}}"#), "wrong_type", "/r/1/v is an array");
+    check(&format!(r#"{{"r":[{good},{{"id":true,"v":1}}]}}"#), "no_device", "/r/1/id does not");
+    check(&format!(r#"{{"r":[{good},{{"v":1}}]}}"#), "no_device", "report 1 does not name");
+    check(r#"{"r":[]}"#, "no_point", "none");
+    check(r#"{"r":7}"#, "no_point", "none");
+    check(&format!(r#"{{"r":[{good},"#), "not_json", "EOF");
+    let many = format!(r#"{{"r":[{}]}}"#, vec![good; 5_000].join(","));
+    check(&many, "too_many", "at most 4096 reports");
+    // What holds nothing costs nothing.
+    check(&format!(r#"{{"r":[{}]}}"#, vec!["{}"; 100_000].join(",")), "no_point", "none");
+}
+
 #[test]
 fn a_time_that_is_left_out_is_a_doubt_unless_the_profile_allows_it() {
     let mut decoder = decoder(&["/v"]);
-    decoder.add("/t", Sink::Time(TimeFormat::Rfc3339)).expect("a good pointer");
+    decoder.add("/t", time_sink(TimeFormat::Rfc3339)).expect("a good pointer");
     for (payload, is_allowed, expected) in [
         (r#"{"t":null,"v":1}"#, false, DeviceTime::Unreadable),
         (r#"{"v":1}"#, false, DeviceTime::Unreadable),
@@ -255,6 +346,13 @@ proptest! {
     }
 
     #[test]
+    fn no_list_crashes_it(payload in r#"[\[\]{}:,"idtv0-9nul]{0,60}"#) {
+        let mut out = Decoded::default();
+        let result = list("", Named::Sometimes).decode(payload.as_bytes(), &mut out);
+        prop_assert_eq!(result.is_err(), out.is_empty());
+    }
+
+    #[test]
     fn no_text_like_json_crashes_it(payload in r#"[\[\]{}:,"a0-9.e\\nul-]{0,40}"#) {
         let mut out = Decoded::default();
         let result = decoder(&["/a", "/0"]).decode(payload.as_bytes(), &mut out);
@@ -267,7 +365,7 @@ proptest! {
 #[ignore = "measures, proves nothing"]
 fn cost_of_a_message() {
     let mut decoder = JsonDecoder::default();
-    decoder.add("/ts", Sink::Time(TimeFormat::UnixMs)).expect("a good pointer");
+    decoder.add("/ts", time_sink(TimeFormat::UnixMs)).expect("a good pointer");
     for (i, pointer) in ["/level_mm", "/gas/ch4", "/bat"].into_iter().enumerate() {
         decoder.add(pointer, point(i as u16)).expect("a good pointer");
     }
