@@ -98,7 +98,10 @@ fn bits_and_texts_are_where_they_can_be() {
     check("type = \"f32\", bit = 1", &["bits are of a u16 or a u32, not of a f32"]);
     check("type = \"u16\", length = 2", &["only a text has a `length`"]);
     check("bits = [0, 1], invalid = [4]", &["a u16 is never 4; it is whole, from 0 to 3"]);
-    check("type = \"bcd16\", invalid = [10000]", &["a bcd16 is never 10000; it is whole, from 0 to 9999"]);
+    check(
+        "type = \"bcd16\", invalid = [10000]",
+        &["a bcd16 is never 10000; it is whole, from 0 to 9999"],
+    );
 }
 
 #[test]
@@ -391,7 +394,7 @@ fn registers_are_where_they_can_be() {
     check(
         "{ path = \"/x\", table = \"holding\", address = 7, type = \"u16\", poll = \"slow\" }",
         &["`path` is for JSON; this profile's source is modbus | \
-         allowed: table, address, type, word_order, poll, scale, offset, invalid"],
+         allowed: table, address, type, word_order, bit, bits, length, poll, scale, offset, invalid"],
     );
     check("{ table = \"holding\", address = 100, type = \"u16\", poll = \"slow\" }", &[]);
 }
