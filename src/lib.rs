@@ -75,6 +75,8 @@ pub mod live;
 
 pub mod pipeline;
 
+pub mod command;
+
 pub mod api;
 
 pub mod hub;

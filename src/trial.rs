@@ -3,6 +3,7 @@
 //! Takes a profile with its fixtures; hands on what came out otherwise than it should. Has no code of its own for what
 //! the hub does, so that a fixture that passes here is a promise about the hub. Serves the command line and the tests.
 
+mod command;
 mod lorawan;
 mod reports;
 
@@ -218,6 +219,7 @@ impl Writing {
 fn run_one(profile: &Profile, fixture: &Fixture) -> Vec<String> {
     let mut decoded = Decoded::default();
     let result = match &fixture.input {
+        Input::Command(given) => return command::run(profile, given),
         Input::Message(payload) => match profile.lorawan() {
             Some(source) => lorawan::decode(source, source.job(payload, RECEIVED_AT), &mut decoded),
             None => reports::decode(profile, fixture, payload, &mut decoded),

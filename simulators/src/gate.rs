@@ -49,6 +49,38 @@ pub enum Motor {
     Fault = 3,
 }
 
+/// What can be wrong with a gate, or is said of it by a switch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// The motor trips: it does not move until it is repaired.
+    Tripped,
+    /// The motor runs and the gate does not move.
+    Stuck,
+    /// The key stands on local: the setpoint is ignored.
+    Local,
+    /// The emergency stop is pressed.
+    EmergencyStop,
+    /// The hoist's torque switch opened.
+    OverTorque,
+    /// The brake is worn: it runs on beyond its target.
+    Overshoot,
+    /// The mains are off.
+    NoMains,
+    /// The controller answers nobody; the gate itself goes on.
+    LinkDown,
+    /// A ship is in the lock.
+    Navigation,
+    /// The town takes in water.
+    WaterIntake,
+}
+
+/// How far a gate with a worn brake runs on, in metres.
+const OVERSHOOT_M: f64 = 0.1;
+/// The hoist's load at rest and in motion, in 0.1 kN.
+const LOAD: (u16, u16) = (180, 260);
+/// The motor's current in motion and against a gate that does not move, in 0.01 A.
+const CURRENT: (u16, u16) = (620, 1450);
+
 /// The moving part of a sluice gate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gate {
@@ -56,8 +88,8 @@ pub struct Gate {
     opening_m: f64,
     setpoint: u16,
     motor: Motor,
-    remote: bool,
-    jammed: bool,
+    /// By [`Condition`].
+    conditions: [bool; 10],
 }
 
 impl Gate {
@@ -68,7 +100,7 @@ impl Gate {
     pub fn new(lift_m: f64, opening: u16) -> Self {
         let setpoint = opening.min(Self::FULL);
         let opening_m = lift_m * f64::from(setpoint) / f64::from(Self::FULL);
-        Gate { lift_m, opening_m, setpoint, motor: Motor::Stopped, remote: true, jammed: false }
+        Gate { lift_m, opening_m, setpoint, motor: Motor::Stopped, conditions: [false; 10] }
     }
 
     /// Opening in metres.
@@ -96,37 +128,76 @@ impl Gate {
         self.motor
     }
 
+    /// Whether something is so.
+    pub fn is(&self, condition: Condition) -> bool {
+        self.conditions[condition as usize]
+    }
+
+    /// Makes something so, or ends it.
+    pub fn set(&mut self, condition: Condition, is: bool) {
+        self.conditions[condition as usize] = is;
+    }
+
     /// Whether the key stands on remote. A gate on local ignores its setpoint.
     pub fn remote(&self) -> bool {
-        self.remote
+        !self.is(Condition::Local)
     }
 
-    /// Turns the key.
-    pub fn set_remote(&mut self, remote: bool) {
-        self.remote = remote;
+    /// The emergency stop of the controller's register: it stands, and its target is where it stands.
+    pub fn stop(&mut self) {
+        self.setpoint = self.opening();
+        self.opening_m = self.lift_m * f64::from(self.setpoint) / f64::from(Self::FULL);
+        self.motor = Motor::Stopped;
     }
 
-    /// Trips or repairs the motor.
-    pub fn set_jammed(&mut self, jammed: bool) {
-        self.jammed = jammed;
+    /// The hoist's load in 0.1 kN.
+    pub fn load(&self) -> u16 {
+        if self.is_moving() { LOAD.1 } else { LOAD.0 }
+    }
+
+    /// The motor's current in 0.01 A.
+    pub fn current(&self) -> u16 {
+        match self.is_moving() {
+            true if self.is(Condition::Stuck) => CURRENT.1,
+            true => CURRENT.0,
+            false => 0,
+        }
+    }
+
+    fn is_moving(&self) -> bool {
+        matches!(self.motor, Motor::Opening | Motor::Closing)
     }
 
     /// Moves the gate for `dt_s` seconds.
     pub fn step(&mut self, dt_s: f64) {
-        if self.jammed {
+        if self.is(Condition::Tripped) {
             self.motor = Motor::Fault;
             return;
         }
-        let target = self.lift_m * f64::from(self.setpoint) / f64::from(Self::FULL);
+        let target = self.target_m();
         let left = target - self.opening_m;
         let reach = HOIST_M_PER_S * dt_s;
-        if !self.remote || left.abs() < 1e-9 {
+        let held =
+            [Condition::Local, Condition::EmergencyStop, Condition::OverTorque, Condition::NoMains];
+        if held.into_iter().any(|held| self.is(held)) || left.abs() < 1e-9 {
             self.motor = Motor::Stopped;
-        } else {
-            self.motor = if left > 0.0 { Motor::Opening } else { Motor::Closing };
+            return;
+        }
+        self.motor = if left > 0.0 { Motor::Opening } else { Motor::Closing };
+        if !self.is(Condition::Stuck) {
             self.opening_m =
                 if left.abs() <= reach { target } else { self.opening_m + reach.copysign(left) };
         }
+    }
+
+    /// Where its motor takes it: its setpoint, and beyond with a worn brake.
+    fn target_m(&self) -> f64 {
+        let target = self.lift_m * f64::from(self.setpoint) / f64::from(Self::FULL);
+        if !self.is(Condition::Overshoot) || (target - self.opening_m).abs() < 1e-9 {
+            return target;
+        }
+        let beyond = OVERSHOOT_M.copysign(target - self.opening_m);
+        (target + beyond).clamp(0.0, self.lift_m)
     }
 }
 
@@ -191,17 +262,47 @@ mod tests {
     fn a_jammed_gate_stands_and_a_local_gate_ignores_its_setpoint() {
         let mut gate = Gate::new(2.0, 100);
         gate.set_setpoint(900);
-        gate.set_jammed(true);
+        gate.set(Condition::Tripped, true);
         gate.step(60.0);
         assert_eq!((gate.motor(), gate.opening()), (Motor::Fault, 100));
-        gate.set_jammed(false);
-        gate.set_remote(false);
+        gate.set(Condition::Tripped, false);
+        gate.set(Condition::Local, true);
         gate.step(60.0);
         assert_eq!((gate.motor(), gate.opening()), (Motor::Stopped, 100));
-        gate.set_remote(true);
+        gate.set(Condition::Local, false);
         gate.step(20.0);
         assert_eq!((gate.motor(), gate.opening()), (Motor::Opening, 150));
         gate.set_setpoint(9999);
         assert_eq!(gate.setpoint(), Gate::FULL);
+    }
+
+    fn check(condition: Condition, expected: (Motor, u16)) {
+        let mut gate = Gate::new(2.0, 100);
+        gate.set_setpoint(150);
+        gate.set(condition, true);
+        gate.step(60.0);
+        assert_eq!((gate.motor(), gate.opening()), expected, "{condition:?}");
+    }
+
+    #[test]
+    fn every_condition_has_its_effect() {
+        for held in [Condition::EmergencyStop, Condition::OverTorque, Condition::NoMains] {
+            check(held, (Motor::Stopped, 100));
+        }
+        check(Condition::Stuck, (Motor::Opening, 100));
+        check(Condition::Overshoot, (Motor::Opening, 200));
+        for said in [Condition::Navigation, Condition::WaterIntake, Condition::LinkDown] {
+            check(said, (Motor::Opening, 150));
+        }
+    }
+
+    #[test]
+    fn a_stopped_gate_stays_where_it_stands() {
+        let mut gate = Gate::new(2.0, 100);
+        gate.set_setpoint(900);
+        gate.step(20.0);
+        gate.stop();
+        gate.step(60.0);
+        assert_eq!((gate.motor(), gate.opening(), gate.setpoint()), (Motor::Stopped, 150, 150));
     }
 }

@@ -1,13 +1,17 @@
 //! The controllers of the gates: real Modbus TCP servers, wz-sg200.
 //!
-//! Registers of unit 1 (addresses as on the wire): holding 100 opening and 200 setpoint, both u16 in 0.1 %; input
-//! 10-11 and 12-13 the levels up and down as f32, low word first; input 20 the motor; discrete 3 the remote key.
-//! Registers around them read as 0, so that a master may read in blocks; only the setpoint can be written.
+//! Registers of unit 1 (addresses as on the wire): holding 100 opening and 200 setpoint, both u16 in 0.1 %, and 201 the
+//! stop (write 1: the gate stands, and its setpoint becomes its opening); input 10-11 and 12-13 the levels up and down as
+//! f32, low word first; input 20 the motor, 21 the hoist's load in 0.1 kN, 22 the motor's current in 0.01 A; discrete 3 the
+//! remote key, 4 the emergency stop, 5 over-torque, 6 and 7 the upper and lower limit switch, 8 the mains, 9 the navigation
+//! flag, 10 the water intake mode. Registers around them read as 0, so that a master may read in blocks; only the setpoint
+//! and the stop can be written. A controller whose link is down keeps its connections and answers nothing.
 
-use std::future::{Ready, ready};
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::{TcpListener, TcpStream};
@@ -29,14 +33,24 @@ const MAX_MASTERS: usize = 4;
 const HOLDING: [Range<u16>; 2] = [100..116, 200..216];
 const OPENING: u16 = 100;
 const SETPOINT: u16 = 200;
+const STOP: u16 = 201;
 /// Input registers that exist.
 const INPUT: Range<u16> = 0..32;
 const LEVEL_UP: u16 = 10;
 const LEVEL_DOWN: u16 = 12;
 const MOTOR: u16 = 20;
+const LOAD: u16 = 21;
+const CURRENT: u16 = 22;
 /// Discrete inputs that exist.
 const DISCRETE: Range<u16> = 0..16;
-const REMOTE: u16 = 3;
+pub(crate) const REMOTE: u16 = 3;
+pub(crate) const EMERGENCY_STOP: u16 = 4;
+pub(crate) const OVER_TORQUE: u16 = 5;
+pub(crate) const UPPER_LIMIT: u16 = 6;
+pub(crate) const LOWER_LIMIT: u16 = 7;
+pub(crate) const MAINS: u16 = 8;
+pub(crate) const NAVIGATION: u16 = 9;
+pub(crate) const WATER_INTAKE: u16 = 10;
 
 /// What a controller and the simulated gate share.
 #[derive(Debug, Clone)]
@@ -47,12 +61,16 @@ struct State {
     view: GateView,
     /// A setpoint that a master wrote and the gate has not heard of.
     written: Option<u16>,
+    /// A stop that a master wrote and the gate has not heard of.
+    stopped: bool,
+    /// Writes that were carried out, stops included.
+    writes: u64,
 }
 
 impl Controller {
     /// A controller that shows `view`.
     pub fn new(view: GateView) -> Self {
-        Controller(Arc::new(Mutex::new(State { view, written: None })))
+        Controller(Arc::new(Mutex::new(State { view, written: None, stopped: false, writes: 0 })))
     }
 
     /// Changes what the controller shows. A setpoint that was written in the meantime stays.
@@ -68,6 +86,20 @@ impl Controller {
     /// The setpoint in 0.1 % that a master wrote since the last call.
     pub fn take_setpoint(&self) -> Option<u16> {
         self.with(|state| state.written.take())
+    }
+
+    /// Whether a master wrote the stop register since the last call.
+    pub fn take_stop(&self) -> bool {
+        self.with(|state| std::mem::take(&mut state.stopped))
+    }
+
+    /// How many writes were carried out.
+    pub fn writes(&self) -> u64 {
+        self.with(|state| state.writes)
+    }
+
+    fn is_online(&self) -> bool {
+        self.with(|state| state.view.online)
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
@@ -89,8 +121,10 @@ impl Controller {
             }
             Request::ReadDiscreteInputs(address, count) => {
                 let range = block(address, count, &[DISCRETE])?;
-                let remote = self.with(|state| state.view.remote);
-                Ok(Response::ReadDiscreteInputs(range.map(|at| at == REMOTE && remote).collect()))
+                let switches = self.with(|state| state.view.switches);
+                Ok(Response::ReadDiscreteInputs(
+                    range.map(|at| switches[usize::from(at)]).collect(),
+                ))
             }
             Request::WriteSingleRegister(address, word) => {
                 self.write(address, &[word])?;
@@ -105,16 +139,21 @@ impl Controller {
     }
 
     fn write(&self, address: u16, words: &[u16]) -> Result<(), ExceptionCode> {
-        let (SETPOINT, [word]) = (address, words) else {
-            return Err(ExceptionCode::IllegalDataAddress);
-        };
-        if *word > Gate::FULL {
-            return Err(ExceptionCode::IllegalDataValue);
+        match (address, words) {
+            (SETPOINT, [word]) if *word <= Gate::FULL => self.with(|state| {
+                state.view.setpoint = *word;
+                state.written = Some(*word);
+                state.stopped = false;
+                state.writes += 1;
+            }),
+            (STOP, [1]) => self.with(|state| {
+                state.written = None;
+                state.stopped = true;
+                state.writes += 1;
+            }),
+            (SETPOINT | STOP, [_]) => return Err(ExceptionCode::IllegalDataValue),
+            _ => return Err(ExceptionCode::IllegalDataAddress),
         }
-        self.with(|state| {
-            state.view.setpoint = *word;
-            state.written = Some(*word);
-        });
         Ok(())
     }
 }
@@ -146,6 +185,8 @@ fn input(view: &GateView, address: u16) -> u16 {
         LEVEL_DOWN => words(view.level_down_m)[0],
         13 => words(view.level_down_m)[1],
         MOTOR => view.motor as u16,
+        LOAD => view.load,
+        CURRENT => view.current,
         _ => 0,
     }
 }
@@ -161,13 +202,18 @@ impl Service for Connection {
     type Request = SlaveRequest<'static>;
     type Response = Response;
     type Exception = ExceptionCode;
-    type Future = Ready<Result<Response, ExceptionCode>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, ExceptionCode>> + Send>>;
 
     fn call(&self, request: Self::Request) -> Self::Future {
-        if request.slave != UNIT {
-            return ready(Err(ExceptionCode::GatewayTargetDevice));
+        if !self.controller.is_online() {
+            // Whoever asks is never answered; a master that gives up connects anew.
+            return Box::pin(std::future::pending());
         }
-        ready(self.controller.answer(&request.request))
+        let answer = match request.slave {
+            UNIT => self.controller.answer(&request.request),
+            _ => Err(ExceptionCode::GatewayTargetDevice),
+        };
+        Box::pin(std::future::ready(answer))
     }
 }
 
@@ -209,20 +255,20 @@ mod tests {
     use super::*;
     use crate::gate::Motor;
 
-    const VIEW: GateView = GateView {
-        opening: 250,
-        setpoint: 300,
-        level_up_m: 3.5,
-        level_down_m: 1.5,
-        motor: Motor::Opening,
-        remote: true,
-    };
+    fn view() -> GateView {
+        GateView {
+            opening: 250,
+            setpoint: 300,
+            motor: Motor::Opening,
+            ..GateView::new(&Gate::new(2.0, 250), 3.5, 1.5)
+        }
+    }
 
     async fn start()
     -> (SocketAddr, Controller, watch::Sender<bool>, tokio::task::JoinHandle<io::Result<()>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let controller = Controller::new(VIEW);
+        let controller = Controller::new(view());
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(serve(listener, controller.clone(), stopped));
         (address, controller, stop, task)
@@ -240,7 +286,7 @@ mod tests {
 
         master.write_single_register(200, 420).await.unwrap().unwrap();
         assert_eq!(master.read_holding_registers(200, 1).await.unwrap().unwrap(), [420]);
-        controller.show(VIEW);
+        controller.show(view());
         assert_eq!(
             master.read_holding_registers(200, 1).await.unwrap().unwrap(),
             [420],
@@ -248,6 +294,9 @@ mod tests {
         );
         assert_eq!(controller.take_setpoint(), Some(420));
         assert_eq!(controller.take_setpoint(), None);
+        master.write_single_register(201, 1).await.unwrap().unwrap();
+        assert!(controller.take_stop() && !controller.take_stop());
+        assert_eq!(controller.writes(), 2);
 
         stop.send(true).unwrap();
         task.await.unwrap().unwrap();

@@ -267,6 +267,10 @@ impl Gates {
                 tracing::info!(gate, setpoint, "a master moves a gate");
                 world.command_gate(gate, setpoint);
             }
+            if controller.take_stop() {
+                tracing::info!(gate, "a master stops a gate");
+                world.stop_gate(gate);
+            }
         }
     }
 

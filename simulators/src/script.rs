@@ -6,6 +6,7 @@
 
 use serde::Deserialize;
 
+use crate::gate::Condition;
 use crate::town::{Device, Label, Observes, Profile, Town};
 
 /// A script.
@@ -86,6 +87,8 @@ pub enum Action {
     OpenCover(One),
     /// A gate's motor trips.
     MotorFault(One),
+    /// Something is so with a gate: `do.gate = { device = "sg-001", is = "stuck" }`.
+    Gate(GateIs),
     /// A gate is told to go to an opening, and back at the end.
     MoveGate(MoveGate),
     /// A storm comes over the town. `for_s` is how long it rains.
@@ -134,6 +137,57 @@ pub struct Gas {
     pub h2s: f64,
     /// How long the rise takes, in seconds.
     pub over_s: f64,
+}
+
+/// Something about a gate.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GateIs {
+    /// A gate.
+    pub device: String,
+    /// What is so.
+    pub is: GateState,
+}
+
+/// What can be so with a gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateState {
+    /// The motor runs and the gate does not move.
+    Stuck,
+    /// The key stands on local.
+    Local,
+    /// The emergency stop is pressed.
+    EmergencyStop,
+    /// The torque switch opened.
+    OverTorque,
+    /// It runs on beyond its target.
+    Overshoot,
+    /// The mains are off.
+    NoMains,
+    /// The controller keeps its connections and answers nothing.
+    LinkDown,
+    /// A ship is in the lock.
+    Navigation,
+    /// The town takes in water.
+    WaterIntake,
+}
+
+impl GateState {
+    /// The gate's own word for it.
+    pub(crate) fn condition(self) -> Condition {
+        match self {
+            GateState::Stuck => Condition::Stuck,
+            GateState::Local => Condition::Local,
+            GateState::EmergencyStop => Condition::EmergencyStop,
+            GateState::OverTorque => Condition::OverTorque,
+            GateState::Overshoot => Condition::Overshoot,
+            GateState::NoMains => Condition::NoMains,
+            GateState::LinkDown => Condition::LinkDown,
+            GateState::Navigation => Condition::Navigation,
+            GateState::WaterIntake => Condition::WaterIntake,
+        }
+    }
 }
 
 /// A gate's movement.
@@ -238,6 +292,7 @@ impl Action {
         match self {
             Action::Storm(_) => None,
             Action::Gas(gas) => Some(&gas.device),
+            Action::Gate(gate) => Some(&gate.device),
             Action::MoveGate(gate) => Some(&gate.device),
             Action::Blockage(blockage) => Some(&blockage.device),
             Action::Burst(burst) => Some(&burst.device),
@@ -260,7 +315,7 @@ impl Action {
             Action::Gas(_) | Action::OpenCover(_) | Action::Blockage(_) => {
                 (device.profile == Profile::Mh1, "manhole sensor")
             }
-            Action::MotorFault(_) | Action::MoveGate(_) => {
+            Action::MotorFault(_) | Action::Gate(_) | Action::MoveGate(_) => {
                 (device.profile == Profile::Sg200, "gate")
             }
             Action::Burst(_) => {

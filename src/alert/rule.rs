@@ -286,6 +286,7 @@ mod tests {
             },
             points: vec![point()],
             headline: PointIndex(0),
+            commands: vec![],
             logic: Default::default(),
         };
         let device = Device {

@@ -15,6 +15,7 @@ use super::points::{PointBody, point};
 use super::sight::Sight;
 use super::state::{AppState, Hub, Work};
 use super::wire;
+use crate::command::Command;
 use crate::live::Freshness;
 use crate::model::{AssetId, AssetKind, DeviceId, Label, ProfileId, Sample, SeriesId, Timestamp};
 use crate::pipeline::{Station, Undecoded};
@@ -69,6 +70,11 @@ pub(crate) struct DeviceBody {
     bus: Option<BusUnit>,
     /// The last payloads that its profile could not decode, newest first.
     undecoded: Vec<UndecodedBody>,
+    /// The names of what it may be told.
+    commands: Vec<String>,
+    /// The command that has not ended; null when there is none.
+    #[schema(value_type = Option<wire::Command>, required)]
+    command: Option<Command>,
 }
 
 /// A payload that a profile could not decode.
@@ -172,9 +178,10 @@ pub(crate) async fn list(
     };
     let find = params.q.unwrap_or_default().to_lowercase();
     let devices = hub.blocking(Work::Query, move |hub| {
-        let waiting_total = hub.registry.waiting().len();
+        let mut waiting = enrolments::waiting(hub);
+        waiting.retain(|device| device.is_in(&sight));
+        let waiting_total = waiting.len();
         if is_waiting {
-            let mut waiting = enrolments::waiting(hub);
             waiting.retain(|device| device.is_meant(profile.as_ref(), &find));
             waiting.truncate(wanted);
             return Ok(Devices { devices: Vec::new(), waiting, waiting_total });
@@ -305,6 +312,10 @@ pub(crate) fn describe(hub: &AppState, device: &Device) -> DeviceBody {
         points,
         bus: modbus::unit_of(hub, &device.id),
         undecoded: undecoded.into_iter().map(UndecodedBody::from).collect(),
+        commands: station.as_deref().map_or_else(Vec::new, |station| {
+            station.profile.commands.iter().map(|command| command.name.clone()).collect()
+        }),
+        command: hub.commands.running(&device.id),
     }
 }
 

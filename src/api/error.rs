@@ -53,6 +53,8 @@ pub(crate) enum Code {
     VersionConflict,
     /// Somebody acknowledged it before.
     AlreadyAcknowledged,
+    /// A command is refused: `cause`, `rule`, `text` and `facts` say why.
+    CommandRefused,
     /// The case does not stand where this move begins.
     IllegalMove,
     /// The sensor does not say that all is well.

@@ -13,6 +13,7 @@ mod assets;
 mod audit;
 mod auth;
 mod cases;
+mod commands;
 mod console;
 mod devices;
 mod enrolments;

@@ -18,14 +18,16 @@ use utoipa_axum::routes;
 use super::openapi::operations;
 use super::state::Hub;
 use super::{
-    alerts, assets, audit, cases, devices, enrolments, health, import, live, map, modbus, openapi,
-    password, profiles, secrets, series, session, sessions, status, tokens, users, zones,
+    alerts, assets, audit, cases, commands, devices, enrolments, health, import, live, map, modbus,
+    openapi, password, profiles, secrets, series, session, sessions, status, tokens, users, zones,
 };
 use crate::case::MAX_PHOTO_BYTES;
 use crate::model::Right;
 use crate::registry::MAX_DOCUMENT_BYTES;
 use Place::{Nowhere, Town, Zones};
-use Right::{Acknowledge, Administer, Dispatch, Engineer, Handle, Supervise, Verify, View};
+use Right::{
+    Acknowledge, Administer, Dispatch, Engineer, Handle, Operate, Supervise, Verify, View,
+};
 
 /// The rights of a case's moves; each move needs its own, which the case room checks.
 const MOVES: &[Right] = &[Dispatch, Handle, Verify, Supervise];
@@ -114,6 +116,12 @@ pub(crate) fn table() -> Table {
         .right(View, Zones, routes!(series::show))
         .right(View, Zones, routes!(alerts::list))
         .right(Acknowledge, Zones, routes!(alerts::acknowledge))
+        .right(View, Zones, routes!(commands::list))
+        .right(Operate, Zones, routes!(commands::select))
+        .right(Operate, Zones, routes!(commands::stop))
+        .right(View, Zones, routes!(commands::show))
+        .right(Operate, Zones, routes!(commands::confirm))
+        .right(Operate, Zones, routes!(commands::cancel))
         .right(View, Zones, routes!(cases::list))
         .right(Acknowledge, Zones, routes!(cases::register))
         .right(View, Zones, routes!(cases::show))

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::error::Problem;
 use crate::case::Office;
 use crate::clock::Clock;
+use crate::command::Commands;
 use crate::ingest::modbus::Poller;
 use crate::ingest::mqtt::Doorman;
 use crate::library::Library;
@@ -50,6 +51,8 @@ pub struct AppState {
     pub poller: Option<Arc<Poller>>,
     /// The pipeline's counters, for `/status`.
     pub counters: Arc<Counters>,
+    /// Moves things.
+    pub commands: Commands,
     /// Alerts, cases and their histories.
     pub tables: TableReader,
     /// Who moves cases.

@@ -158,6 +158,133 @@ pub(crate) struct Alert {
     cleared_at: Option<String>,
 }
 
+/// Where a command stands.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CommandState {
+    Selected,
+    Confirmed,
+    Executing,
+    Reached,
+    Timeout,
+    Fault,
+    Cancelled,
+}
+
+/// Why a command was refused or ended as it did: IEC 61850's additional causes.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Cause {
+    NotSupported,
+    InvalidPosition,
+    PositionReached,
+    ParameterChangeInExecution,
+    StepLimitation,
+    BlockedByMode,
+    BlockedByProcess,
+    BlockedByInterlocking,
+    CommandAlreadyInExecution,
+    BlockedByHealth,
+    AbortionByCancel,
+    TimeLimitOver,
+    AbortionByTrip,
+    ObjectNotSelected,
+    ObjectAlreadySelected,
+    NoAccessAuthority,
+    EndedWithOvershoot,
+    AbortionByCommunicationLoss,
+    InconsistentParameters,
+}
+
+/// What a refusal or an end rests on.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct Fact {
+    /// A point, a value of the asset, or a limit of the profile.
+    name: String,
+    #[schema(required)]
+    value: Option<f64>,
+    unit: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grade: Option<Grade>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
+    /// How old it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    age_s: Option<f64>,
+}
+
+/// A command.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct Command {
+    id: u64,
+    /// Grows with every step.
+    version: u32,
+    device: String,
+    #[schema(required)]
+    asset: Option<String>,
+    #[schema(required)]
+    asset_number: Option<u32>,
+    /// Its name in the profile.
+    command: String,
+    label: Label,
+    /// UCUM unit of the values.
+    unit: String,
+    /// Where to.
+    #[schema(required)]
+    target: Option<f64>,
+    /// Where from, when it was selected.
+    #[schema(required)]
+    present: Option<f64>,
+    /// What the point itself said last.
+    #[schema(required)]
+    value: Option<f64>,
+    state: CommandState,
+    /// What an executing command waits for: writing, in_doubt, echo or moving.
+    #[schema(required)]
+    step: Option<String>,
+    /// Why it ended as it did.
+    #[schema(required)]
+    cause: Option<Cause>,
+    #[schema(required)]
+    text: Option<Label>,
+    facts: Vec<Fact>,
+    /// One step, and ends what else executes.
+    emergency: bool,
+    /// Why another person has to confirm; null when the same one does.
+    #[schema(required)]
+    second_person: Option<Label>,
+    selected_by: String,
+    #[schema(format = DateTime)]
+    selected_at: String,
+    #[schema(required)]
+    confirmed_by: Option<String>,
+    #[schema(required, format = DateTime)]
+    confirmed_at: Option<String>,
+    /// When it was given to the device's link.
+    #[schema(required, format = DateTime)]
+    sent_at: Option<String>,
+    /// When the present step is over.
+    #[schema(required, format = DateTime)]
+    deadline: Option<String>,
+    #[schema(required, format = DateTime)]
+    ended_at: Option<String>,
+    #[schema(required)]
+    note: Option<String>,
+}
+
+/// One step of a command.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct CommandEvent {
+    /// select, confirm, execute, doubt, written, echoed, stop, stopped, cancel, and the ends.
+    what: String,
+    #[schema(format = DateTime)]
+    at: String,
+    /// Who; the hub itself is `(hub)`.
+    actor: String,
+    #[schema(required)]
+    cause: Option<String>,
+}
+
 /// A case: what people do about alerts.
 #[derive(ToSchema, Serialize)]
 pub(crate) struct Case {
@@ -527,6 +654,7 @@ mod tests {
         check_words::<super::Role>(&model::Role::ALL);
         check_words::<super::Right>(&model::Right::ALL);
         check_words::<super::Severity>(&model::Severity::ALL);
+        check_words::<super::Cause>(&model::Cause::ALL);
         check_words::<super::Reason>(&model::Reason::ALL);
         check_words::<super::AssetKind>(&model::AssetKind::ALL);
         check_words::<super::Grade>(&[Grade::Good, Grade::Uncertain, Grade::Bad]);

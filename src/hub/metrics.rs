@@ -9,6 +9,7 @@ use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::bus_metrics::BusMetrics;
 use crate::codec::Codecs;
+use crate::command::Commands;
 use crate::ingest::modbus::Poller;
 use crate::ingest::mqtt::{Door, SecurityLog, Services};
 use crate::pipeline::{Counters, Present};
@@ -23,6 +24,7 @@ pub(super) struct Watched {
     pub(super) store: Arc<dyn Store>,
     pub(super) poller: Arc<Poller>,
     pub(super) present: Present,
+    pub(super) commands: Commands,
     pub(super) codecs: Codecs,
 }
 
@@ -35,7 +37,8 @@ type Row = (&'static str, u64);
 /// When a name is no metric name, or stands twice: a defect of this file.
 pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> {
     let registry = Registry::new_custom(Some("townhub".to_owned()), None)?;
-    let Watched { counters, log, services, door, store, poller, present, codecs } = watched;
+    let Watched { counters, log, services, door, store, poller, present, codecs, commands } =
+        watched;
     let add = |name, help, label, is_counter, read: Read| {
         registry.register(Box::new(Pulled::new(name, help, label, is_counter, read)?))
     };
@@ -116,6 +119,13 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
             }
             sums.into_iter().collect()
         }),
+    )?;
+    add(
+        "commands_total",
+        "Commands by what became of them since the start.",
+        "outcome",
+        true,
+        Box::new(move || commands.counts()),
     )?;
     add(
         "codecs_total",

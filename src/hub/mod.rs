@@ -3,6 +3,7 @@
 //!
 //! Owns every task and thread. Never looks at data.
 
+mod bus;
 mod bus_metrics;
 pub(crate) mod cases;
 mod metrics;
@@ -27,6 +28,7 @@ use crate::api::{self, AppState, Limits, Readiness, TableReader, TownInfo};
 use crate::case::{CaseError, Office, OfficeThread, Registrar};
 use crate::clock::Clock;
 use crate::codec::{self, Codecs};
+use crate::command::{self, Commands};
 use crate::config::{Config, ConfigError};
 use crate::ingest::modbus::{Poller, Target};
 use crate::ingest::mqtt::{Door, Doorman, SecurityLog, Services, ServicesError, TlsError, TlsPort};
@@ -70,6 +72,8 @@ pub enum HubError {
     Store(#[from] StoreError),
     #[error("cannot open the alerts")]
     Alert(#[from] AlertError),
+    #[error("cannot take up the commands")]
+    Commands(#[from] command::Failure),
     #[error("cannot start the judge")]
     Judge(#[from] JudgeError),
     #[error("cannot take up the cases")]
@@ -147,6 +151,12 @@ impl Hub {
             Arc::clone(&health),
         )
         .map_err(HubError::Thread)?;
+        let around = command::Around {
+            present: present.clone(),
+            feed: rooms.feed.clone(),
+            clock: clock.clone(),
+        };
+        let (commands, orders) = Commands::open(rooms.registry.connect()?, around)?;
         let log = Arc::new(SecurityLog::new(clock.clone()));
         let services = Services::start(Arc::clone(&log))?;
         let doorman = Arc::new(Doorman::default());
@@ -165,6 +175,7 @@ impl Hub {
             Arc::clone(&log),
             clock.clone(),
             config.mqtt.clone(),
+            commands.clone(),
             Arc::clone(&doorman),
             codecs.clone(),
         ));
@@ -176,6 +187,7 @@ impl Hub {
             store: Arc::clone(&rooms.store),
             poller: Arc::clone(&poller),
             present: present.clone(),
+            commands: commands.clone(),
             codecs: codecs.clone(),
         })?;
         let readiness = Arc::new(Readiness::new(&["store", "mqtt", "judge", "services"]));
@@ -191,6 +203,7 @@ impl Hub {
             counters,
             &readiness,
             office.clone(),
+            commands.clone(),
             doorman,
         )?;
         let state = api::AppState { poller: Some(Arc::clone(&poller)), ..state };
@@ -200,6 +213,8 @@ impl Hub {
             "mqtt"
         });
         servers.spawn(serve_http(http, api::router(state), until_down(down.clone())));
+        let buses = Arc::new(bus::Buses(Arc::clone(&poller)));
+        servers.spawn(command::run(commands, buses, orders, until_down(down.clone())));
         servers.spawn(follow(Arc::clone(&rooms.library), until_down(down.clone())));
         let keeper =
             Keeper { rooms, present, poller: Arc::clone(&poller), judge: judge_queue.clone() };
@@ -356,6 +371,7 @@ impl Rooms {
         counters: Arc<Counters>,
         readiness: &Arc<Readiness>,
         cases: Office,
+        commands: Commands,
         doorman: Arc<Doorman>,
     ) -> Result<AppState, HubError> {
         let [lon, lat] = config.town.center;
@@ -378,6 +394,7 @@ impl Rooms {
             metrics,
             poller: None,
             counters,
+            commands,
             tables: TableReader::new(move || registry.connect()),
             cases,
             https_only: config.http.https_only,

@@ -174,6 +174,12 @@ impl Feed {
         }
     }
 
+    /// Sends an event of another room, JSON on one line, in the order of the alerts and never merged: a command's step.
+    /// `asset` is the number of what it is about.
+    pub fn say(&self, name: &str, json: &str, asset: Option<AssetNumber>) {
+        self.shared.publish(name, json, |bytes| Entry::alert(bytes, asset));
+    }
+
     /// Sends a changed case: every one, never merged. `asset` is the number of what it is about.
     pub fn case(&self, case: &Case, asset: Option<AssetNumber>) {
         match serde_json::to_string(case) {

@@ -35,7 +35,7 @@ impl Label {
     }
 
     /// A text in each language.
-    pub fn new(zh: &str, en: &str) -> Self {
-        Label { zh: zh.to_owned(), en: en.to_owned() }
+    pub fn new(zh: impl Into<String>, en: impl Into<String>) -> Self {
+        Label { zh: zh.into(), en: en.into() }
     }
 }

@@ -5,6 +5,7 @@
 //! we know, borrowed: see `pipeline::Desk`) → [`Reading`] (a point of a profile with its raw value) → [`Measurement`] (a
 //! series, a unit, a quality) → [`Sample`] (what the store gives back).
 
+mod cause;
 mod endpoint;
 mod id;
 mod kind;
@@ -17,6 +18,7 @@ mod role;
 mod severity;
 mod time;
 
+pub use cause::{Cause, UnknownCause};
 pub use endpoint::{Endpoint, EndpointError, Line, Parity, Transport};
 pub use id::{
     AssetId, AssetNumber, DeviceId, IdError, MetricName, ProfileId, SeriesId, UnitId, ZoneId,

@@ -22,7 +22,7 @@ use crate::model::{
     Measurement, PointIndex, Quality, Reading, Reason, Sample, SeriesId, Timestamp,
 };
 use crate::profile::expr::Operand;
-use crate::profile::{DeviceTime, Profile};
+use crate::profile::{DeviceTime, Point, Profile};
 
 use derive::{Memory, Moment, Report};
 use point::PointTrack;
@@ -84,6 +84,12 @@ impl Track {
             self.memory.remember(point, newest.observed_at, known);
         }
     }
+}
+
+/// What one reading says by itself, without its past: for a command that has just asked for it.
+pub fn value_of(point: &Point, reading: &Reading) -> (f64, Quality) {
+    let value = point::convert(reading.raw, point);
+    (value, point::judge(reading, value, point).unwrap_or(Quality::GOOD))
 }
 
 /// Turns one report of a device into measurements, appended to `out`. `series` numbers the profile's points; `time` is

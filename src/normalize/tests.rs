@@ -53,6 +53,7 @@ fn profile(point: Point) -> Profile {
         },
         points: vec![point],
         headline: PointIndex(0),
+        commands: vec![],
         logic: Default::default(),
     }
 }

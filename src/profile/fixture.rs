@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Table;
+use super::{RegisterWrite, Table};
 use crate::model::{PointIndex, Timestamp};
 
 /// One `[[test]]` of a profile, checked against its points.
@@ -62,6 +62,41 @@ pub enum Input {
     },
     /// The words of its register map that can be read.
     Registers(BTreeMap<(Table, u16), u16>),
+    /// Nothing: a person asks something of it.
+    Command(Box<Given>),
+}
+
+/// A command that is asked for, and what must come of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Given {
+    /// What is true: fresh and Good. All else was never heard of.
+    pub values: Vec<(PointIndex, f64)>,
+    /// Which command, by its place in the profile.
+    pub command: usize,
+    /// Its target.
+    pub target: Option<f64>,
+    /// What must go out.
+    pub sent: Option<Sent>,
+    /// The rule or the cause that must refuse it.
+    pub refused: Option<String>,
+    /// Whether another person must confirm; not looked at when the fixture does not say.
+    pub second_person: Option<bool>,
+}
+
+/// What goes out to a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sent {
+    /// Registers.
+    Writes(Vec<RegisterWrite>),
+    /// A message; two JSON documents are equal when they say the same.
+    Payload(Vec<u8>),
+    /// A LoRaWAN downlink.
+    Lorawan {
+        /// The port.
+        port: u8,
+        /// The payload.
+        bytes: Vec<u8>,
+    },
 }
 
 /// An alert of a profile.

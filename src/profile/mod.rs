@@ -5,6 +5,7 @@
 
 mod binary;
 mod cayenne;
+pub mod command;
 mod compile;
 mod decode;
 mod duration;
@@ -40,10 +41,11 @@ use crate::model::{AssetKind, Label, MetricName, PointIndex, ProfileId, Severity
 
 use payload::Decoder;
 
+pub use command::CommandSpec;
 pub use decode::{DecodeError, Decoded, DeviceTime, Report};
 pub(crate) use duration::parse as parse_duration;
 pub use error::ProfileError;
-pub use fixture::{AlertRef, Fixture, Input, ReportFixture};
+pub use fixture::{AlertRef, Fixture, Given, Input, ReportFixture, Sent};
 pub use logic::{Derived, Logic, QualityRule};
 pub use lorawan::{EnvelopeKind, LorawanSource};
 pub use payload::{Encoding, Memory, Message, PayloadFormat, Place};
@@ -81,6 +83,8 @@ pub struct Profile {
     pub points: Vec<Point>,
     /// The point that stands for the whole device on the map (`headline = "..."`, else the first).
     pub headline: PointIndex,
+    /// What it may be told, in the order of the file.
+    pub commands: Vec<CommandSpec>,
     /// What it computes from its own points.
     pub logic: Logic,
 }
@@ -289,6 +293,11 @@ impl Profile {
             Source::Lorawan(lorawan) => Some(lorawan),
             _ => None,
         }
+    }
+
+    /// The command of this name.
+    pub fn command(&self, name: &str) -> Option<&CommandSpec> {
+        self.commands.iter().find(|command| command.name == name)
     }
 
     /// The point of this name.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::spanned::{IgnoredAny, Spanned};
+use super::spanned::Spanned;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -40,7 +40,7 @@ pub(super) struct RawProfile {
     #[serde(default)]
     pub(super) quality: Vec<Spanned<RawQuality>>,
     #[serde(default)]
-    pub(super) commands: Named<IgnoredAny>,
+    pub(super) commands: Named<RawCommand>,
     #[serde(default)]
     pub(super) test: Vec<Spanned<RawTest>>,
 }
@@ -287,12 +287,14 @@ pub(super) struct RawTest {
     #[serde(default)]
     pub(super) pending: Vec<Spanned<String>>,
     pub(super) error: Maybe<String>,
-    pub(super) command: Maybe<IgnoredAny>,
-    pub(super) given: Maybe<IgnoredAny>,
-    pub(super) writes: Maybe<IgnoredAny>,
-    pub(super) refused: Maybe<IgnoredAny>,
+    pub(super) command: Maybe<Named<Spanned<f64>>>,
+    #[serde(default)]
+    pub(super) given: Named<Spanned<RawValue>>,
+    pub(super) writes: Maybe<Vec<RawWrites>>,
+    pub(super) refused: Maybe<String>,
+    pub(super) two_person: Maybe<bool>,
+    pub(super) downlink: Maybe<RawDownlinkTest>,
     pub(super) port: Maybe<i64>,
-    pub(super) downlink: Maybe<IgnoredAny>,
 }
 
 /// One report of a fixture's message: the same words as the fixture's own.
@@ -326,6 +328,142 @@ pub(super) struct RawRegisters {
     pub(super) holding: Named<Spanned<Vec<i64>>>,
     #[serde(default)]
     pub(super) input: Named<Spanned<Vec<i64>>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table such as [commands.set_opening]")]
+pub(super) struct RawCommand {
+    pub(super) label: Maybe<RawText>,
+    pub(super) arg: Maybe<RawArg>,
+    pub(super) write: Maybe<RawWrite>,
+    pub(super) downlink: Maybe<RawDownlink>,
+    pub(super) require: Maybe<RawConditions>,
+    pub(super) watch: Maybe<RawConditions>,
+    pub(super) two_person: Maybe<RawConditions>,
+    #[serde(default)]
+    pub(super) site: Named<RawSite>,
+    pub(super) readback: Maybe<RawReadback>,
+    pub(super) confirm: Maybe<RawConfirm>,
+    pub(super) role: Maybe<String>,
+    pub(super) fresh: Maybe<String>,
+    pub(super) deliver_within: Maybe<String>,
+    pub(super) emergency: Maybe<bool>,
+    pub(super) stop: Maybe<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table such as { unit = \"%\", range = [0, 100] }")]
+pub(super) struct RawArg {
+    pub(super) unit: Maybe<String>,
+    pub(super) range: Maybe<Vec<f64>>,
+    pub(super) step: Maybe<f64>,
+    pub(super) max_change: Maybe<f64>,
+    pub(super) from: Maybe<String>,
+    pub(super) tolerance: Maybe<f64>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table such as { table = \"holding\", address = 200, type = \"u16\" } or { format = \"json\" }"
+)]
+pub(super) struct RawWrite {
+    pub(super) table: Maybe<String>,
+    pub(super) address: Maybe<i64>,
+    #[serde(rename = "type")]
+    pub(super) number: Maybe<String>,
+    pub(super) word_order: Maybe<String>,
+    pub(super) scale: Maybe<f64>,
+    pub(super) offset: Maybe<f64>,
+    pub(super) value: Maybe<f64>,
+    pub(super) format: Maybe<String>,
+    pub(super) hex: Maybe<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table such as { port = 10, data = { ... } }")]
+pub(super) struct RawDownlink {
+    pub(super) port: Maybe<i64>,
+    #[schemars(with = "serde_json::Value")]
+    pub(super) data: Maybe<toml::Value>,
+}
+
+/// A formula, or a list of formulas with what their failure means.
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
+pub(super) enum RawConditions {
+    One(String),
+    Many(Vec<RawCondition>),
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table such as { expr = \"remote == 1\", reason = \"blocked-by-mode\", text = \"...\" }"
+)]
+pub(super) struct RawCondition {
+    pub(super) expr: Maybe<String>,
+    pub(super) reason: Maybe<String>,
+    pub(super) text: Maybe<RawText>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table such as { unit = \"m\", default = 2.0 }")]
+pub(super) struct RawSite {
+    pub(super) unit: Maybe<String>,
+    pub(super) default: Maybe<f64>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table such as { point = \"setpoint\", tolerance = 0.1, within = \"2s\" }"
+)]
+pub(super) struct RawReadback {
+    pub(super) point: Maybe<String>,
+    pub(super) tolerance: Maybe<f64>,
+    pub(super) within: Maybe<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table such as { point = \"opening\", tolerance = 1.0, within = \"180s\" }"
+)]
+pub(super) struct RawConfirm {
+    pub(super) point: Maybe<String>,
+    pub(super) tolerance: Maybe<f64>,
+    pub(super) equals: Maybe<RawValue>,
+    pub(super) settled: Maybe<String>,
+    pub(super) within: Maybe<String>,
+    pub(super) every: Maybe<String>,
+    pub(super) lost_after: Maybe<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table such as { table = \"holding\", address = 200, words = [420] }"
+)]
+pub(super) struct RawWrites {
+    pub(super) table: Maybe<String>,
+    pub(super) address: Maybe<i64>,
+    pub(super) words: Maybe<Vec<i64>>,
+}
+
+/// What a command sends: a payload as text, or a LoRaWAN downlink.
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
+pub(super) enum RawDownlinkTest {
+    Payload(String),
+    Lorawan(RawDownlinkBytes),
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table such as { port = 10, hex = \"A501\" }")]
+pub(super) struct RawDownlinkBytes {
+    pub(super) port: Maybe<i64>,
+    pub(super) hex: Maybe<String>,
 }
 
 /// A text for people: one for both languages, or one for each.
@@ -407,6 +545,55 @@ impl<'de> Visitor<'de> for TextVisitor {
         let BothLanguages { zh, en } =
             BothLanguages::deserialize(MapAccessDeserializer::new(table))?;
         Ok(RawText(Label { zh, en }))
+    }
+}
+
+impl<'de> Deserialize<'de> for RawConditions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ConditionsVisitor)
+    }
+}
+
+struct ConditionsVisitor;
+
+impl<'de> Visitor<'de> for ConditionsVisitor {
+    type Value = RawConditions;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a formula, or a list of { expr = \"...\", reason = \"...\", text = \"...\" }")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<RawConditions, E> {
+        Ok(RawConditions::One(text.to_owned()))
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, list: A) -> Result<RawConditions, A::Error> {
+        Vec::deserialize(de::value::SeqAccessDeserializer::new(list)).map(RawConditions::Many)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawDownlinkTest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DownlinkTestVisitor)
+    }
+}
+
+struct DownlinkTestVisitor;
+
+impl<'de> Visitor<'de> for DownlinkTestVisitor {
+    type Value = RawDownlinkTest;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a payload as text, `hex:` and digits, or { port = 10, hex = \"A501\" }")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<RawDownlinkTest, E> {
+        Ok(RawDownlinkTest::Payload(text.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<RawDownlinkTest, A::Error> {
+        RawDownlinkBytes::deserialize(MapAccessDeserializer::new(table))
+            .map(RawDownlinkTest::Lorawan)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A value with its place in the file: `toml`'s own, made known to the JSON Schema.
 //!
 //! A key of a profile looks the same to an editor with or without its place; a foreign type cannot be taught so, hence
-//! the wrapper. What a later version of the hub will read is any value here ([`IgnoredAny`]).
+//! the wrapper.
 
 use std::borrow::{Borrow, Cow};
 use std::ops::Range;
@@ -72,24 +72,5 @@ impl<T: JsonSchema> JsonSchema for Spanned<T> {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         T::json_schema(generator)
-    }
-}
-
-/// A value that nobody reads yet: serde's own, made known to the JSON Schema.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(transparent)]
-pub(super) struct IgnoredAny(#[allow(dead_code)] serde::de::IgnoredAny);
-
-impl JsonSchema for IgnoredAny {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Anything".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        Schema::from(true)
     }
 }

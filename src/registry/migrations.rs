@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../alert/event_seq.sql"),
     include_str!("../case/schema.sql"),
     include_str!("provisioning.sql"),
+    include_str!("../command/schema.sql"),
 ];
 
 /// SQLite's `application_id` of a town's state: "town" in ASCII.

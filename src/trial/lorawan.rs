@@ -23,7 +23,6 @@ pub(super) fn decode(
 }
 
 /// What the codec makes of a command's values: port and bytes.
-#[allow(dead_code, reason = "fixtures of commands ask for it as soon as commands are here")]
 pub(super) fn encode(
     source: &LorawanSource,
     port: u8,

@@ -303,6 +303,9 @@ impl Builder {
                 sill_m: gate.sill_m,
                 opening: gate.opening,
             };
+            // An outer basin drifts back to the level of the region around the town.
+            let is_outer = |basin: usize| self.town.basins[basin].settles_in_s.is_some();
+            let outside = i32::from(is_outer(plan.up)) - i32::from(is_outer(plan.down));
             let asset = Asset {
                 id: format!("SG-{:03}", index + 1),
                 kind: Kind::SluiceGate,
@@ -312,7 +315,8 @@ impl Builder {
                 geometry: Geometry::Point(gate.at),
                 properties: properties(json!({
                     "width_m": gate.width_m, "lift_m": gate.lift_m, "sill_m": gate.sill_m,
-                    "up": gate.up, "down": gate.down, "datum": "1985",
+                    "up": gate.up, "down": gate.down, "outside": outside, "design_head_m": 2.5,
+                    "datum": "1985",
                 })),
             };
             self.town.gates.push(plan);

@@ -1,6 +1,7 @@
 //! What a script's events do to the world, and how they are undone.
 
 use super::{Effect, World};
+use crate::gate::Condition;
 use crate::script::{Action, Cue, Script};
 use crate::supply::Burst;
 use crate::town::{Observes, Town};
@@ -120,7 +121,8 @@ impl World {
             Action::OpenCover(_) => self.sensors[device].set_cover_open(true),
             Action::Battery(battery) => self.sensors[device].set_weak(Some(battery.volts)),
             Action::Stuck(_) => self.sensors[device].set_stuck(true),
-            Action::MotorFault(_) => self.jam(device, true),
+            Action::MotorFault(_) => self.set_gate(device, Condition::Tripped, true),
+            Action::Gate(gate) => self.set_gate(device, gate.is.condition(), true),
             Action::MoveGate(gate) => self.send_gate(device, Some(gate.opening)),
             Action::Blockage(blockage) => self.block(device, blockage.open),
             Action::Burst(burst) => {
@@ -151,7 +153,8 @@ impl World {
             Action::OpenCover(_) => self.sensors[device].set_cover_open(false),
             Action::Battery(_) => self.sensors[device].set_weak(None),
             Action::Stuck(_) => self.sensors[device].set_stuck(false),
-            Action::MotorFault(_) => self.jam(device, false),
+            Action::MotorFault(_) => self.set_gate(device, Condition::Tripped, false),
+            Action::Gate(gate) => self.set_gate(device, gate.is.condition(), false),
             Action::MoveGate(_) => self.send_gate(device, None),
             Action::Blockage(_) => self.block(device, 1.0),
             Action::Burst(_) => self.burst(device, None),
@@ -171,9 +174,9 @@ impl World {
         }
     }
 
-    fn jam(&mut self, device: usize, jammed: bool) {
+    fn set_gate(&mut self, device: usize, condition: Condition, is: bool) {
         if let Observes::Gate(gate) = self.town.devices[device].observes {
-            self.gates[gate].set_jammed(jammed);
+            self.gates[gate].set(condition, is);
         }
     }
 

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use rand_chacha::ChaCha8Rng;
 
 use crate::canal::Canals;
-use crate::gate::{Gate, Motor};
+use crate::gate::{Condition, Gate, Motor};
+use crate::modbus;
 use crate::parking::Parking;
 use crate::rain::Weather;
 use crate::random::{Stream, generator};
@@ -70,8 +71,45 @@ pub struct GateView {
     pub level_down_m: f32,
     /// What the motor does.
     pub motor: Motor,
-    /// Whether the key stands on remote.
-    pub remote: bool,
+    /// The hoist's load in 0.1 kN.
+    pub load: u16,
+    /// The motor's current in 0.01 A.
+    pub current: u16,
+    /// The discrete inputs from address 0 on: see [`modbus`](crate::modbus).
+    pub switches: [bool; 16],
+    /// Whether the controller answers.
+    pub online: bool,
+}
+
+impl GateView {
+    /// What a controller shows of a gate that stands between these levels.
+    pub fn new(gate: &Gate, level_up_m: f64, level_down_m: f64) -> Self {
+        let mut switches = [false; 16];
+        let inputs = [
+            (modbus::REMOTE, gate.remote()),
+            (modbus::EMERGENCY_STOP, gate.is(Condition::EmergencyStop)),
+            (modbus::OVER_TORQUE, gate.is(Condition::OverTorque)),
+            (modbus::UPPER_LIMIT, gate.opening() >= Gate::FULL),
+            (modbus::LOWER_LIMIT, gate.opening() == 0),
+            (modbus::MAINS, !gate.is(Condition::NoMains)),
+            (modbus::NAVIGATION, gate.is(Condition::Navigation)),
+            (modbus::WATER_INTAKE, gate.is(Condition::WaterIntake)),
+        ];
+        for (address, is) in inputs {
+            switches[usize::from(address)] = is;
+        }
+        GateView {
+            opening: gate.opening(),
+            setpoint: gate.setpoint(),
+            level_up_m: level_up_m as f32,
+            level_down_m: level_down_m as f32,
+            motor: gate.motor(),
+            load: gate.load(),
+            current: gate.current(),
+            switches,
+            online: !gate.is(Condition::LinkDown),
+        }
+    }
 }
 
 /// How a world starts.
@@ -171,15 +209,12 @@ impl World {
     /// What a gate's controller shows now.
     pub fn gate(&self, gate: usize) -> GateView {
         let (up, down) = self.canals.levels_at(gate);
-        let gate = &self.gates[gate];
-        GateView {
-            opening: gate.opening(),
-            setpoint: gate.setpoint(),
-            level_up_m: up as f32,
-            level_down_m: down as f32,
-            motor: gate.motor(),
-            remote: gate.remote(),
-        }
+        GateView::new(&self.gates[gate], up, down)
+    }
+
+    /// Somebody wrote a gate's stop register.
+    pub fn stop_gate(&mut self, gate: usize) {
+        self.gates[gate].stop();
     }
 
     /// Somebody wrote a gate's setpoint, in 0.1 %.

@@ -21,6 +21,7 @@ use super::{AppState, Limits, Readiness, TableReader, TownInfo, router};
 use crate::alert::Engine;
 use crate::case::{Office, OfficeThread, Registrar};
 use crate::clock::Clock;
+use crate::command::{Around, Commands};
 use crate::hub::cases::Town;
 use crate::library::Library;
 use crate::live::Feed;
@@ -142,6 +143,8 @@ impl Rig {
         tokio::spawn(keeper.keep(registry.changes()));
         let readiness = Arc::new(Readiness::new(&["mqtt"]));
         let alerts_of = registry.clone();
+        let around = Around { present: present.clone(), feed: feed.clone(), clock: clock.clone() };
+        let (commands, _) = Commands::open(registry.connect().unwrap(), around).unwrap();
         let settings = crate::config::CaseConfig::default().settings().unwrap();
         let registrar = Registrar::open(registry.connect().unwrap(), settings).unwrap();
         let town = Town::new(present.clone(), registry.clone(), feed.clone());
@@ -164,6 +167,7 @@ impl Rig {
             metrics: prometheus::Registry::new(),
             poller: None,
             counters: Arc::new(Counters::default()),
+            commands,
             tables: TableReader::new(move || alerts_of.connect()),
             cases,
             https_only: false,
@@ -314,6 +318,7 @@ fn profile() -> Profile {
             Point { states: Some(vec![open]), unit: "1".into(), ..point("cover", 1) },
         ],
         headline: PointIndex(0),
+        commands: vec![],
         logic: Default::default(),
     }
 }

@@ -18,7 +18,7 @@ use super::refusal::Refusal;
 use super::session::{End, Session, set_status};
 use super::topics::{self, OwnTopic};
 use crate::codec::{Codecs, Job};
-use crate::model::Timestamp;
+use crate::model::{DeviceId, Timestamp};
 use crate::pipeline::{
     Bill, Closed, Decoding, Draft, Listed, Parcel, Receipt, Station, StationTable,
 };
@@ -46,6 +46,8 @@ pub(super) struct Letter {
 enum Route<'a, 'm> {
     Telemetry(&'a Arc<Station>),
     Status(&'a Arc<Station>),
+    /// Answers to commands.
+    Replies(&'a Arc<Station>),
     /// Not for the hub itself.
     Relayed,
     /// Telemetry of a device that does not stand behind this gateway.
@@ -70,11 +72,11 @@ pub(super) fn takes_second_road(stations: &StationTable, station: &Station) -> b
     stations.behind(&station.device.id).is_some() || station.profile.lorawan().is_some()
 }
 
-/// Whether `filter` asks for the commands of a listed device.
-pub(super) fn may_hear<S>(session: &Session<S>, filter: &str) -> bool {
+/// The listed device whose commands `filter` asks for.
+pub(super) fn heard_device<S>(session: &Session<S>, filter: &str) -> Option<DeviceId> {
     let stations = session.around.intake.stations();
-    let listed = stations.behind(&session.station.device.id);
-    listed.is_some_and(|listed| topics::listed_commands(listed, filter).is_some())
+    let listed = stations.behind(&session.station.device.id)?;
+    topics::listed_commands(listed, filter).map(|station| station.device.id.clone())
 }
 
 /// Where a letter goes, with its topic.
@@ -92,8 +94,7 @@ fn route<'a, 'm>(
     let route = match own.or_else(|| topics::listed(listed?, topic)) {
         Some((station, OwnTopic::Telemetry)) => Route::Telemetry(station),
         Some((station, OwnTopic::Status)) => Route::Status(station),
-        // Answers to commands go to whoever listens.
-        Some((_, OwnTopic::Replies)) => Route::Relayed,
+        Some((station, OwnTopic::Replies)) => Route::Replies(station),
         None => match listed {
             Some(listed) if let Some(name) = topics::unlisted(listed, topic) => {
                 Route::Unlisted(name)
@@ -245,6 +246,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
             }
             Route::Status(station) => set_status(station, &letter.payload, letter.received_at),
+            Route::Replies(station) => {
+                self.around.commands.reply(&station.device.id, &letter.payload);
+            }
             Route::Unlisted(name) => {
                 let parcel = letter.parcel(topic, round.gateway, round.listed, round.gateway);
                 self.around.intake.keep_unknown(&parcel, name);

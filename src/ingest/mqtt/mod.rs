@@ -10,6 +10,7 @@
 mod acks;
 mod codec;
 mod doorman;
+mod downlink;
 mod frame;
 mod gateway;
 mod publish;
@@ -51,6 +52,7 @@ use waiting::Visit;
 
 use crate::clock::Clock;
 use crate::codec::Codecs;
+use crate::command::Commands;
 use crate::config::{MqttConfig, TlsConfig};
 use crate::model::DeviceId;
 use crate::pipeline::{Intake, Station};
@@ -85,6 +87,7 @@ impl Door {
         log: Arc<SecurityLog>,
         clock: Clock,
         config: MqttConfig,
+        commands: Commands,
         doorman: Arc<Doorman>,
         codecs: Codecs,
     ) -> Self {
@@ -93,6 +96,7 @@ impl Door {
             services,
             clock,
             codecs,
+            commands,
             max_packet_bytes: config.max_packet_bytes,
         };
         let room = Arc::new(Semaphore::new(config.max_connections));

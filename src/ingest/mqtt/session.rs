@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::acks::{self, Acks};
 use super::codec::{self, Request};
+use super::downlink::Downlink;
 use super::frame::{self, Fields, Frame, PacketType, Version};
 use super::gateway::{self, Mail};
 use super::publish::{Publish, Qos};
@@ -25,7 +26,8 @@ use super::throttle::Throttle;
 use super::topics::{self, OwnTopic};
 use crate::clock::Clock;
 use crate::codec::Codecs;
-use crate::model::Timestamp;
+use crate::command::Commands;
+use crate::model::{DeviceId, Timestamp};
 use crate::pipeline::{Bill, Closed, Desk, Draft, Intake, LinkStatus, Progress, Receipt, Station};
 
 /// What is read from a socket at once, into a buffer that the thread's sessions share: an idle connection holds none.
@@ -55,6 +57,7 @@ pub(super) struct Surroundings {
     pub(super) intake: Intake,
     pub(super) services: Services,
     pub(super) clock: Clock,
+    pub(super) commands: Commands,
     /// Where payloads of LoRaWAN devices are read.
     pub(super) codecs: Codecs,
     pub(super) max_packet_bytes: usize,
@@ -99,6 +102,7 @@ pub(super) struct Session<S> {
     keep_alive: Option<Duration>,
     last_packet: Instant,
     will: Option<LastWill>,
+    downlink: Downlink,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -134,6 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 .then(|| Duration::from_secs(u64::from(keep_alive)) * 3 / 2),
             last_packet: Instant::now(),
             will,
+            downlink: Downlink::default(),
         }
     }
 
@@ -165,6 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let progress = Arc::clone(&self.progress);
         let mut alarm = Box::pin(sleep_until(self.next_alarm()));
+        let mut mail = self.around.commands.mail_changes();
         loop {
             let may_read = self.acks.len() < usize::from(RECEIVE_MAXIMUM)
                 && self.throttle.wait_until().is_none_or(|at| at <= Instant::now());
@@ -178,6 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Ok(()) => self.after_read().await,
                     Err(end) => Err(end),
                 },
+                Ok(()) = mail.changed(), if self.downlink.is_listening() => self.send_mail().await,
                 () = alarm.as_mut() => self.on_alarm(alarm.as_mut(), may_read),
             };
             if let Err(end) = step {
@@ -279,8 +286,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Request::Disconnect { with_will } => Err(End::Goodbye { with_will }),
                 }
             }
-            // Nothing was sent to the device that it could acknowledge: commands come with the command room.
-            PacketType::PubAck | PacketType::PubRec | PacketType::PubComp => Ok(()),
+            PacketType::PubAck => {
+                let id = Fields(frame.body).u16().map_err(End::Refused)?;
+                self.downlink.acknowledged(id, &self.around.commands);
+                // There may be more than were in flight.
+                self.write_mail();
+                Ok(())
+            }
+            // Nothing goes out at QoS 2.
+            PacketType::PubRec | PacketType::PubComp => Ok(()),
             PacketType::Connect => Err(End::Refused(Refusal::Protocol("a second CONNECT"))),
         }
     }
@@ -333,8 +347,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Ok(self.take_telemetry(topic, publish, desk));
             }
             OwnTopic::Status => set_status(&self.station, publish.payload, received_at),
-            // Answers to commands go to whoever listens; the command room will read them here.
-            OwnTopic::Replies => {}
+            OwnTopic::Replies => {
+                self.around.commands.reply(&self.station.device.id, publish.payload);
+            }
         }
         self.around.services.relay(topic, publish.payload, publish.retain);
         Ok(acks::SUCCESS)
@@ -371,16 +386,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let refusal = Refusal::NotAuthorized(filter.path.clone());
             self.around.services.log().refused(device.as_str(), &refusal);
         }
-        self.send(Packet::SubAck(SubAck { pkid: id, return_codes }, None))
+        let heard: Vec<_> = filters
+            .iter()
+            .filter_map(|filter| Some((self.heard_device(&filter.path)?, filter)))
+            .collect();
+        self.send(Packet::SubAck(SubAck { pkid: id, return_codes }, None))?;
+        for (device, filter) in heard {
+            self.downlink.subscribe(device, &filter.path, filter.qos as u8);
+        }
+        self.write_mail();
+        Ok(())
+    }
+
+    /// New commands may wait for the device.
+    async fn send_mail(&mut self) -> Result<(), End> {
+        self.write_mail();
+        self.flush().await
+    }
+
+    fn write_mail(&mut self) {
+        self.downlink.send(&self.around.commands, self.version, &mut self.out);
     }
 
     /// A device hears its own commands, a gateway those of its listed devices too.
     fn may_hear(&self, filter: &str) -> bool {
-        topics::is_own_commands(&self.station.device.id, filter)
-            || (self.is_gateway && gateway::may_hear(self, filter))
+        self.heard_device(filter).is_some()
+    }
+
+    /// Whose commands a filter asks for; `None` when this session may not hear them.
+    fn heard_device(&self, filter: &str) -> Option<DeviceId> {
+        if topics::is_own_commands(&self.station.device.id, filter) {
+            return Some(self.station.device.id.clone());
+        }
+        if self.is_gateway { gateway::heard_device(self, filter) } else { None }
     }
 
     fn on_unsubscribe(&mut self, id: u16, filters: &[String]) -> Result<(), End> {
+        for filter in filters {
+            self.downlink.unsubscribe(filter);
+        }
         let reasons = vec![UnsubAckReason::Success; filters.len()];
         self.send(Packet::UnsubAck(UnsubAck { pkid: id, reasons }, None))
     }

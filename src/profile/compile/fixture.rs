@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::profile::spanned::Spanned;
 
+use super::command_test;
 use super::lorawan;
 use crate::model::{DeviceId, PointIndex};
 use crate::profile::error::Problems;
@@ -40,9 +41,11 @@ fn compile(
 ) -> Option<Fixture> {
     let at = raw.span();
     let mut raw = raw.into_inner();
-    refuse_what_comes_later(&raw, problems);
+    refuse_what_is_for_commands(&raw, problems);
     let name = problems.require(raw.name.take(), &at, "name", "\"normal report\"");
     let input = match &profile.source {
+        _ if raw.command.is_some() => command_test::compile(&mut raw, &at, profile, problems)
+            .map(|given| Input::Command(Box::new(given))),
         Source::Mqtt(mqtt) => compile_message(&mut raw, &at, mqtt, problems),
         Source::Modbus(_) => compile_registers(&mut raw, &at, problems),
         Source::Lorawan(source) => lorawan::compile_frame(&mut raw, &at, source, problems),
@@ -101,19 +104,19 @@ fn outcome(
     Fixture { expect, time, missing, bad, uncertain, alerts, pending, ..fixture }
 }
 
-fn refuse_what_comes_later(raw: &RawTest, problems: &mut Problems<'_>) {
+fn refuse_what_is_for_commands(raw: &RawTest, problems: &mut Problems<'_>) {
+    if raw.command.is_some() {
+        return;
+    }
     let keys = [
-        ("command", &raw.command),
-        ("given", &raw.given),
-        ("writes", &raw.writes),
-        ("refused", &raw.refused),
-        ("downlink", &raw.downlink),
+        ("given", raw.given.keys().next().map(Spanned::span)),
+        ("writes", raw.writes.as_ref().map(Spanned::span)),
+        ("refused", raw.refused.as_ref().map(Spanned::span)),
+        ("two_person", raw.two_person.as_ref().map(Spanned::span)),
+        ("downlink", raw.downlink.as_ref().map(Spanned::span)),
     ];
-    for (key, value) in keys {
-        if let Some(value) = value {
-            problems
-                .report(&value.span(), format_args!("tests with `{key}` are not supported yet"));
-        }
+    for (key, at) in keys.into_iter().filter_map(|(key, at)| Some((key, at?))) {
+        problems.report(&at, format_args!("`{key}` is for a test with a `command`"));
     }
 }
 
@@ -261,7 +264,7 @@ fn fill(
     }
 }
 
-fn find_point<'p>(
+pub(super) fn find_point<'p>(
     name: &Spanned<String>,
     points: &'p [Point],
     problems: &mut Problems<'_>,
@@ -314,20 +317,27 @@ fn compile_expect(
     let mut expect = Vec::new();
     for (name, value) in raw {
         let Some((index, point)) = find_point(&name, points, problems) else { continue };
-        match value.get_ref() {
-            RawValue::Number(number) => expect.push((index, *number)),
-            RawValue::Name(state) => {
-                let states = point.states.as_deref().unwrap_or_default();
-                match states.iter().find(|known| known.name == *state) {
-                    Some(known) => expect.push((index, known.code)),
-                    None => {
-                        let names: Vec<&str> = states.iter().map(|s| s.name.as_str()).collect();
-                        let message = format!("`{}` has no state `{state}`", point.name);
-                        problems.report_choice(&value.span(), message, state, &names);
-                    }
-                }
-            }
-        }
+        expect.extend(state_or_number(&value, point, problems).map(|value| (index, value)));
     }
     expect
+}
+
+/// A number, or the code of the point's state.
+pub(super) fn state_or_number(
+    value: &Spanned<RawValue>,
+    point: &Point,
+    problems: &mut Problems<'_>,
+) -> Option<f64> {
+    let state = match value.get_ref() {
+        RawValue::Number(number) => return Some(*number),
+        RawValue::Name(state) => state,
+    };
+    let states = point.states.as_deref().unwrap_or_default();
+    let known = states.iter().find(|known| known.name == *state);
+    if known.is_none() {
+        let names: Vec<&str> = states.iter().map(|s| s.name.as_str()).collect();
+        let message = format!("`{}` has no state `{state}`", point.name);
+        problems.report_choice(&value.span(), message, state, &names);
+    }
+    known.map(|known| known.code)
 }

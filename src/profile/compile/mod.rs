@@ -4,6 +4,8 @@
 //! are looked at last, and only when the rest is right: what they say of a broken point would mislead.
 
 mod alert;
+mod command;
+mod command_test;
 mod expression;
 mod fixture;
 mod logic;
@@ -39,7 +41,6 @@ const MISSED_REPORTS: u32 = 3;
 /// Makes the profile; `None` when there are problems, which are noted then.
 pub(super) fn compile(raw: RawProfile, problems: &mut Problems<'_>) -> Option<ProfileFile> {
     check_format(&raw, problems);
-    refuse_what_comes_later(&raw, problems);
     let id = problems.require(raw.id, &TOP, "id", "\"aqua-mh1\"");
     let id = id.and_then(|id| problems.check(&id.span(), id.get_ref().parse()));
     let name = problems.require(raw.name, &TOP, "name", "\"Aqua MH-1 manhole sensor\"");
@@ -52,6 +53,10 @@ pub(super) fn compile(raw: RawProfile, problems: &mut Problems<'_>) -> Option<Pr
     let headline = find_headline(raw.headline.as_ref(), &raw.points, problems);
     let formulas = logic::Formulas::of(&raw.points);
     let points = point::compile_all(raw.points, wiring.as_ref(), problems);
+    let bare: Vec<_> = points.iter().map(|placed| placed.point.clone()).collect();
+    let commands = wiring.as_ref().map(|wiring| {
+        command::compile_all(raw.commands, &command::Around { points: &bare, wiring }, problems)
+    });
     let stale_after = staleness.stale_after;
     let logic =
         logic::compile(&formulas, raw.quality, &points, wiring.as_ref(), stale_after, problems);
@@ -69,6 +74,7 @@ pub(super) fn compile(raw: RawProfile, problems: &mut Problems<'_>) -> Option<Pr
         staleness,
         points: points.into_iter().map(|placed| placed.point).collect(),
         headline,
+        commands: commands?,
         logic,
     };
     let fixtures = fixture::compile_all(raw.test, &profile, problems);
@@ -83,12 +89,6 @@ fn check_format(raw: &RawProfile, problems: &mut Problems<'_>) {
         let message =
             format!("unknown profile format {}; this hub reads {FORMAT}", version.get_ref());
         problems.report(&version.span(), message);
-    }
-}
-
-fn refuse_what_comes_later(raw: &RawProfile, problems: &mut Problems<'_>) {
-    for command in raw.commands.keys() {
-        problems.report(&command.span(), "[commands] are not supported yet");
     }
 }
 

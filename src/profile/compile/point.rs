@@ -156,7 +156,10 @@ fn compile_unit(
     None
 }
 
-fn compile_range(raw: &Spanned<Vec<f64>>, problems: &mut Problems<'_>) -> Option<(f64, f64)> {
+pub(super) fn compile_range(
+    raw: &Spanned<Vec<f64>>,
+    problems: &mut Problems<'_>,
+) -> Option<(f64, f64)> {
     match raw.get_ref()[..] {
         [low, high] if low < high && low.is_finite() && high.is_finite() => Some((low, high)),
         [low, high] => {
@@ -173,7 +176,7 @@ fn compile_range(raw: &Spanned<Vec<f64>>, problems: &mut Problems<'_>) -> Option
     }
 }
 
-fn positive(value: Maybe<f64>, key: &str, problems: &mut Problems<'_>) -> Option<f64> {
+pub(super) fn positive(value: Maybe<f64>, key: &str, problems: &mut Problems<'_>) -> Option<f64> {
     let value = value?;
     if *value.get_ref() > 0.0 && value.get_ref().is_finite() {
         return Some(value.into_inner());
@@ -291,7 +294,7 @@ fn compile_read(
     Some(Reading { read, scale, offset, sentinels, at })
 }
 
-fn factor(raw: Maybe<f64>, problems: &mut Problems<'_>) -> f64 {
+pub(super) fn factor(raw: Maybe<f64>, problems: &mut Problems<'_>) -> f64 {
     let Some(scale) = raw else { return 1.0 };
     if *scale.get_ref() == 0.0 || !scale.get_ref().is_finite() {
         problems.report(&scale.span(), "`scale` must be a number other than 0");

@@ -5,8 +5,9 @@ use std::ops::Range;
 use crate::profile::spanned::Spanned;
 
 use super::point::Placed;
+use crate::profile::command::RegisterOrder;
 use crate::profile::error::Problems;
-use crate::profile::raw::RawRead;
+use crate::profile::raw::{RawRead, RawWrite};
 use crate::profile::registers::MAX_TEXT;
 use crate::profile::{
     ModbusSource, NumberType, Part, Read, RegisterKind, RegisterRead, Table, WordOrder,
@@ -59,6 +60,43 @@ pub(super) fn compile(
     check_size(&read, at, bus.source, problems);
     check_sentinels(&read, &raw.invalid, problems);
     Some(read)
+}
+
+/// Where a command writes its target.
+pub(super) fn compile_target(
+    raw: &RawWrite,
+    at: &Range<usize>,
+    bus: &Bus<'_>,
+    problems: &mut Problems<'_>,
+) -> Option<RegisterOrder> {
+    let table = problems.require(raw.table.as_ref(), at, "table", "\"holding\"")?;
+    let writable = [Table::Holding, Table::Coil];
+    let table = problems.choose(table, "table that can be written", &writable, Table::as_str)?;
+    let address = problems.require(raw.address.as_ref(), at, "address", "200");
+    let address = address.and_then(|a| compile_address(a, Some(table), bus.zero_based, problems));
+    let number = match (&raw.number, table.is_bits()) {
+        (None, true) => NumberType::Bit,
+        (Some(word), true) => {
+            let message = format!("the {} table holds bits; leave `type` out", table.as_str());
+            problems.report(&word.span(), message);
+            return None;
+        }
+        (word, false) => {
+            let word = problems.require(word.as_ref(), at, "type", "\"u16\"")?;
+            problems.choose(word, "type", &NumberType::ALL, NumberType::as_str)?
+        }
+    };
+    let order = raw.word_order.as_ref();
+    let order = order.map(|o| problems.choose(o, "word order", &WordOrder::ALL, WordOrder::as_str));
+    let kind = RegisterKind { number, order: order.unwrap_or(Some(bus.order))? };
+    Some(RegisterOrder {
+        table,
+        address: address?,
+        kind,
+        scale: super::point::factor(raw.scale.clone(), problems),
+        offset: raw.offset.as_ref().map_or(0.0, |offset| *offset.get_ref()),
+        value: raw.value.as_ref().map(|value| *value.get_ref()),
+    })
 }
 
 fn compile_address(

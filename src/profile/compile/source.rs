@@ -21,6 +21,24 @@ pub(super) enum Wiring {
     Lorawan(lorawan::Draft),
 }
 
+impl Wiring {
+    /// Whether commands go out as messages.
+    pub(super) fn is_mqtt(&self) -> bool {
+        matches!(self, Wiring::Mqtt { .. })
+    }
+
+    /// What registers are written by; `None` when the device has none.
+    pub(super) fn bus(&self) -> Option<register::Bus<'_>> {
+        match self {
+            Wiring::Modbus { source, order, zero_based } => {
+                let (order, zero_based) = (*order, *zero_based);
+                Some(register::Bus { source, order, zero_based, texts: None })
+            }
+            Wiring::Mqtt { .. } | Wiring::Lorawan(_) => None,
+        }
+    }
+}
+
 pub(super) fn compile(raw: Maybe<RawSource>, problems: &mut Problems<'_>) -> Option<Wiring> {
     let raw = problems.require(raw, &TOP, "source", "{ mqtt = { payload = \"json\" } }")?;
     let at = raw.span();

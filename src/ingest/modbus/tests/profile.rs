@@ -74,6 +74,7 @@ pub(in super::super) fn profile(source: ModbusSource, points: Vec<Point>) -> Pro
         },
         points,
         headline: PointIndex(0),
+        commands: vec![],
         logic: Default::default(),
     }
 }
