@@ -178,9 +178,10 @@ pub(crate) async fn list(
     };
     let find = params.q.unwrap_or_default().to_lowercase();
     let devices = hub.blocking(Work::Query, move |hub| {
-        let waiting_total = hub.registry.waiting().len();
+        let mut waiting = enrolments::waiting(hub);
+        waiting.retain(|device| device.is_in(&sight));
+        let waiting_total = waiting.len();
         if is_waiting {
-            let mut waiting = enrolments::waiting(hub);
             waiting.retain(|device| device.is_meant(profile.as_ref(), &find));
             waiting.truncate(wanted);
             return Ok(Devices { devices: Vec::new(), waiting, waiting_total });

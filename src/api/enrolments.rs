@@ -12,6 +12,7 @@ use super::auth::Caller;
 use super::devices::{DeviceSummary, readable, summarize};
 use super::error::{Code, Problem};
 use super::extract::JsonBody;
+use super::sight::Sight;
 use super::state::{AppState, Hub, Work};
 use super::wire;
 use crate::ingest::mqtt::Look;
@@ -185,6 +186,8 @@ pub(crate) async fn revoke(
 pub(crate) async fn approve(
     State(hub): State<Hub>,
     Caller(user): Caller,
+    // The registry refuses what is out of it.
+    _: Sight,
     Path(id): Path<String>,
     JsonBody(body): JsonBody<ApprovalBody>,
 ) -> Result<Json<DeviceSummary>, Problem> {
@@ -214,6 +217,8 @@ pub(crate) async fn approve(
 pub(crate) async fn reject(
     State(hub): State<Hub>,
     Caller(user): Caller,
+    // The registry refuses what is out of it.
+    _: Sight,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let wanted = id.clone();
@@ -239,6 +244,11 @@ pub(crate) fn waiting(hub: &AppState) -> Vec<WaitingBody> {
 }
 
 impl WaitingBody {
+    /// Whether it came with a key of a zone that is in sight.
+    pub(crate) fn is_in(&self, sight: &Sight) -> bool {
+        sight.is_whole() || self.zone.as_ref().is_some_and(|zone| sight.may_see_zone(zone))
+    }
+
     /// Whether a list of this profile, with `find` (in lower case) in the id, has it.
     pub(crate) fn is_meant(&self, profile: Option<&ProfileId>, find: &str) -> bool {
         profile.is_none_or(|profile| self.profile.as_ref() == Some(profile))

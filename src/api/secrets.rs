@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::auth::Caller;
 use super::error::{Code, Problem};
 use super::extract::{JsonBody, Params, accepts};
+use super::sight::Sight;
 use super::state::{AppState, Hub, Work};
 use crate::model::{DeviceId, ProfileId, ZoneId};
 use crate::registry::{Device, Town, User, secrets_csv};
@@ -77,15 +78,15 @@ pub(crate) struct DeviceSecret {
 pub(crate) async fn rotate(
     State(hub): State<Hub>,
     Caller(user): Caller,
+    sight: Sight,
     Path(id): Path<String>,
     Params(params): Params<RotateParams>,
 ) -> Result<Json<Secret>, Problem> {
     let RotateParams { grace_hours, disconnect } = params;
     let made = hub.blocking(Work::Query, move |hub| {
         let town = hub.registry.town();
-        let device =
-            town.devices.get(id.as_str()).ok_or_else(|| Problem::not_found("device", &id))?;
-        renew(hub, &user, &[device.id.clone()], grace_hours, disconnect)
+        let device = sight.device(&town, &id)?.id.clone();
+        renew(hub, &user, &[device], grace_hours, disconnect)
     });
     let made = made.await?.into_iter().next();
     let (_, secret) = made.ok_or_else(|| Problem::unavailable("no secret was made; try again"))?;
@@ -100,6 +101,8 @@ pub(crate) async fn rotate(
 pub(crate) async fn rotate_many(
     State(hub): State<Hub>,
     Caller(user): Caller,
+    // The registry refuses what is out of it.
+    _: Sight,
     headers: HeaderMap,
     JsonBody(body): JsonBody<RotateMany>,
 ) -> Result<Response, Problem> {
