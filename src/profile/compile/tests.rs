@@ -76,6 +76,35 @@ fn a_register_map_becomes_what_it_says() {
 }
 
 #[test]
+fn bits_and_texts_are_where_they_can_be() {
+    let setpoint =
+        "{ table = \"holding\", address = 200, type = \"u16\", scale = 0.1, poll = \"slow\" }";
+    let check = |more: &str, expected: &[&str]| {
+        let to = format!("{{ table = \"holding\", address = 200, poll = \"slow\", {more} }}");
+        check(GATE, setpoint, &to, expected);
+    };
+    for good in ["bit = 3", "type = \"u32\", bits = [16, 31]", "type = \"bcd32\""] {
+        let to = format!("{{ table = \"holding\", address = 200, poll = \"slow\", {good} }}");
+        profile(&GATE.replacen(setpoint, &to, 1));
+    }
+    check(
+        "type = \"bit\"",
+        &["which bit of the register? | write bit = 0 for the lowest to bit = 15 for the highest"],
+    );
+    check("bit = 16", &["a u16 has bits 0 to 15, lowest first"]);
+    check("bits = [7, 4]", &["a u16 has bits 0 to 15, lowest first"]);
+    check("bits = [4]", &["`bits` are the lowest and the highest, for example [4, 7]"]);
+    check("bit = 1, bits = [1, 2]", &["`bit` or `bits`, not both"]);
+    check("type = \"f32\", bit = 1", &["bits are of a u16 or a u32, not of a f32"]);
+    check("type = \"u16\", length = 2", &["only a text has a `length`"]);
+    check("bits = [0, 1], invalid = [4]", &["a u16 is never 4; it is whole, from 0 to 3"]);
+    check(
+        "type = \"bcd16\", invalid = [10000]",
+        &["a bcd16 is never 10000; it is whole, from 0 to 9999"],
+    );
+}
+
+#[test]
 fn silence_has_sensible_defaults() {
     #[track_caller]
     fn check(staleness: &str, stale_min: u64, dead_min: u64) {
