@@ -19,7 +19,8 @@
 //!   envelope; never in the hub's own process: a codec.*
 //! - [`profile`]: meaning. Device profiles and the decoders compiled from them, one for each payload
 //!   format. *Never here: a scaled value.*
-//! - [`normalize`]: one shape. *Only here does a value change its unit and get its quality.*
+//! - [`normalize`]: one shape. Derived points follow from what came. *Only here does a value change its unit and get
+//!   its quality.*
 //! - [`store`]: memory. Every measurement, durable. *Never here: a profile, an asset.*
 //! - [`alert`]: judgement. One owner, no locks, no clock. *No I/O but its own tables.*
 //! - [`case`]: what people do about alerts, from the first look to the sensor's agreement. One owner, one log.

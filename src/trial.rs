@@ -276,7 +276,9 @@ fn compare(profile: &Profile, fixture: &Fixture, decoded: &Decoded) -> Vec<Strin
         return reports::compare(profile, expected, decoded);
     }
     let measured = reports::normalize(profile, decoded);
-    let measured = measured.into_iter().filter(|(report, _)| report.device.is_none());
+    // Who sends for others may be in the message itself; an envelope names the only device that it is of.
+    let own = measured.iter().map(|(report, _)| &report.device).min().cloned().flatten();
+    let measured = measured.into_iter().filter(|(report, _)| report.device == own);
     let (reports, measurements): (Vec<_>, Vec<_>) = measured.unzip();
     let time = reports.iter().rev().find_map(|report| report.time.at());
     judge(profile, fixture, measurements.concat(), time)

@@ -88,6 +88,8 @@ pub struct Gate {
     opening_m: f64,
     setpoint: u16,
     motor: Motor,
+    /// How far beyond its setpoint a worn brake takes it this time, in metres.
+    overrun_m: f64,
     /// By [`Condition`].
     conditions: [bool; 10],
 }
@@ -100,7 +102,8 @@ impl Gate {
     pub fn new(lift_m: f64, opening: u16) -> Self {
         let setpoint = opening.min(Self::FULL);
         let opening_m = lift_m * f64::from(setpoint) / f64::from(Self::FULL);
-        Gate { lift_m, opening_m, setpoint, motor: Motor::Stopped, conditions: [false; 10] }
+        let motor = Motor::Stopped;
+        Gate { lift_m, opening_m, setpoint, motor, overrun_m: 0.0, conditions: [false; 10] }
     }
 
     /// Opening in metres.
@@ -121,6 +124,11 @@ impl Gate {
     /// Tells it where to go, in 0.1 % of the lift; above full scale means fully open.
     pub fn set_setpoint(&mut self, setpoint: u16) {
         self.setpoint = setpoint.min(Self::FULL);
+        self.overrun_m = 0.0;
+        let way = self.target_m() - self.opening_m;
+        if self.is(Condition::Overshoot) && way != 0.0 {
+            self.overrun_m = OVERSHOOT_M.copysign(way);
+        }
     }
 
     /// What its motor does.
@@ -146,6 +154,7 @@ impl Gate {
     /// The emergency stop of the controller's register: it stands, and its target is where it stands.
     pub fn stop(&mut self) {
         self.setpoint = self.opening();
+        self.overrun_m = 0.0;
         self.opening_m = self.lift_m * f64::from(self.setpoint) / f64::from(Self::FULL);
         self.motor = Motor::Stopped;
     }
@@ -193,11 +202,7 @@ impl Gate {
     /// Where its motor takes it: its setpoint, and beyond with a worn brake.
     fn target_m(&self) -> f64 {
         let target = self.lift_m * f64::from(self.setpoint) / f64::from(Self::FULL);
-        if !self.is(Condition::Overshoot) || (target - self.opening_m).abs() < 1e-9 {
-            return target;
-        }
-        let beyond = OVERSHOOT_M.copysign(target - self.opening_m);
-        (target + beyond).clamp(0.0, self.lift_m)
+        (target + self.overrun_m).clamp(0.0, self.lift_m)
     }
 }
 
@@ -278,8 +283,8 @@ mod tests {
 
     fn check(condition: Condition, expected: (Motor, u16)) {
         let mut gate = Gate::new(2.0, 100);
-        gate.set_setpoint(150);
         gate.set(condition, true);
+        gate.set_setpoint(150);
         gate.step(60.0);
         assert_eq!((gate.motor(), gate.opening()), expected, "{condition:?}");
     }

@@ -85,8 +85,8 @@ pub(crate) async fn rotate(
     let RotateParams { grace_hours, disconnect } = params;
     let made = hub.blocking(Work::Query, move |hub| {
         let town = hub.registry.town();
-        let device = sight.device(&town, &id)?.id.clone();
-        renew(hub, &user, &[device], grace_hours, disconnect)
+        let device = sight.device(&town, &id)?;
+        renew(hub, &user, &[device.id.clone()], grace_hours, disconnect)
     });
     let made = made.await?.into_iter().next();
     let (_, secret) = made.ok_or_else(|| Problem::unavailable("no secret was made; try again"))?;

@@ -411,13 +411,11 @@ impl Findings {
 
     /// Completes the path of a refusal, which counts from the list's element.
     fn place_in(&mut self, each: &Each, index: usize) {
-        match &mut self.failure {
-            Some(
-                DecodeError::WrongType { path: place, .. } | DecodeError::NoDevice { place, .. },
-            ) => {
-                *place = format!("{}/{index}{place}", each.path);
-            }
-            _ => {}
+        if let Some(
+            DecodeError::WrongType { path: place, .. } | DecodeError::NoDevice { place, .. },
+        ) = &mut self.failure
+        {
+            *place = format!("{}/{index}{place}", each.path);
         }
     }
 }

@@ -24,14 +24,15 @@ pub(super) fn decode(
     profile.decode_message(Message { topic: &fixture.topic, payload }, &memory, out)
 }
 
-/// Each report's measurements, on devices that were never heard before. The message comes when its newest report is.
+/// Each report's measurements, on devices that were never heard before. The message comes with its newest report.
 pub(super) fn normalize<'d>(
     profile: &Profile,
     decoded: &'d Decoded,
 ) -> Vec<(&'d Report, Vec<Measurement>)> {
     let series: Vec<SeriesId> = (0..profile.points.len() as u32).map(SeriesId).collect();
-    let newest = decoded.reports().filter_map(|(report, _)| report.time.at()).max();
-    let received_at = newest.unwrap_or(RECEIVED_AT);
+    // One without a time is of the moment of receipt.
+    let times = decoded.reports().map(|(report, _)| report.time.at().unwrap_or(RECEIVED_AT));
+    let received_at = times.max().unwrap_or(RECEIVED_AT);
     let mut tracks = BTreeMap::new();
     let mut measured = Vec::new();
     for (report, readings) in decoded.reports() {

@@ -6,11 +6,14 @@ mod support;
 
 mod a_bad_packet_harms_only_its_sender;
 mod a_device_registers_itself;
+mod a_gate_moves_only_when_it_is_safe;
 mod a_gateway_speaks_for_its_devices;
 mod a_hostile_codec_harms_only_its_device;
 mod a_kill_loses_nothing_that_was_acknowledged;
 mod a_newcomer_watches_the_town_live;
 mod a_profile_changes_while_the_hub_runs;
+mod a_serial_line_is_read_rightly;
+mod a_sleeping_device_finds_its_command;
 mod an_alert_lives_until_the_sensor_agrees;
 mod peers_that_we_did_not_write_are_served;
 mod published_codecs_run_as_they_are;

@@ -34,20 +34,20 @@ fn text(output: &Output) -> String {
 }
 
 /// A peer that runs until it is dropped, and what it prints.
-struct Running {
+pub struct Running {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Running {
-    fn start(command: &mut Command) -> Self {
+    pub fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the peer is installed");
         let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         Running { child, lines }
     }
 
     /// The first line that holds `part`.
-    fn line_with(&mut self, part: &str) -> String {
+    pub fn line_with(&mut self, part: &str) -> String {
         loop {
             let line = self.lines.next().unwrap_or_else(|| panic!("a line with {part}"));
             let line = line.expect("text");

@@ -2,6 +2,7 @@
 
 mod access;
 mod cases;
+mod commands;
 mod doors;
 mod resources;
 
@@ -20,19 +21,20 @@ use tower::ServiceExt;
 use super::{AppState, Limits, Readiness, TableReader, TownInfo, router};
 use crate::alert::Engine;
 use crate::case::{Office, OfficeThread, Registrar};
-use crate::clock::Clock;
+use crate::clock::{Clock, ManualClock};
 use crate::command::{Around, Commands};
 use crate::hub::cases::Town;
 use crate::library::Library;
 use crate::live::Feed;
 use crate::model::{
-    AssetKind, Label, Measurement, PointIndex, Position, Quality, Reason, SeriesId, Severity,
+    AssetKind, Label, Measurement, PointIndex, Position, Quality, Reason, Role, SeriesId, Severity,
     Timestamp,
 };
 use crate::pipeline::{Counters, Judge, JudgeMessage, JudgeParts, StationTable, rules_of};
+use crate::profile::command::{Arg, Confirm, Goal, Order, RegisterOrder};
 use crate::profile::{
-    AlertSpec, AlertTest, ModbusSource, NumberType, Point, Profile, ProfileSet, Read, RegisterKind,
-    RegisterRead, Source, Staleness, State, Table, WordOrder,
+    AlertSpec, AlertTest, CommandSpec, ModbusSource, NumberType, Point, Profile, ProfileSet, Read,
+    RegisterKind, RegisterRead, Source, Staleness, State, Table, WordOrder,
 };
 use crate::registry::{ImportMode, Registry};
 use crate::store::{EmbeddedStore, Store};
@@ -54,6 +56,8 @@ struct Rig {
     router: Router,
     registry: Registry,
     feed: Feed,
+    /// Moves the hub's time.
+    hand: ManualClock,
     readiness: Arc<Readiness>,
     user: String,
     password: String,
@@ -90,7 +94,7 @@ impl Answer {
 impl Rig {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (clock, _) = Clock::manual(NOW);
+        let (clock, hand) = Clock::manual(NOW);
         let registry = Registry::open(&folder.path().join("town.db"), clock.clone()).unwrap();
         let (user, password) = registry.first_admin().unwrap().unwrap();
         let token = registry.create_token(&user, "test").unwrap();
@@ -178,6 +182,7 @@ impl Rig {
             router,
             registry,
             feed,
+            hand,
             readiness,
             user,
             password,
@@ -263,6 +268,51 @@ fn history(series: &[SeriesId]) -> Vec<Measurement> {
     ]
 }
 
+/// A command on the level, which is 2.5 m and a minute old.
+fn set_level() -> CommandSpec {
+    let point = PointIndex(0);
+    let kind = RegisterKind { number: NumberType::U16, order: WordOrder::ABCD };
+    let confirm = Confirm {
+        point,
+        goal: Goal::Target { tolerance: 0.1 },
+        settled: None,
+        within: Duration::from_secs(60),
+        every: Duration::from_secs(1),
+        lost_after: Duration::from_secs(30),
+    };
+    CommandSpec {
+        name: "set_level".into(),
+        label: Label::new("调节水位", "Set level"),
+        arg: Some(Arg {
+            unit: "m".into(),
+            range: (0.0, 5.0),
+            step: None,
+            max_change: Some(1.0),
+            from: Some(point),
+            tolerance: 0.1,
+        }),
+        order: Order::Registers(RegisterOrder {
+            table: Table::Holding,
+            address: 9,
+            kind,
+            scale: 0.1,
+            offset: 0.0,
+            value: None,
+        }),
+        require: vec![],
+        watch: vec![],
+        two_person: vec![],
+        site: vec![],
+        readback: None,
+        confirm: Some(confirm),
+        role: Role::Engineer,
+        fresh: Duration::from_secs(300),
+        deliver: Duration::from_secs(600),
+        emergency: false,
+        stop: None,
+    }
+}
+
 fn profile() -> Profile {
     let point = |name: &str, address| Point {
         name: name.parse().unwrap(),
@@ -318,7 +368,7 @@ fn profile() -> Profile {
             Point { states: Some(vec![open]), unit: "1".into(), ..point("cover", 1) },
         ],
         headline: PointIndex(0),
-        commands: vec![],
+        commands: vec![set_level()],
         logic: Default::default(),
     }
 }

@@ -142,8 +142,8 @@ fn compile_message(
 
 /// The payload's bytes, in the one of three spellings that the fixture has.
 fn payload(raw: &mut RawTest, at: &Range<usize>, problems: &mut Problems<'_>) -> Option<Vec<u8>> {
-    let others = [&raw.hex, &raw.base64].into_iter().flatten();
-    if let Some(second) = others.skip(usize::from(raw.payload.is_none())).next() {
+    let spellings = [&raw.payload, &raw.hex, &raw.base64];
+    if let Some(second) = spellings.into_iter().flatten().nth(1) {
         problems.report(&second.span(), "a test has one of `payload`, `hex` and `base64`");
         return None;
     }

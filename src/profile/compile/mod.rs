@@ -52,9 +52,11 @@ pub(super) fn compile(raw: RawProfile, problems: &mut Problems<'_>) -> Option<Pr
     let wiring = source::compile(raw.source, problems);
     let headline = find_headline(raw.headline.as_ref(), &raw.points, problems);
     let formulas = logic::Formulas::of(&raw.points);
+    let declared = raw.points.len();
     let points = point::compile_all(raw.points, wiring.as_ref(), problems);
     let bare: Vec<_> = points.iter().map(|placed| placed.point.clone()).collect();
-    let commands = wiring.as_ref().map(|wiring| {
+    // A command that names a point which is broken would only repeat what is said of that.
+    let commands = wiring.as_ref().filter(|_| bare.len() == declared).map(|wiring| {
         command::compile_all(raw.commands, &command::Around { points: &bare, wiring }, problems)
     });
     let stale_after = staleness.stale_after;

@@ -111,6 +111,9 @@ pub(super) fn compile(raw: Spanned<RawMqtt>, problems: &mut Problems<'_>) -> Opt
     Some(settings)
 }
 
+/// A key, where it stands, and the formats that have it.
+type FormatKey<'f> = (&'static str, Option<Range<usize>>, &'f [PayloadFormat]);
+
 /// The source's keys that only some formats have.
 fn refuse_other_keys(raw: &RawMqtt, format: PayloadFormat, problems: &mut Problems<'_>) {
     use PayloadFormat::{Binary, CayenneLpp, Json, Senml, SparkplugB, Text};
@@ -119,7 +122,7 @@ fn refuse_other_keys(raw: &RawMqtt, format: PayloadFormat, problems: &mut Proble
     }
     let constants = raw.constants.keys().next().map(Spanned::span);
     let no_value = raw.no_value.first().map(Spanned::span);
-    let keys: [(&str, Option<Range<usize>>, &[PayloadFormat]); 14] = [
+    let keys: [FormatKey<'_>; 14] = [
         ("time", place(&raw.time), &[Json, SparkplugB, CayenneLpp, Binary, Text]),
         ("device", place(&raw.device), &[Json, Senml, Text]),
         ("each", place(&raw.each), &[Json]),

@@ -76,6 +76,35 @@ fn a_register_map_becomes_what_it_says() {
 }
 
 #[test]
+fn bits_and_texts_are_where_they_can_be() {
+    let setpoint =
+        "{ table = \"holding\", address = 200, type = \"u16\", scale = 0.1, poll = \"slow\" }";
+    let check = |more: &str, expected: &[&str]| {
+        let to = format!("{{ table = \"holding\", address = 200, poll = \"slow\", {more} }}");
+        check(GATE, setpoint, &to, expected);
+    };
+    for good in ["bit = 3", "type = \"u32\", bits = [16, 31]", "type = \"bcd32\""] {
+        let to = format!("{{ table = \"holding\", address = 200, poll = \"slow\", {good} }}");
+        profile(&GATE.replacen(setpoint, &to, 1));
+    }
+    check(
+        "type = \"bit\"",
+        &["which bit of the register? | write bit = 0 for the lowest to bit = 15 for the highest"],
+    );
+    check("bit = 16", &["a u16 has bits 0 to 15, lowest first"]);
+    check("bits = [7, 4]", &["a u16 has bits 0 to 15, lowest first"]);
+    check("bits = [4]", &["`bits` are the lowest and the highest, for example [4, 7]"]);
+    check("bit = 1, bits = [1, 2]", &["`bit` or `bits`, not both"]);
+    check("type = \"f32\", bit = 1", &["bits are of a u16 or a u32, not of a f32"]);
+    check("type = \"u16\", length = 2", &["only a text has a `length`"]);
+    check("bits = [0, 1], invalid = [4]", &["a u16 is never 4; it is whole, from 0 to 3"]);
+    check(
+        "type = \"bcd16\", invalid = [10000]",
+        &["a bcd16 is never 10000; it is whole, from 0 to 9999"],
+    );
+}
+
+#[test]
 fn silence_has_sensible_defaults() {
     #[track_caller]
     fn check(staleness: &str, stale_min: u64, dead_min: u64) {
@@ -390,14 +419,86 @@ fn a_bus_has_bounds() {
 }
 
 #[test]
-fn what_comes_later_says_so() {
-    let command = "[commands.move]\nlabel = \"Move\"\n\n[[test]]";
-    check(GATE, "[[test]]", command, &["[commands] are not supported yet"]);
+fn commands_can_be_asked_told_and_seen() {
+    let write = "write    = { table = \"holding\", address = 200, type = \"u16\", scale = 0.1 }";
+    check(
+        GATE,
+        write,
+        "",
+        &[
+            "`write` is missing | for example: write = { table = \"holding\", address = 200, type = \"u16\" }",
+        ],
+    );
+    check(
+        GATE,
+        write,
+        "write = { table = \"input\", address = 200, type = \"u16\" }",
+        &["unknown table that can be written `input` | allowed: holding, coil"],
+    );
+    check(
+        GATE,
+        "scale = 0.1 }\nreadback",
+        "scale = 0.001 }\nreadback",
+        &[
+            "`set_opening`: the target 100 does not fit what is written | look at `type`, `scale` and `offset` of `write`, and at `range`",
+        ],
+    );
+    check(
+        GATE,
+        "readback = { point = \"setpoint\"",
+        "readback = { point = \"level_up\"",
+        &["`level_up` is in m, the target in %"],
+    );
+    check(
+        GATE,
+        "readback = { point = \"setpoint\"",
+        "readback = { point = \"motor\"",
+        &["`motor` is in 1, the target in %"],
+    );
+    check(
+        GATE,
+        "confirm   = { point = \"motor\", equals = \"stopped\", within = \"10s\" }",
+        "",
+        &[
+            "`confirm` is missing | for example: confirm = { point = \"opening\", tolerance = 1.0, within = \"180s\" }",
+        ],
+    );
+    check(
+        GATE,
+        "stop     = \"stop\"",
+        "stop = \"stopp\"",
+        &["no command is named `stopp` | did you mean `stop`? | allowed: stop"],
+    );
+    check(
+        GATE,
+        "expr   = \"remote == 1\"\nreason = \"blocked-by-mode\"",
+        "expr   = \"remote == 1\"\nreason = \"because\"",
+        &[
+            "unknown reason `because` | allowed: not-supported, invalid-position, position-reached, parameter-change-in-execution, step-limitation, blocked-by-mode, blocked-by-process, blocked-by-interlocking, command-already-in-execution, blocked-by-health, abortion-by-cancel, time-limit-over, abortion-by-trip, object-not-selected, object-already-selected, no-access-authority, ended-with-overshoot, abortion-by-communication-loss, inconsistent-parameters",
+        ],
+    );
+}
+
+#[test]
+fn fixtures_of_commands_are_whole() {
+    let stop = "command = { stop = 0 }";
+    check(
+        GATE,
+        stop,
+        "command = { stopp = 0 }",
+        &["no command is named `stopp` | did you mean `stop`? | allowed: set_opening, stop"],
+    );
     check(
         GATE,
         "missing   = [\"setpoint\"]",
-        "command = { set_opening = 42 }",
-        &["tests with `command` are not supported yet"],
+        "refused = \"require\"",
+        &["`refused` is for a test with a `command`"],
+    );
+    check(
+        GATE,
+        stop,
+        "command = { stop = 0, set_opening = 1 }",
+        &["a test asks for one command, for example { set_opening = 42 }"],
     );
 }
 
@@ -416,7 +517,7 @@ fn fixtures_name_what_there_is() {
         "alerts    = [\"motor.fault\"]",
         "alerts = [\"motor.fautl\"]",
         &["no alert is named `motor.fautl` | did you mean `motor.fault`? | \
-         allowed: level_up.high, level_up.flooding, motor.fault, remote.local"],
+         allowed: level_up.high, level_up.flooding, motor.fault, remote.local, e_stop.pressed, over_torque.tripped"],
     );
     check(
         MANHOLE,

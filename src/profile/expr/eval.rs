@@ -2,6 +2,9 @@
 //!
 //! Conditions are three-valued: `a && b` is false when one side is, whatever the other is or whether it is there at all,
 //! and has the quality of the side that decided.
+//!
+//! Nearly always every value is there and Good, and only the number matters: [`Node::sure`] computes that in registers,
+//! and [`Node::eval`] with qualities is asked when it gives up.
 
 use super::super::unit::Conversion;
 use super::Operand;
@@ -124,8 +127,61 @@ fn truth(holds: bool, quality: Quality) -> Operand {
     Operand { value: f64::from(u8::from(holds)), quality }
 }
 
+/// A number of the quick way: NaN, which says "give up", for every one that is not finite.
+#[inline]
+fn finite(value: f64) -> f64 {
+    if value.is_finite() { value } else { f64::NAN }
+}
+
+#[inline]
+fn sure_truth(holds: bool) -> f64 {
+    if holds { 1.0 } else { 0.0 }
+}
+
 impl Node {
-    #[inline]
+    /// The value if all that it needs is there and Good and can be computed: then it is Good, and the same as that of
+    /// [`Node::eval`]. Else NaN.
+    pub(super) fn sure(&self, values: &impl Fn(PointIndex) -> Option<Operand>) -> f64 {
+        match self {
+            Node::Constant(value) => *value,
+            Node::Input(index) => match values(*index) {
+                Some(Operand { value, quality: Quality::GOOD }) => finite(value),
+                _ => f64::NAN,
+            },
+            Node::Convert(inner, conversion) => finite(conversion.apply(inner.sure(values))),
+            Node::Map(map, inner) => finite(map.apply(inner.sure(values))),
+            Node::Join(join, sides) => {
+                let (a, b) = (sides[0].sure(values), sides[1].sure(values));
+                // `min` and `max` would lose the one that gave up.
+                if a.is_nan() || b.is_nan() { f64::NAN } else { finite(join.apply(a, b)) }
+            }
+            Node::Compare(comparison, sides) => {
+                let (a, b) = (sides[0].sure(values), sides[1].sure(values));
+                let holds = comparison.holds(a, b);
+                if a.is_nan() || b.is_nan() { f64::NAN } else { sure_truth(holds) }
+            }
+            Node::Not(inner) => {
+                let inner = inner.sure(values);
+                if inner.is_nan() { inner } else { sure_truth(inner == 0.0) }
+            }
+            Node::And(sides) => match sides[0].sure(values) {
+                decided if decided == 0.0 || decided.is_nan() => decided,
+                _ => sides[1].sure(values),
+            },
+            Node::Or(sides) => match sides[0].sure(values) {
+                decided if decided != 0.0 => decided,
+                _ => sides[1].sure(values),
+            },
+            Node::If(parts) => match parts[0].sure(values) {
+                condition if condition.is_nan() => condition,
+                condition if condition != 0.0 => parts[1].sure(values),
+                _ => parts[2].sure(values),
+            },
+            Node::Count(conditions) => conditions.iter().map(|one| one.sure(values)).sum(),
+        }
+    }
+
+    /// The value with its quality, whatever that is.
     pub(super) fn eval(&self, values: &impl Fn(PointIndex) -> Option<Operand>) -> Option<Operand> {
         Some(match self {
             Node::Constant(value) => Operand::good(*value),

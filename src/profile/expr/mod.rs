@@ -138,7 +138,8 @@ impl Expr {
     /// (a division by zero) is NaN and Bad(computed).
     #[inline]
     pub fn eval(&self, values: &impl Fn(PointIndex) -> Option<Operand>) -> Option<Operand> {
-        self.root.eval(values)
+        let sure = self.root.sure(values);
+        if sure.is_nan() { self.root.eval(values) } else { Some(Operand::good(sure)) }
     }
 }
 

@@ -243,15 +243,16 @@ impl fmt::Display for Unit {
         if (size - 1.0).abs() > SAME_SIZE {
             write!(f, "{size} ")?;
         }
-        let spelled = |(base, exponent): (&Box<str>, &i32)| {
-            let base = if **base == *SHARE { "%" } else { base };
+        let spelled = |(base, exponent): (&str, i32)| {
+            let base = if base == SHARE { "%" } else { base };
             match exponent.abs() {
                 1 => base.to_owned(),
                 n => format!("{base}{n}"),
             }
         };
-        let above: Vec<_> = self.dimension.iter().filter(|(_, e)| **e > 0).map(spelled).collect();
-        let below: Vec<_> = self.dimension.iter().filter(|(_, e)| **e < 0).map(spelled).collect();
+        let bases = || self.dimension.iter().map(|(base, exponent)| (&**base, *exponent));
+        let above: Vec<_> = bases().filter(|(_, e)| *e > 0).map(spelled).collect();
+        let below: Vec<_> = bases().filter(|(_, e)| *e < 0).map(spelled).collect();
         // A unit and its annotation are one word.
         let above = above.join(".").replace(".{", "{");
         match (above.is_empty(), below.is_empty()) {

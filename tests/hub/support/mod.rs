@@ -1,6 +1,7 @@
 //! What the scenarios share: the real binary, and a device that speaks MQTT byte by byte.
 
 pub mod device;
+pub mod gate;
 pub mod live;
 pub mod process;
 

@@ -6,6 +6,7 @@
 mod bench;
 mod chaos;
 mod chaos_server;
+mod cost;
 mod fault_server;
 mod fleet;
 mod learning;

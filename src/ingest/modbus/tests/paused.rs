@@ -158,6 +158,25 @@ async fn a_silent_unit_is_reported_once_and_asked_ever_more_rarely() {
     bench.end().await;
 }
 
+/// Ten units behind one gateway at one poll a second and a timeout of a second, one of them dead.
+#[tokio::test(start_paused = true)]
+async fn one_dead_unit_of_ten_leaves_the_others_their_rate() {
+    let mut source = source(60, 8);
+    source.timeout = SLOW;
+    source.poll.insert("fast".to_owned(), SLOW);
+    let gate = gate(source);
+    let units: Vec<u8> = (1..=10).collect();
+    let targets = units.iter().map(|&unit| target(ENDPOINT, unit, &gate)).collect();
+    let (mut bench, server) = Bench::paused(targets);
+    server.always(7, Some(Wrong::Silent));
+    let events = bench.during(10 * MINUTE).await;
+    for unit in units.into_iter().filter(|unit| *unit != 7) {
+        let polls = good_polls(&events, unit);
+        assert!(polls >= 570, "unit {unit}: {polls} of 600");
+    }
+    bench.end().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_refuses_is_tried_ever_more_rarely_and_all_units_come_back() {
     let (mut bench, server) = Bench::paused(targets(&[1, 2]));
