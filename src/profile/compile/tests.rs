@@ -421,7 +421,14 @@ fn a_bus_has_bounds() {
 #[test]
 fn commands_can_be_asked_told_and_seen() {
     let write = "write    = { table = \"holding\", address = 200, type = \"u16\", scale = 0.1 }";
-    check(GATE, write, "", &["`write` is missing | for example: write = { table = \"holding\", address = 200, type = \"u16\" }"]);
+    check(
+        GATE,
+        write,
+        "",
+        &[
+            "`write` is missing | for example: write = { table = \"holding\", address = 200, type = \"u16\" }",
+        ],
+    );
     check(
         GATE,
         write,
@@ -432,7 +439,9 @@ fn commands_can_be_asked_told_and_seen() {
         GATE,
         "scale = 0.1 }\nreadback",
         "scale = 0.001 }\nreadback",
-        &["`set_opening`: the target 100 does not fit what is written | look at `type`, `scale` and `offset` of `write`, and at `range`"],
+        &[
+            "`set_opening`: the target 100 does not fit what is written | look at `type`, `scale` and `offset` of `write`, and at `range`",
+        ],
     );
     check(
         GATE,
@@ -450,7 +459,9 @@ fn commands_can_be_asked_told_and_seen() {
         GATE,
         "confirm   = { point = \"motor\", equals = \"stopped\", within = \"10s\" }",
         "",
-        &["`confirm` is missing | for example: confirm = { point = \"opening\", tolerance = 1.0, within = \"180s\" }"],
+        &[
+            "`confirm` is missing | for example: confirm = { point = \"opening\", tolerance = 1.0, within = \"180s\" }",
+        ],
     );
     check(
         GATE,
@@ -462,7 +473,9 @@ fn commands_can_be_asked_told_and_seen() {
         GATE,
         "expr   = \"remote == 1\"\nreason = \"blocked-by-mode\"",
         "expr   = \"remote == 1\"\nreason = \"because\"",
-        &["unknown reason `because` | allowed: not-supported, invalid-position, position-reached, parameter-change-in-execution, step-limitation, blocked-by-mode, blocked-by-process, blocked-by-interlocking, command-already-in-execution, blocked-by-health, abortion-by-cancel, time-limit-over, abortion-by-trip, object-not-selected, object-already-selected, no-access-authority, ended-with-overshoot, abortion-by-communication-loss, inconsistent-parameters"],
+        &[
+            "unknown reason `because` | allowed: not-supported, invalid-position, position-reached, parameter-change-in-execution, step-limitation, blocked-by-mode, blocked-by-process, blocked-by-interlocking, command-already-in-execution, blocked-by-health, abortion-by-cancel, time-limit-over, abortion-by-trip, object-not-selected, object-already-selected, no-access-authority, ended-with-overshoot, abortion-by-communication-loss, inconsistent-parameters",
+        ],
     );
 }
 
