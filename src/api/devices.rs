@@ -178,8 +178,7 @@ pub(crate) async fn list(
     };
     let find = params.q.unwrap_or_default().to_lowercase();
     let devices = hub.blocking(Work::Query, move |hub| {
-        let mut waiting = enrolments::waiting(hub);
-        waiting.retain(|device| device.is_in(&sight));
+        let mut waiting = enrolments::waiting(hub, &sight);
         let waiting_total = waiting.len();
         if is_waiting {
             waiting.retain(|device| device.is_meant(profile.as_ref(), &find));

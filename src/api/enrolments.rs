@@ -186,8 +186,7 @@ pub(crate) async fn revoke(
 pub(crate) async fn approve(
     State(hub): State<Hub>,
     Caller(user): Caller,
-    // The registry refuses what is out of it.
-    _: Sight,
+    sight: Sight,
     Path(id): Path<String>,
     JsonBody(body): JsonBody<ApprovalBody>,
 ) -> Result<Json<DeviceSummary>, Problem> {
@@ -195,6 +194,7 @@ pub(crate) async fn approve(
     let device = hub.blocking(Work::Query, move |hub| {
         let waiting =
             hub.registry.waiting().into_iter().find(|device| device.id.as_str() == wanted);
+        check_sight(&sight, waiting.as_ref(), &wanted)?;
         if let Some(profile) =
             body.profile.as_ref().or(waiting.as_ref().and_then(|w| w.profile.as_ref()))
         {
@@ -217,19 +217,24 @@ pub(crate) async fn approve(
 pub(crate) async fn reject(
     State(hub): State<Hub>,
     Caller(user): Caller,
-    // The registry refuses what is out of it.
-    _: Sight,
+    sight: Sight,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let wanted = id.clone();
-    hub.blocking(Work::Query, move |hub| Ok(hub.registry.by(&user).reject(&wanted)?)).await?;
+    hub.blocking(Work::Query, move |hub| {
+        let waiting =
+            hub.registry.waiting().into_iter().find(|device| device.id.as_str() == wanted);
+        check_sight(&sight, waiting.as_ref(), &wanted)?;
+        Ok(hub.registry.by(&user).reject(&wanted)?)
+    })
+    .await?;
     hub.doorman.forget(&id);
     hub.doorman.disconnect(&id);
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The devices that wait, by id.
-pub(crate) fn waiting(hub: &AppState) -> Vec<WaitingBody> {
+/// The devices in sight that wait, by id.
+pub(crate) fn waiting(hub: &AppState, sight: &Sight) -> Vec<WaitingBody> {
     let body = |device: WaitingDevice| WaitingBody {
         connected: hub.doorman.is_connected(device.id.as_str()),
         published: hub.doorman.looks(&device.id).into_iter().map(LookBody::from).collect(),
@@ -240,19 +245,31 @@ pub(crate) fn waiting(hub: &AppState) -> Vec<WaitingBody> {
         peer: device.peer,
         since: device.since,
     };
-    hub.registry.waiting().into_iter().map(body).collect()
+    let seen =
+        hub.registry.waiting().into_iter().filter(|one| is_in_sight(sight, one.zone.as_ref()));
+    seen.map(body).collect()
 }
 
 impl WaitingBody {
-    /// Whether it came with a key of a zone that is in sight.
-    pub(crate) fn is_in(&self, sight: &Sight) -> bool {
-        sight.is_whole() || self.zone.as_ref().is_some_and(|zone| sight.may_see_zone(zone))
-    }
-
     /// Whether a list of this profile, with `find` (in lower case) in the id, has it.
     pub(crate) fn is_meant(&self, profile: Option<&ProfileId>, find: &str) -> bool {
         profile.is_none_or(|profile| self.profile.as_ref() == Some(profile))
             && self.id.as_str().to_lowercase().contains(find)
+    }
+}
+
+/// A waiting device lies in the zone of its key; without one only those see it who see the whole town.
+fn is_in_sight(sight: &Sight, zone: Option<&ZoneId>) -> bool {
+    sight.is_whole() || zone.is_some_and(|zone| sight.may_see_zone(zone))
+}
+
+/// What is out of sight is as if it did not wait. What does not wait is the registry's to refuse.
+fn check_sight(sight: &Sight, waiting: Option<&WaitingDevice>, id: &str) -> Result<(), Problem> {
+    match waiting {
+        Some(device) if !is_in_sight(sight, device.zone.as_ref()) => {
+            Err(Problem::not_found("waiting device", id))
+        }
+        _ => Ok(()),
     }
 }
 

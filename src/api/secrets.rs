@@ -85,8 +85,8 @@ pub(crate) async fn rotate(
     let RotateParams { grace_hours, disconnect } = params;
     let made = hub.blocking(Work::Query, move |hub| {
         let town = hub.registry.town();
-        let device = sight.device(&town, &id)?.id.clone();
-        renew(hub, &user, &[device], grace_hours, disconnect)
+        let device = sight.device(&town, &id)?;
+        renew(hub, &user, &[device.id.clone()], grace_hours, disconnect)
     });
     let made = made.await?.into_iter().next();
     let (_, secret) = made.ok_or_else(|| Problem::unavailable("no secret was made; try again"))?;
@@ -101,13 +101,12 @@ pub(crate) async fn rotate(
 pub(crate) async fn rotate_many(
     State(hub): State<Hub>,
     Caller(user): Caller,
-    // The registry refuses what is out of it.
-    _: Sight,
+    sight: Sight,
     headers: HeaderMap,
     JsonBody(body): JsonBody<RotateMany>,
 ) -> Result<Response, Problem> {
     let made = hub.blocking(Work::Import, move |hub| {
-        let devices = body.devices(&hub.registry.town())?;
+        let devices = body.devices(&hub.registry.town(), &sight)?;
         renew(hub, &user, &devices, body.grace_hours, body.disconnect)
     });
     let made = made.await?;
@@ -141,20 +140,21 @@ fn renew(
 }
 
 impl RotateMany {
-    /// The devices that are meant, by id.
-    fn devices(&self, town: &Town) -> Result<Vec<DeviceId>, Problem> {
+    /// The devices in sight that are meant, by id.
+    fn devices(&self, town: &Town, sight: &Sight) -> Result<Vec<DeviceId>, Problem> {
         if self.ids.is_none() && self.profile.is_none() && self.zone.is_none() {
             let why = "say which devices: `ids`, `profile` or `zone`";
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, Code::BadBody, why));
         }
         let mut devices: Vec<&Device> = match &self.ids {
-            None => town.devices.values().map(AsRef::as_ref).collect(),
+            None => {
+                let seen =
+                    town.devices.values().filter(|device| sight.may_see_device(town, device));
+                seen.map(AsRef::as_ref).collect()
+            }
             Some(ids) => ids
                 .iter()
-                .map(|id| {
-                    let known = town.devices.get(id).map(AsRef::as_ref);
-                    known.ok_or_else(|| Problem::not_found("device", id.as_str()))
-                })
+                .map(|id| sight.device(town, id.as_str()).map(AsRef::as_ref))
                 .collect::<Result<_, _>>()?,
         };
         let zone_of = |device: &Device| town.assets.get(device.asset.as_ref()?)?.zone.clone();

@@ -13,7 +13,8 @@ use axum::http::request::Parts;
 
 use super::error::Problem;
 use crate::alert::Alert;
-use crate::model::{AssetId, AssetNumber, ZoneId};
+use crate::live::{Concern, Filter};
+use crate::model::{AssetId, ZoneId};
 use crate::registry::{Asset, Device, Registry, Town, User};
 
 /// What somebody may see. Handlers of routes with [`super::routes::Place::Zones`] extract it.
@@ -89,15 +90,18 @@ impl Sight {
 
     /// What the live feed asks of every event; `None` when all may be seen. It looks at the town of the moment: an asset
     /// that moves to another zone is out of sight at once.
-    pub(crate) fn filter(&self, registry: &Registry) -> Option<crate::live::Filter> {
+    pub(crate) fn filter(&self, registry: &Registry) -> Option<Filter> {
         if self.is_whole() {
             return None;
         }
         let (sight, registry) = (self.clone(), registry.clone());
-        Some(Arc::new(move |asset: Option<AssetNumber>| {
-            let town = registry.town();
-            let asset = asset.and_then(|number| town.asset_by_number(number));
-            asset.is_some_and(|asset| sight.may_see(asset))
+        Some(Arc::new(move |concern: &Concern| match concern {
+            Concern::Asset(number) => {
+                let town = registry.town();
+                town.asset_by_number(*number).is_some_and(|asset| sight.may_see(asset))
+            }
+            Concern::Zone(zone) => sight.may_see_zone(zone),
+            Concern::Town => false,
         }))
     }
 }

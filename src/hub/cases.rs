@@ -72,8 +72,6 @@ impl Surroundings for Town {
     }
 
     fn changed(&self, case: &Case) {
-        let town = self.registry.town();
-        let asset = case.subject.asset.as_ref().and_then(|asset| town.assets.get(asset.as_str()));
-        self.feed.case(case, asset.map(|asset| asset.number));
+        self.feed.case(case);
     }
 }

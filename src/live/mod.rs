@@ -27,7 +27,7 @@ use tokio::sync::watch;
 
 use crate::alert::Alert;
 use crate::case::Case;
-use crate::model::{AssetNumber, Grade};
+use crate::model::{AssetNumber, Grade, ZoneId};
 
 pub use cursor::{Cursor, CursorError};
 pub use encode::event;
@@ -99,8 +99,19 @@ pub enum SubscribeError {
     Closed,
 }
 
-/// Whether a page may see what concerns this asset, or no asset at all.
-pub type Filter = Arc<dyn Fn(Option<AssetNumber>) -> bool + Send + Sync>;
+/// What an event concerns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Concern {
+    /// An asset.
+    Asset(AssetNumber),
+    /// A zone.
+    Zone(ZoneId),
+    /// Neither: for those only who see the whole town.
+    Town,
+}
+
+/// Whether a page may see what concerns this.
+pub type Filter = Arc<dyn Fn(&Concern) -> bool + Send + Sync>;
 
 /// The feed's handle. Cheap to clone.
 #[derive(Clone)]
@@ -165,8 +176,8 @@ impl Feed {
     pub fn alert(&self, alert: &Alert) {
         match serde_json::to_string(alert) {
             Ok(data) => {
-                self.shared
-                    .publish("alert", &data, |bytes| Entry::alert(bytes, alert.asset_number));
+                let asset = alert.asset_number.map_or(Concern::Town, Concern::Asset);
+                self.shared.publish("alert", &data, |bytes| Entry::one(bytes, asset));
             }
             Err(error) => {
                 tracing::error!(alert.id = alert.id.0, %error, "an alert has no JSON form");
@@ -177,13 +188,17 @@ impl Feed {
     /// Sends an event of another room, JSON on one line, in the order of the alerts and never merged: a command's step.
     /// `asset` is the number of what it is about.
     pub fn say(&self, name: &str, json: &str, asset: Option<AssetNumber>) {
-        self.shared.publish(name, json, |bytes| Entry::alert(bytes, asset));
+        let concern = asset.map_or(Concern::Town, Concern::Asset);
+        self.shared.publish(name, json, |bytes| Entry::one(bytes, concern));
     }
 
-    /// Sends a changed case: every one, never merged. `asset` is the number of what it is about.
-    pub fn case(&self, case: &Case, asset: Option<AssetNumber>) {
+    /// Sends a changed case: every one, never merged, to those who see its zone.
+    pub fn case(&self, case: &Case) {
         match serde_json::to_string(case) {
-            Ok(data) => self.shared.publish("case", &data, |bytes| Entry::alert(bytes, asset)),
+            Ok(data) => {
+                let zone = case.subject.zone.clone().map_or(Concern::Town, Concern::Zone);
+                self.shared.publish("case", &data, |bytes| Entry::one(bytes, zone));
+            }
             Err(error) => tracing::error!(case.id = case.id.0, %error, "a case has no JSON form"),
         }
     }

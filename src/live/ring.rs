@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use super::{AssetState, Cursor, Filter, encode, event};
-use crate::model::AssetNumber;
+use super::{AssetState, Concern, Cursor, Filter, encode, event};
 
 /// Most memory of encoded events: a storm that changes every asset over and over must not grow the ring without end.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -25,8 +24,8 @@ pub(super) struct Entry {
 enum About {
     /// States, which may be merged.
     States(Box<[AssetState]>),
-    /// Something of one asset, or of none.
-    One(Option<AssetNumber>),
+    /// An alert, a case: never merged.
+    One(Concern),
 }
 
 impl Entry {
@@ -34,8 +33,8 @@ impl Entry {
         Entry { bytes, about: About::States(states.into()) }
     }
 
-    pub(super) fn alert(bytes: Bytes, asset: Option<AssetNumber>) -> Self {
-        Entry { bytes, about: About::One(asset) }
+    pub(super) fn one(bytes: Bytes, concern: Concern) -> Self {
+        Entry { bytes, about: About::One(concern) }
     }
 
     fn size(&self) -> usize {
@@ -51,10 +50,10 @@ impl Entry {
     fn seen(&self, id: Cursor, filter: Option<&Filter>) -> Option<Bytes> {
         let Some(filter) = filter else { return Some(self.bytes.clone()) };
         match &self.about {
-            About::One(asset) => filter(*asset).then(|| self.bytes.clone()),
+            About::One(concern) => filter(concern).then(|| self.bytes.clone()),
             About::States(states) => {
                 let seen: Vec<_> =
-                    states.iter().filter(|state| filter(Some(state.asset))).collect();
+                    states.iter().filter(|state| filter(&Concern::Asset(state.asset))).collect();
                 match seen.len() {
                     0 => None,
                     all if all == states.len() => Some(self.bytes.clone()),
@@ -146,7 +145,9 @@ fn merge<'a>(
     for entry in unseen {
         match &entry.about {
             About::States(states) => {
-                let seen = states.iter().filter(|s| filter.is_none_or(|may| may(Some(s.asset))));
+                let seen = states
+                    .iter()
+                    .filter(|s| filter.is_none_or(|may| may(&Concern::Asset(s.asset))));
                 latest.extend(seen.map(|state| (state.asset, state)));
             }
             About::One(_) => alerts.extend(entry.seen(newest, filter)),

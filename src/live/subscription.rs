@@ -10,7 +10,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::ring::News;
 use super::{
-    Cursor, Filter, MAX_SUBSCRIPTIONS, MAX_WATCHED, Shared, SubscribeError, encode, event,
+    Concern, Cursor, Filter, MAX_SUBSCRIPTIONS, MAX_WATCHED, Shared, SubscribeError, encode, event,
 };
 use crate::model::AssetNumber;
 
@@ -154,7 +154,8 @@ impl Subscription {
         let assets = match &self.filter {
             None => &self.assets[..],
             Some(filter) => {
-                let seen = self.assets.iter().copied().filter(|&asset| filter(Some(asset)));
+                let seen =
+                    self.assets.iter().copied().filter(|&asset| filter(&Concern::Asset(asset)));
                 seen_now = seen.collect();
                 &seen_now
             }

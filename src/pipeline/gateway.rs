@@ -46,6 +46,12 @@ pub struct Decoding {
     pub outcome: Result<Decoded, DecodeError>,
 }
 
+impl Decoding {
+    fn says_nothing(&self) -> bool {
+        self.outcome.as_ref().is_ok_and(Decoded::is_empty)
+    }
+}
+
 /// What became of a parcel.
 #[derive(Debug)]
 pub struct Unpacked {
@@ -183,7 +189,11 @@ impl Intake {
             let none = DecodeError::NoPoint;
             keep(station, none.reason(), format!("from its gateway: {none}"));
         }
-        if sorted.shares.is_empty() && sorted.unknown.is_empty() && sorted.mentioned.is_empty() {
+        let is_nothing_found =
+            sorted.shares.is_empty() && sorted.unknown.is_empty() && sorted.mentioned.is_empty();
+        // A birth, say: well, and without a reading.
+        let says_nothing = is_nothing_found && decodings.iter().any(Decoding::says_nothing);
+        if is_nothing_found && !says_nothing {
             let why = decodings.iter().find_map(|decoding| decoding.outcome.as_ref().err());
             let why = why.unwrap_or(&DecodeError::NoPoint);
             keep(parcel.addressee, why.reason(), why.to_string());
@@ -197,6 +207,187 @@ impl Intake {
             }
             bills.push(desk.hand_in(None)?);
         }
-        Ok(Unpacked { is_taken: !sorted.shares.is_empty(), bills })
+        Ok(Unpacked { is_taken: says_nothing || !sorted.shares.is_empty(), bills })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::mpsc;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::model::{Label, PointIndex};
+    use crate::pipeline::{Committer, JudgeMessage, Progress, Receipt, StationTable};
+    use crate::profile::{ProfileSet, read_text};
+    use crate::registry::{Device, Town};
+    use crate::store::{EmbeddedStore, Store};
+
+    const NOW: Timestamp = Timestamp::from_secs(1_790_000_000);
+
+    fn profile(id: &str, point: &str) -> Arc<Profile> {
+        let text = format!(
+            "profile = 1\nid = \"{id}\"\nname = \"{id}\"\nmanufacturer = \"m\"\nmodel = \"m\"\nkind = \"manhole\"\n\
+             [source.mqtt]\npayload = \"json\"\n[points.{point}]\nlabel = \"{point}\"\nunit = \"m\"\n\
+             read = {{ path = \"/{point}\" }}\nrange = [0, 100]\n"
+        );
+        Arc::new(read_text("test.toml", &text).expect("a profile").profile)
+    }
+
+    fn device(id: &str, profile: &str, gateway: Option<&str>, address: Option<&str>) -> Device {
+        Device {
+            id: id.parse().unwrap(),
+            name: Label::same(id),
+            profile: profile.parse().unwrap(),
+            asset: None,
+            modbus: None,
+            gateway: gateway.map(|id| id.parse().unwrap()),
+            address: address.map(|text| text.parse().unwrap()),
+        }
+    }
+
+    /// `gw` with `a` and `b` (as `b-at-gw`) of its own profile and `m` of another; `x` is behind another gateway.
+    struct Rig {
+        table: Arc<StationTable>,
+        intake: Intake,
+        store: Arc<dyn Store>,
+        _judged: mpsc::Receiver<JudgeMessage>,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let store: Arc<dyn Store> =
+                Arc::new(EmbeddedStore::open(&folder.path().join("readings.db")).unwrap());
+            let mut profiles = ProfileSet::default();
+            for profile in [profile("probe", "level"), profile("meter", "flow")] {
+                profiles.profiles.insert(profile.id.clone(), profile);
+            }
+            let devices = [
+                device("gw", "probe", None, None),
+                device("a", "probe", Some("gw"), None),
+                device("b", "probe", Some("gw"), Some("b-at-gw")),
+                device("m", "meter", Some("gw"), None),
+                device("gw-2", "probe", None, None),
+                device("x", "probe", Some("gw-2"), None),
+            ];
+            let town = Town::new(1, devices, [], []);
+            let none = StationTable::default();
+            let table =
+                Arc::new(StationTable::build(&town, &profiles, &*store, &|_| None, &none).unwrap());
+            let (judge, judged) = mpsc::channel(1_024);
+            let stations = Arc::new(arc_swap::ArcSwap::new(Arc::clone(&table)));
+            let health = Arc::default();
+            let (_, intake) =
+                Committer::start(Arc::clone(&store), stations, judge, Arc::default(), health)
+                    .unwrap();
+            Rig { table, intake, store, _judged: judged, _folder: folder }
+        }
+
+        /// Hands out what the profiles found on the topic of `addressee`; returns whether anything was taken.
+        async fn hand_out(
+            &self,
+            addressee: &str,
+            found: &[(&str, &[(Option<&str>, f64)])],
+        ) -> bool {
+            let decodings: Vec<_> = found
+                .iter()
+                .map(|(profile, reports)| {
+                    let mut decoded = Decoded::default();
+                    for (name, raw) in *reports {
+                        decoded.begin(*name, DeviceTime::Unsaid);
+                        let point = PointIndex(0);
+                        decoded.push(Reading { point, raw: *raw, comm_fault: false });
+                    }
+                    let stations = self.table.iter();
+                    let profile = stations.map(|s| &s.profile).find(|p| p.id.as_str() == *profile);
+                    Decoding { profile: Arc::clone(profile.unwrap()), outcome: Ok(decoded) }
+                })
+                .collect();
+            let gateway = self.table.get("gw").unwrap();
+            let parcel = Parcel {
+                gateway,
+                listed: self.table.behind(&gateway.device.id),
+                addressee: self.table.get(addressee).unwrap(),
+                topic: "t",
+                payload: b"p",
+                received_at: NOW,
+            };
+            let unpacked =
+                self.intake.hand_out(&parcel, &decodings, &mut Draft::default()).unwrap();
+            let progress = Arc::new(Progress::default());
+            let receipt = Receipt { progress: Arc::clone(&progress), number: 1 };
+            self.intake.seal(receipt).unwrap().pay().await;
+            timeout(Duration::from_secs(5), progress.changed()).await.expect("on disk");
+            unpacked.is_taken
+        }
+
+        fn stored(&self, device: &str) -> Vec<f64> {
+            let series = self.table.get(device).unwrap().series[0];
+            let hour = Duration::from_secs(3600);
+            let samples = self.store.range(series, NOW.minus(hour), NOW.plus(hour), 100).unwrap();
+            samples.iter().map(|sample| sample.value).collect()
+        }
+
+        fn reasons(&self, device: &str) -> Vec<&'static str> {
+            self.table.get(device).unwrap().undecoded().iter().map(|u| u.reason).collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn each_profile_takes_what_is_said_of_its_own_devices() {
+        let rig = Rig::new();
+        let all = [(None, 1.0), (Some("a"), 2.0), (Some("b-at-gw"), 3.0), (Some("m"), 4.0)];
+        assert!(
+            rig.hand_out("gw", &[("probe", &all), ("meter", &[(None, 9.0), (Some("m"), 5.0)])])
+                .await
+        );
+        assert_eq!(
+            (rig.stored("gw"), rig.stored("a"), rig.stored("b")),
+            (vec![1.0], vec![2.0], vec![3.0])
+        );
+        assert_eq!(rig.stored("m"), [5.0], "read by its own profile");
+        assert!(["gw", "a", "b", "m"].iter().all(|device| rig.reasons(device).is_empty()));
+    }
+
+    #[tokio::test]
+    async fn who_is_not_listed_is_kept_for_a_look_and_costs_the_others_nothing() {
+        let rig = Rig::new();
+        let all = [(Some("x"), 1.0), (Some("a"), 2.0), (Some("nobody"), 3.0)];
+        assert!(rig.hand_out("gw", &[("probe", &all)]).await);
+        assert_eq!((rig.stored("a"), rig.stored("x")), (vec![2.0], vec![]));
+        assert_eq!(rig.reasons("gw"), ["unknown_device"]);
+        let message = rig.table.get("gw").unwrap().undecoded()[0].message.clone();
+        assert!(message.contains("`x`, `nobody`"), "{message}");
+        assert!(!rig.hand_out("gw", &[("probe", &[(Some("x"), 1.0)])]).await, "nothing was taken");
+    }
+
+    #[tokio::test]
+    async fn a_device_that_only_a_foreign_profile_could_read_is_told() {
+        let rig = Rig::new();
+        assert!(!rig.hand_out("gw", &[("probe", &[(Some("m"), 4.0)])]).await);
+        assert_eq!(
+            (rig.stored("m"), rig.reasons("m"), rig.reasons("gw")),
+            (vec![], vec!["no_point"], vec![])
+        );
+    }
+
+    #[tokio::test]
+    async fn a_topic_of_one_device_speaks_for_it_and_a_message_may_say_nothing() {
+        let rig = Rig::new();
+        assert!(
+            rig.hand_out("a", &[("probe", &[(None, 2.0), (Some("b"), 3.0), (Some("x"), 4.0)])])
+                .await
+        );
+        assert_eq!(
+            (rig.stored("a"), rig.stored("b"), rig.stored("gw")),
+            (vec![2.0], vec![3.0], vec![])
+        );
+        assert_eq!(rig.reasons("gw"), ["unknown_device"]);
+        assert!(rig.hand_out("a", &[("probe", &[])]).await, "a birth");
+        assert!(rig.reasons("a").is_empty());
     }
 }

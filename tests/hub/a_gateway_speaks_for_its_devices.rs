@@ -215,3 +215,74 @@ async fn a_lorawan_uplink_is_decoded_judged_and_acknowledged() {
     let patience = std::time::Duration::from_secs(10);
     tokio::time::timeout(patience, judged).await.expect("an alert of node-1");
 }
+
+/// Bays of which one message tells several.
+const BAYS: &str = include_str!("../../device-profiles/hx-gw6.toml");
+/// A Sparkplug B controller.
+const SPARKPLUG: &str = include_str!("../../device-profiles/hx-sp4.toml");
+const GATEWAY: &str = include_str!("../../device-profiles/gateway.toml");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_message_tells_of_several_bays_and_of_one_that_is_not_listed() {
+    let town = Town::with_profiles("", &[("gateway.toml", GATEWAY), ("hx-gw6.toml", BAYS)]);
+    let hub = town.home.start();
+    let csv = format!(
+        "id,profile,gateway,address,secret\nbay-1,hx-gw6,gw-1,0c:01,\nbay-2,hx-gw6,gw-1,0c:02,\ngw-1,gateway,,,{}\n",
+        secret_of("gw-1")
+    );
+    let (status, report) = hub.post("/api/v1/devices/import", "text/csv", csv).await;
+    assert_eq!(status, 200, "{report}");
+    let bay =
+        |mac: &str, battery| json!({ "mac": mac, "st": { "car": 1, "bat": battery }, "rssi": -90 });
+    let bays = json!({ "bays": [bay("0c:01", 88), bay("0c:03", 70), bay("0c:02", 77)] });
+    let mut gateway = Device::connect(hub.mqtt, Level::V4, "gw-1").await;
+    let topic = gateway.topic();
+    gateway.send(&publish_packet(Level::V4, 1, 1, &topic, bays.to_string().as_bytes())).await;
+    let heartbeat = br#"{"uptime_s":60}"#;
+    gateway.send(&publish_packet(Level::V4, 1, 2, &topic, heartbeat)).await;
+    assert_eq!(acks(&mut gateway, 2).await, [(1, 0), (2, 0)]);
+    let stored = async |device: &str, metric: &str| {
+        let path = crate::support::series(device).replace("/level?", &format!("/{metric}?"));
+        hub.get(&path).await["points"][0][1].clone()
+    };
+    assert_eq!(
+        (stored("bay-1", "battery").await, stored("bay-2", "battery").await),
+        (json!(88.0), json!(77.0))
+    );
+    assert_eq!(stored("gw-1", "uptime").await, 60.0);
+    let shown = hub.get("/api/v1/devices/gw-1").await;
+    let undecoded = shown["undecoded"].as_array().expect("a list");
+    assert_eq!(undecoded.len(), 1, "{shown}");
+    assert!(undecoded[0]["message"].as_str().expect("text").contains("`0c:03`"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sparkplug_node_brings_its_units() {
+    let town = Town::with_profiles("", &[("gateway.toml", GATEWAY), ("hx-sp4.toml", SPARKPLUG)]);
+    let hub = town.home.start();
+    let csv = format!(
+        "id,profile,gateway,address,secret\ngate-1,hx-sp4,node-1,west,\nnode-1,gateway,,,{}\n",
+        secret_of("node-1")
+    );
+    let (status, report) = hub.post("/api/v1/devices/import", "text/csv", csv).await;
+    assert_eq!(status, 200, "{report}");
+    let mut node = Device::connect(hub.mqtt, Level::V4, "node-1").await;
+    // seq 0 and no metric; then Gate/Opening as a double without an alias, which is 1.5.
+    let birth = [0x18, 0];
+    let metric =
+        [&[0x0A, 12][..], b"Gate/Opening", &[0x20, 10, 0x69], &1.5_f64.to_le_bytes()].concat();
+    let data = [&[0x12, metric.len() as u8][..], &metric, &[0x18, 1]].concat();
+    node.send(&publish_packet(Level::V4, 1, 1, "spBv1.0/wuzhen/NBIRTH/node-1", &birth)).await;
+    node.send(&publish_packet(Level::V4, 1, 2, "spBv1.0/wuzhen/DDATA/node-1/west", &data)).await;
+    node.send(&publish_packet(Level::V4, 1, 3, "spBv1.0/wuzhen/DDATA/node-1/east", &data)).await;
+    assert_eq!(acks(&mut node, 3).await, [(1, 0), (2, 0), (3, 0)]);
+    let path = crate::support::series("gate-1").replace("/level?", "/opening?");
+    assert_eq!(hub.get(&path).await["points"][0][1], 1.5);
+    let shown = hub.get("/api/v1/devices/node-1").await;
+    let undecoded = shown["undecoded"].as_array().expect("a list");
+    assert_eq!(
+        (undecoded.len(), &undecoded[0]["reason"]),
+        (1, &json!("unknown_device")),
+        "{shown}"
+    );
+}

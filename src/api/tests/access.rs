@@ -211,6 +211,9 @@ async fn an_account_of_one_zone_sees_and_changes_that_zone_only() {
         let same = known.replace("mh-1", "x-1").replace("d-1", "x-1").replace("`1`", "`77`");
         assert_eq!(same, unknown);
     }
+    let many = r#"{"ids": ["d-3", "d-1"]}"#;
+    let refused = rig.as_token(&west, "POST /api/v1/devices/secrets", many).await;
+    assert_eq!(refused.status, StatusCode::NOT_FOUND, "all or none");
     let new = json!({"id": "d-4", "profile": "probe", "asset": "mh-1"}).to_string();
     let refused = rig.as_token(&west, "POST /api/v1/devices", &new).await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
@@ -228,6 +231,9 @@ async fn an_account_of_one_zone_sees_and_changes_that_zone_only() {
     {
         assert_eq!(rig.as_token(&west, own, "").await.status, StatusCode::OK, "{own}");
     }
+    let all = r#"{"profile": "probe"}"#;
+    let made = rig.as_token(&west, "POST /api/v1/devices/secrets", all).await.json();
+    assert_eq!(ids(&made["secrets"], "id"), ["d-3"]);
     let east = rig.token_of("dong", Role::Operator, Some(&["east"]));
     let alerts = rig.as_token(&east, "GET /api/v1/alerts?limit=1", "").await.json();
     assert_eq!(alerts["alerts"].as_array().unwrap().len(), 1);

@@ -111,7 +111,7 @@ pub(super) async fn write(
     let not_sent = |why: &str| WriteError::NotSent { why: why.to_owned() };
     let bus = bus.ok_or_else(|| not_sent("the device is not polled"))?;
     let (reply, outcome) = oneshot::channel();
-    let is_begun = put(&bus, device, Work::Write(requests, reply)).map_err(|why| not_sent(why))?;
+    let is_begun = put(&bus, device, Work::Write(requests, reply)).map_err(not_sent)?;
     match outcome.await {
         Ok(outcome) => outcome,
         // The order was dropped: by its age, or because the bus stopped.
@@ -131,7 +131,7 @@ pub(super) async fn read(
     let not_asked = |why: &str| ReadError::NotAsked { why: why.to_owned() };
     let bus = bus.ok_or_else(|| not_asked("the device is not polled"))?;
     let (reply, outcome) = oneshot::channel();
-    put(&bus, device, Work::Read(points, reply)).map_err(|why| not_asked(why))?;
+    put(&bus, device, Work::Read(points, reply)).map_err(not_asked)?;
     outcome.await.unwrap_or_else(|_| Err(not_asked("the bus was busy for too long, or stopped")))
 }
 

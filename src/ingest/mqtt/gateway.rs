@@ -91,7 +91,7 @@ fn route<'a, 'm>(
         return Ok((topic, Route::Refused(Refusal::BadTopic, acks::TOPIC_NAME_INVALID)));
     }
     let own = topics::own(gateway, topic).map(|own| (gateway, own));
-    let route = match own.or_else(|| topics::listed(listed?, topic)) {
+    let route = match own.or_else(|| topics::listed(gateway, listed?, topic)) {
         Some((station, OwnTopic::Telemetry)) => Route::Telemetry(station),
         Some((station, OwnTopic::Status)) => Route::Status(station),
         Some((station, OwnTopic::Replies)) => Route::Replies(station),

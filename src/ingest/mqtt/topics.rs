@@ -34,8 +34,13 @@ pub(super) fn own(station: &Station, topic: &str) -> Option<OwnTopic> {
     }
 }
 
-/// The listed device that a gateway's topic names, by its id or its address, and what is published to it.
-pub(super) fn listed<'a>(listed: &'a Listed, topic: &str) -> Option<(&'a Arc<Station>, OwnTopic)> {
+/// The listed device that a gateway's topic names, by its id or its address, and what is published to it. Where a topic of
+/// its devices names the gateway itself (a Sparkplug edge node, whose units stand behind it), it is the gateway's own.
+pub(super) fn listed<'a>(
+    gateway: &'a Arc<Station>,
+    listed: &'a Listed,
+    topic: &str,
+) -> Option<(&'a Arc<Station>, OwnTopic)> {
     if let Some((name, level)) = topic.strip_prefix("devices/").and_then(|t| t.split_once('/')) {
         let own = match level {
             "telemetry" => Some(OwnTopic::Telemetry),
@@ -47,10 +52,14 @@ pub(super) fn listed<'a>(listed: &'a Listed, topic: &str) -> Option<(&'a Arc<Sta
             return Some((station, own));
         }
     }
-    listed.profiles().iter().find_map(|profile| {
+    let found = listed.profiles().iter().find_map(|profile| {
         let names = templates(profile).iter().filter_map(|template| template.device_in(topic));
         let station = names.filter_map(|name| listed.get(name)).next()?;
         Arc::ptr_eq(&station.profile, profile).then_some((station, OwnTopic::Telemetry))
+    });
+    found.or_else(|| {
+        let name = unlisted(listed, topic)?;
+        gateway.is_called(name).then_some((gateway, OwnTopic::Telemetry))
     })
 }
 
