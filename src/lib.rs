@@ -28,6 +28,9 @@
 //! - [`live`]: the live feed, encoded once, pushed to every map. *Never here: a queue per client.*
 //! - [`pipeline`]: the way joined: `Intake` (decode, normalize) → `Committer` (append, acknowledge) → `Judge` (latest,
 //!   alerts, live). It knows the rooms from `profile` to `live`; adapters know it.
+//! - [`command`]: select, confirm, execute, read back. It asks the pipeline what is true, and tells devices over the
+//!   buses and, by messages that it keeps on disk, through the MQTT door; both know only its handle. *Never here: what a
+//!   command means for a gate; that is data of the profile.*
 //! - [`api`]: faces. *Only here is HTTP known.*
 //! - [`hub`]: the building: makes the rooms, joins them, owns every task, stops them in order.
 //! - [`provision`]: devices and enrolment keys on the command line.

@@ -86,7 +86,7 @@ pub(crate) async fn rotate(
     let made = hub.blocking(Work::Query, move |hub| {
         let town = hub.registry.town();
         let device = sight.device(&town, &id)?;
-        renew(hub, &user, &[device.id.clone()], grace_hours, disconnect)
+        renew(hub, &user, std::slice::from_ref(&device.id), grace_hours, disconnect)
     });
     let made = made.await?.into_iter().next();
     let (_, secret) = made.ok_or_else(|| Problem::unavailable("no secret was made; try again"))?;

@@ -31,7 +31,9 @@ use crate::codec::{self, Codecs};
 use crate::command::{self, Commands};
 use crate::config::{Config, ConfigError};
 use crate::ingest::modbus::{Poller, Target};
-use crate::ingest::mqtt::{Door, Doorman, SecurityLog, Services, ServicesError, TlsError, TlsPort};
+use crate::ingest::mqtt::{
+    Door, Doorman, SecurityLog, Services, ServicesError, Surroundings, TlsError, TlsPort,
+};
 use crate::library::Library;
 use crate::live::Feed;
 use crate::model::{Position, ProfileId, Sample, SeriesId};
@@ -122,6 +124,18 @@ struct Rooms {
     clock: Clock,
 }
 
+/// What the API shows besides the rooms.
+struct Shown {
+    present: Present,
+    metrics: prometheus::Registry,
+    counters: Arc<Counters>,
+    readiness: Arc<Readiness>,
+    cases: Office,
+    commands: Commands,
+    doorman: Arc<Doorman>,
+    poller: Arc<Poller>,
+}
+
 impl Hub {
     /// Builds every room, takes up what the last run left, and opens the doors.
     ///
@@ -168,16 +182,20 @@ impl Hub {
         let mut servers = JoinSet::new();
         let tls_address = mqtt_tls.as_ref().and_then(TlsPort::address);
         let addresses = (address(&mqtt, "mqtt.listen")?, address(&http, "http.listen")?);
+        let around = Surroundings {
+            intake: intake.clone(),
+            services: services.clone(),
+            clock: clock.clone(),
+            commands: commands.clone(),
+            codecs: codecs.clone(),
+            max_packet_bytes: config.mqtt.max_packet_bytes,
+        };
         let door = Arc::new(Door::new(
             rooms.registry.clone(),
-            intake.clone(),
-            services.clone(),
+            around,
             Arc::clone(&log),
-            clock.clone(),
             config.mqtt.clone(),
-            commands.clone(),
             Arc::clone(&doorman),
-            codecs.clone(),
         ));
         let metrics = metrics::registry(metrics::Watched {
             counters: Arc::clone(&counters),
@@ -196,17 +214,17 @@ impl Hub {
         readiness.set("judge", true);
         readiness.set("services", services.is_up());
         let (office, office_thread) = rooms.office(&config, &present)?;
-        let state = rooms.app_state(
-            &config,
-            present.clone(),
+        let shown = Shown {
+            present: present.clone(),
             metrics,
             counters,
-            &readiness,
-            office.clone(),
-            commands.clone(),
+            readiness: Arc::clone(&readiness),
+            cases: office.clone(),
+            commands: commands.clone(),
             doorman,
-        )?;
-        let state = api::AppState { poller: Some(Arc::clone(&poller)), ..state };
+            poller: Arc::clone(&poller),
+        };
+        let state = rooms.app_state(&config, shown)?;
         let going_down = until_down(down.clone());
         servers.spawn(async move {
             door.serve(mqtt, mqtt_tls, going_down).await;
@@ -363,17 +381,9 @@ impl Rooms {
         })
     }
 
-    fn app_state(
-        &self,
-        config: &Config,
-        present: Present,
-        metrics: prometheus::Registry,
-        counters: Arc<Counters>,
-        readiness: &Arc<Readiness>,
-        cases: Office,
-        commands: Commands,
-        doorman: Arc<Doorman>,
-    ) -> Result<AppState, HubError> {
+    fn app_state(&self, config: &Config, shown: Shown) -> Result<AppState, HubError> {
+        let Shown { present, metrics, counters, readiness, cases, commands, doorman, poller } =
+            shown;
         let [lon, lat] = config.town.center;
         let center = Position::new(lon, lat).map_err(|why| ConfigError::Value {
             key: "town.center",
@@ -390,9 +400,9 @@ impl Rooms {
             library: Arc::clone(&self.library),
             clock: self.clock.clone(),
             town: TownInfo { name: config.town.name.clone(), center, zoom: config.town.zoom },
-            readiness: Arc::clone(readiness),
+            readiness,
             metrics,
-            poller: None,
+            poller: Some(poller),
             counters,
             commands,
             tables: TableReader::new(move || registry.connect()),

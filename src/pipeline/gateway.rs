@@ -257,6 +257,9 @@ mod tests {
         _folder: tempfile::TempDir,
     }
 
+    /// Names on the gateway, and a value for each.
+    type Reports<'a> = &'a [(Option<&'a str>, f64)];
+
     impl Rig {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
@@ -291,7 +294,7 @@ mod tests {
         async fn hand_out(
             &self,
             addressee: &str,
-            found: &[(&str, &[(Option<&str>, f64)])],
+            found: &[(&str, Reports<'_>)],
         ) -> bool {
             let decodings: Vec<_> = found
                 .iter()

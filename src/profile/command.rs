@@ -207,7 +207,7 @@ impl CommandSpec {
             Order::Json => {
                 let mut body = serde_json::json!({ "id": id, "command": self.name });
                 if let Some(target) = target {
-                    body["target"] = target.into();
+                    body["target"] = number(target);
                 }
                 Some(Outgoing::Message(body.to_string().into_bytes()))
             }
@@ -236,6 +236,12 @@ impl CommandSpec {
         points.dedup();
         points
     }
+}
+
+/// A whole target without a decimal point: a small device's parser may know no other.
+fn number(target: f64) -> serde_json::Value {
+    let is_whole = target.fract() == 0.0 && target.abs() < 1e15;
+    if is_whole { (target as i64).into() } else { target.into() }
 }
 
 /// A target as the raw number of its registers.

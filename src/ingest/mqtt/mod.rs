@@ -45,17 +45,15 @@ pub use tls::TlsError;
 use codec::Hello;
 use frame::Version;
 use relay::Relay;
-use session::{End, RECEIVE_MAXIMUM, Session, Surroundings};
+pub use session::Surroundings;
+use session::{End, RECEIVE_MAXIMUM, Session};
 use throttle::Throttle;
 use topics::OwnTopic;
 use waiting::Visit;
 
-use crate::clock::Clock;
-use crate::codec::Codecs;
-use crate::command::Commands;
 use crate::config::{MqttConfig, TlsConfig};
 use crate::model::DeviceId;
-use crate::pipeline::{Intake, Station};
+use crate::pipeline::Station;
 use crate::registry::{
     Device, EnrolError, Enrolled, Principal, Registry, ServiceAccount, Wish, is_enroll,
 };
@@ -82,23 +80,11 @@ impl Door {
     /// A door that is not open yet.
     pub fn new(
         registry: Registry,
-        intake: Intake,
-        services: Services,
+        around: Surroundings,
         log: Arc<SecurityLog>,
-        clock: Clock,
         config: MqttConfig,
-        commands: Commands,
         doorman: Arc<Doorman>,
-        codecs: Codecs,
     ) -> Self {
-        let around = Surroundings {
-            intake,
-            services,
-            clock,
-            codecs,
-            commands,
-            max_packet_bytes: config.max_packet_bytes,
-        };
         let room = Arc::new(Semaphore::new(config.max_connections));
         Door { registry, around, log, config, doorman, room }
     }

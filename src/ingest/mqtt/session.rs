@@ -53,14 +53,19 @@ thread_local! {
 
 /// What a session needs of the rooms around it.
 #[derive(Debug, Clone)]
-pub(super) struct Surroundings {
-    pub(super) intake: Intake,
-    pub(super) services: Services,
-    pub(super) clock: Clock,
-    pub(super) commands: Commands,
+pub struct Surroundings {
+    /// Where readings go.
+    pub intake: Intake,
+    /// Who listens beside the hub.
+    pub services: Services,
+    /// The time.
+    pub clock: Clock,
+    /// What waits for devices.
+    pub commands: Commands,
     /// Where payloads of LoRaWAN devices are read.
-    pub(super) codecs: Codecs,
-    pub(super) max_packet_bytes: usize,
+    pub codecs: Codecs,
+    /// The largest packet.
+    pub max_packet_bytes: usize,
 }
 
 /// How a session ended.
