@@ -291,11 +291,7 @@ mod tests {
         }
 
         /// Hands out what the profiles found on the topic of `addressee`; returns whether anything was taken.
-        async fn hand_out(
-            &self,
-            addressee: &str,
-            found: &[(&str, Reports<'_>)],
-        ) -> bool {
+        async fn hand_out(&self, addressee: &str, found: &[(&str, Reports<'_>)]) -> bool {
             let decodings: Vec<_> = found
                 .iter()
                 .map(|(profile, reports)| {
