@@ -32,6 +32,9 @@ use Right::{
 /// The rights of a case's moves; each move needs its own, which the case room checks.
 const MOVES: &[Right] = &[Dispatch, Handle, Verify, Supervise];
 
+/// The rights of a command: which one, its profile says, and the command room checks.
+const ORDERS: &[Right] = &[Operate, Engineer];
+
 /// What a route needs of whoever asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
@@ -117,10 +120,10 @@ pub(crate) fn table() -> Table {
         .right(View, Zones, routes!(alerts::list))
         .right(Acknowledge, Zones, routes!(alerts::acknowledge))
         .right(View, Zones, routes!(commands::list))
-        .right(Operate, Zones, routes!(commands::select))
+        .one_of(ORDERS, Zones, routes!(commands::select))
         .right(Operate, Zones, routes!(commands::stop))
         .right(View, Zones, routes!(commands::show))
-        .right(Operate, Zones, routes!(commands::confirm))
+        .one_of(ORDERS, Zones, routes!(commands::confirm))
         .right(Operate, Zones, routes!(commands::cancel))
         .right(View, Zones, routes!(cases::list))
         .right(Acknowledge, Zones, routes!(cases::register))

@@ -207,6 +207,8 @@ test("without WebGL everything but the map works", async ({ page, hub }) => {
   });
   await page.goto(`${hub.url}/?lang=en`);
   await expect(page.getByText("This browser cannot show the map")).toBeVisible();
+  // The notice stands before the alerts have come.
+  await expect(rows(page).first()).toBeVisible();
   await page.keyboard.press("n");
   await page.keyboard.press("a");
   await expect(page.locator("article footer")).toContainText("Acknowledged by admin");
