@@ -25,6 +25,7 @@ mod import;
 mod live;
 mod map;
 mod modbus;
+mod notifications;
 mod openapi;
 mod password;
 mod points;

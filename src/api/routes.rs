@@ -19,7 +19,7 @@ use super::openapi::operations;
 use super::state::Hub;
 use super::{
     alerts, assets, audit, cases, commands, devices, enrolments, health, import, live, map, modbus,
-    openapi, password, profiles, secrets, series, session, sessions, status, tokens, users, zones,
+    notifications, openapi, password, profiles, secrets, series, session, sessions, status, tokens, users, zones,
 };
 use crate::case::MAX_PHOTO_BYTES;
 use crate::model::Right;
@@ -135,6 +135,11 @@ pub(crate) fn table() -> Table {
         .right(View, Zones, routes!(cases::photo))
         .right(View, Nowhere, routes!(cases::units))
         .right(Supervise, Town, routes!(cases::put_unit))
+        .right(View, Town, routes!(notifications::list))
+        .right(View, Town, routes!(notifications::show))
+        .right(View, Town, routes!(notifications::channels))
+        .right(Supervise, Town, routes!(notifications::retry))
+        .right(Supervise, Town, routes!(notifications::test))
         .right(View, Nowhere, routes!(openapi::show))
 }
 

@@ -30,6 +30,7 @@ use crate::model::{
     AssetKind, Label, Measurement, PointIndex, Position, Quality, Reason, Role, SeriesId, Severity,
     Timestamp,
 };
+use crate::notify::{self, NotifierThread, Post, Settings};
 use crate::pipeline::{Counters, Judge, JudgeMessage, JudgeParts, StationTable, rules_of};
 use crate::profile::command::{Arg, Confirm, Goal, Order, RegisterOrder};
 use crate::profile::{
@@ -66,6 +67,7 @@ struct Rig {
     /// The judge ends when this goes.
     _judge: mpsc::Sender<JudgeMessage>,
     _office: OfficeThread,
+    _notifier: NotifierThread,
     _folder: tempfile::TempDir,
 }
 
@@ -153,6 +155,8 @@ impl Rig {
         let registrar = Registrar::open(registry.connect().unwrap(), settings).unwrap();
         let town = Town::new(present.clone(), registry.clone(), feed.clone());
         let (cases, office) = Office::start(registrar, Box::new(town), clock.clone()).unwrap();
+        let post = Post::open(registry.connect().unwrap(), Settings::default(), NOW).unwrap();
+        let (notifier, notifier_thread) = notify::silent(post, clock.clone());
         let library = Library::open(folder.path().to_owned(), clock.clone(), |_| true).unwrap();
         let router = router(AppState {
             registry: registry.clone(),
@@ -174,6 +178,7 @@ impl Rig {
             commands,
             tables: TableReader::new(move || alerts_of.connect()),
             cases,
+            notifier,
             https_only: false,
             limits: Limits::default(),
             doorman: Arc::default(),
@@ -189,6 +194,7 @@ impl Rig {
             token,
             _judge: judge,
             _office: office,
+            _notifier: notifier_thread,
             _folder: folder,
         }
     }
