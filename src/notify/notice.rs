@@ -80,6 +80,11 @@ pub struct AlertEntry {
     pub active: bool,
     /// Whether it comes and goes too fast to be told each time.
     pub chattering: bool,
+    /// Whether it was the first of its group.
+    pub first_in_group: bool,
+    /// How bad it was at its worst.
+    #[schema(value_type = String)]
+    pub worst: Severity,
     /// What people read.
     #[schema(value_type = Object)]
     pub text: Label,
@@ -232,7 +237,9 @@ impl AlertEntry {
             case,
             severity: alert.severity,
             active: alert.active,
-            chattering: super::post::is_chattering(alert),
+            chattering: alert.chattering,
+            first_in_group: alert.first_in_group,
+            worst: alert.worst,
             text: alert.text.clone(),
             place: place.name.clone().unwrap_or_else(fallback),
             zone: place.zone.as_ref().map(ToString::to_string),

@@ -518,16 +518,6 @@ impl State {
     }
 }
 
-/// Whether an alert is to be told: open, and nothing keeps it quiet.
-fn tells(alert: &Alert) -> bool {
-    alert.is_open()
-}
-
-/// Whether it comes and goes too fast to be told each time.
-pub(super) fn is_chattering(_alert: &Alert) -> bool {
-    false
-}
-
 fn root_of(alert: &Alert) -> String {
     match &alert.asset {
         Some(asset) => format!("asset:{asset}"),
@@ -550,7 +540,7 @@ impl Open {
             severity: alert.severity,
             active: alert.active,
             is_acknowledged: alert.acknowledged_at.is_some(),
-            tells: tells(alert),
+            tells: alert.is_annunciated(),
             zone: place.zone.clone(),
             bundle,
             device: alert.rule.device.clone(),
@@ -735,7 +725,7 @@ impl Work<'_> {
         let surfaced = matches!(what, "unshelved" | "unsuppressed" | "in_service");
         let rings = surfaced
             || matches!(what, "raised" | "severity_up" | "rearmed" | "chattering")
-            || (what == "raised_again" && !is_chattering(alert));
+            || (what == "raised_again" && !alert.chattering);
         let is_quiet = alert.is_open() && !open.tells;
         if is_quiet {
             return None;

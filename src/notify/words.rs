@@ -432,6 +432,8 @@ mod tests {
             severity: Severity::Major,
             active: true,
             chattering: false,
+            first_in_group: false,
+            worst: Severity::Major,
             text: Label::new("满管", "Surcharge"),
             place: Label::new("一号井", "Manhole 1"),
             zone: Some("xizha".to_owned()),
