@@ -7,7 +7,7 @@ mod bus;
 mod bus_metrics;
 pub(crate) mod cases;
 mod metrics;
-mod notices;
+pub(crate) mod notices;
 mod poll;
 
 use std::fs::{File, TryLockError};

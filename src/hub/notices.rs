@@ -40,9 +40,9 @@ impl Places for Map {
 }
 
 /// Moves cases in a user's name, with his present role and zones: an account that is disabled or gone moves nothing.
-pub(super) struct Hand {
-    pub(super) registry: Registry,
-    pub(super) office: Office,
+pub(crate) struct Hand {
+    pub(crate) registry: Registry,
+    pub(crate) office: Office,
 }
 
 impl Hand {

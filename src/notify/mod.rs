@@ -38,6 +38,8 @@ mod notifier;
 mod post;
 mod route;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use serde::{Deserialize, Serialize};

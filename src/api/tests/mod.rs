@@ -4,6 +4,7 @@ mod access;
 mod cases;
 mod commands;
 mod doors;
+mod notifications;
 mod resources;
 
 use std::collections::BTreeMap;
@@ -66,6 +67,8 @@ struct Rig {
     token: String,
     /// The judge ends when this goes.
     _judge: mpsc::Sender<JudgeMessage>,
+    /// Moves cases.
+    office: Office,
     _office: OfficeThread,
     _notifier: NotifierThread,
     _folder: tempfile::TempDir,
@@ -177,7 +180,7 @@ impl Rig {
             counters: Arc::new(Counters::default()),
             commands,
             tables: TableReader::new(move || alerts_of.connect()),
-            cases,
+            cases: cases.clone(),
             notifier,
             https_only: false,
             limits: Limits::default(),
@@ -193,6 +196,7 @@ impl Rig {
             password,
             token,
             _judge: judge,
+            office: cases,
             _office: office,
             _notifier: notifier_thread,
             _folder: folder,

@@ -252,7 +252,7 @@ fn robot_outcome(
     }
 }
 
-fn hmac_sha256(key: &str, parts: &[&[u8]]) -> Vec<u8> {
+pub(super) fn hmac_sha256(key: &str, parts: &[&[u8]]) -> Vec<u8> {
     // HMAC takes keys of every length, so there is no key that this would leave out.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.as_bytes()) else { return Vec::new() };
     for part in parts {
