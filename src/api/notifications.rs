@@ -240,7 +240,8 @@ impl From<NotifyError> for Problem {
                     .with("state", state)
             }
             NotifyError::Busy(channel) => {
-                Problem::new(StatusCode::CONFLICT, Code::IllegalMove, detail).with("channel", channel)
+                Problem::new(StatusCode::CONFLICT, Code::IllegalMove, detail)
+                    .with("channel", channel)
             }
             NotifyError::ShuttingDown => Problem::unavailable(detail),
         }

@@ -19,7 +19,8 @@ use super::openapi::operations;
 use super::state::Hub;
 use super::{
     alerts, assets, audit, cases, commands, devices, enrolments, health, import, live, map, modbus,
-    notifications, openapi, password, profiles, secrets, series, session, sessions, status, tokens, users, zones,
+    notifications, openapi, password, profiles, secrets, series, session, sessions, status, tokens,
+    users, zones,
 };
 use crate::case::MAX_PHOTO_BYTES;
 use crate::model::Right;

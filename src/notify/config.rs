@@ -299,7 +299,11 @@ pub enum NotifyConfigError {
     },
 }
 
-fn value(key: impl Into<String>, found: impl ToString, remedy: impl Into<String>) -> NotifyConfigError {
+fn value(
+    key: impl Into<String>,
+    found: impl ToString,
+    remedy: impl Into<String>,
+) -> NotifyConfigError {
     NotifyConfigError::Value { key: key.into(), found: found.to_string(), remedy: remedy.into() }
 }
 
@@ -312,7 +316,9 @@ impl NotifyConfig {
         let remedy = "use an IANA name such as Asia/Shanghai";
         let zone = TimeZone::get(zone).map_err(|_| value("(case.duty.zone)", zone, remedy))?;
         let least = Duration::from_secs(1);
-        for (key, duration) in [("repeat", self.repeat), ("give_up", self.give_up), ("interval", self.interval)] {
+        for (key, duration) in
+            [("repeat", self.repeat), ("give_up", self.give_up), ("interval", self.interval)]
+        {
             if duration < least {
                 return Err(value(key, format!("{duration:?}"), "use at least 1s"));
             }
@@ -409,7 +415,9 @@ fn weekday(text: &str, key: &str) -> Result<Weekday, NotifyConfigError> {
 fn check_address(key: &str, address: &str) -> Result<(), NotifyConfigError> {
     match address.parse::<lettre::message::Mailbox>() {
         Ok(_) => Ok(()),
-        Err(_) => Err(value(key, address, "write an e-mail address, for example zhang@town.example")),
+        Err(_) => {
+            Err(value(key, address, "write an e-mail address, for example zhang@town.example"))
+        }
     }
 }
 
@@ -422,7 +430,8 @@ impl ChannelConfig {
     ) -> Result<ChannelSpec, NotifyConfigError> {
         let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_name) {
-            let remedy = format!("a channel's name has 1 to {MAX_NAME} ASCII letters, digits and - _ .");
+            let remedy =
+                format!("a channel's name has 1 to {MAX_NAME} ASCII letters, digits and - _ .");
             return Err(value("channels", name, remedy));
         }
         self.refuse_strangers(name)?;
@@ -452,8 +461,9 @@ impl ChannelConfig {
         let url = || {
             let url = read_secret(name, &self.url, self.url_file.as_deref(), "url")?;
             let url = url.ok_or_else(|| lacks(name, "it needs `url` or `url_file`"))?;
-            let is_url = ["http://", "https://"].iter().any(|scheme| url.expose().starts_with(scheme))
-                && reqwest::Url::parse(url.expose()).is_ok();
+            let is_url =
+                ["http://", "https://"].iter().any(|scheme| url.expose().starts_with(scheme))
+                    && reqwest::Url::parse(url.expose()).is_ok();
             if is_url { Ok(url) } else { Err(lacks(name, "`url` must be a URL of http or https")) }
         };
         let login = || match (&self.user, &secret) {
@@ -462,16 +472,21 @@ impl ChannelConfig {
             _ => Err(lacks(name, "`user` and `secret` (or `secret_file`) belong together")),
         };
         Ok(match self.kind {
-            Kind::Webhook => {
-                Way::Webhook { url: url()?, secret, moves_as: self.moves_as.clone() }
-            }
+            Kind::Webhook => Way::Webhook { url: url()?, secret, moves_as: self.moves_as.clone() },
             Kind::DingTalk => Way::DingTalk { url: url()?, secret },
             Kind::WeCom => Way::WeCom { url: url()? },
             Kind::Email => Way::Email(self.mail(name, all, login()?)?),
             Kind::Mqtt => {
                 let topic = self.topic.clone().unwrap_or_default();
-                if topic.is_empty() || topic.contains(['+', '#', '\0']) || topic.starts_with('$') || !topic.is_ascii() {
-                    return Err(lacks(name, "it needs a `topic` of ASCII without + # and a leading $"));
+                if topic.is_empty()
+                    || topic.contains(['+', '#', '\0'])
+                    || topic.starts_with('$')
+                    || !topic.is_ascii()
+                {
+                    return Err(lacks(
+                        name,
+                        "it needs a `topic` of ASCII without + # and a leading $",
+                    ));
                 }
                 let login = login()?;
                 let broker = match &self.host {
@@ -480,7 +495,10 @@ impl ChannelConfig {
                         Some(Broker { host, port, login })
                     }
                     None if login.is_some() => {
-                        return Err(lacks(name, "the hub's own broker needs no `user`; or name its `host`"));
+                        return Err(lacks(
+                            name,
+                            "the hub's own broker needs no `user`; or name its `host`",
+                        ));
                     }
                     None => None,
                 };
@@ -501,9 +519,13 @@ impl ChannelConfig {
             MailTls::Implicit => 465,
             MailTls::None => 25,
         };
-        let host = self.host.as_deref().ok_or_else(|| lacks(name, "it needs the mail server's `host`"))?;
+        let host =
+            self.host.as_deref().ok_or_else(|| lacks(name, "it needs the mail server's `host`"))?;
         let (host, port) = host_port(name, host, usual)?;
-        let from = self.from.clone().ok_or_else(|| lacks(name, "it needs the sender's address in `from`"))?;
+        let from = self
+            .from
+            .clone()
+            .ok_or_else(|| lacks(name, "it needs the sender's address in `from`"))?;
         check_address(&format!("channels.{name}.from"), &from)?;
         for to in &self.to {
             check_address(&format!("channels.{name}.to"), to)?;
@@ -532,7 +554,9 @@ impl ChannelConfig {
             ("moves_as", self.moves_as.is_some(), &[Webhook]),
         ];
         match keys.iter().find(|(_, is_there, kinds)| *is_there && !kinds.contains(&self.kind)) {
-            Some((key, ..)) => Err(lacks(name, format!("`{key}` does not belong to kind {}", self.kind.as_str()))),
+            Some((key, ..)) => {
+                Err(lacks(name, format!("`{key}` does not belong to kind {}", self.kind.as_str())))
+            }
             None => Ok(()),
         }
     }
@@ -582,7 +606,8 @@ fn lacks(channel: &str, remedy: impl Into<String>) -> NotifyConfigError {
 }
 
 fn host_port(channel: &str, text: &str, usual: u16) -> Result<(String, u16), NotifyConfigError> {
-    let split = text.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
+    let split =
+        text.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
     let (host, port) = match split {
         Some((host, port)) => (host, port.parse().ok()),
         None => (text, Some(usual)),
@@ -600,11 +625,15 @@ fn read_secret(
     key: &str,
 ) -> Result<Option<Secret>, NotifyConfigError> {
     match (given, file) {
-        (Some(_), Some(_)) => Err(lacks(channel, format!("give `{key}` or `{key}_file`, not both"))),
+        (Some(_), Some(_)) => {
+            Err(lacks(channel, format!("give `{key}` or `{key}_file`, not both")))
+        }
         (Some(secret), None) => Ok(Some(secret.clone())),
         (None, None) => Ok(None),
         (None, Some(file)) => match std::fs::read_to_string(file) {
-            Ok(text) if text.trim().is_empty() => Err(lacks(channel, format!("the file of `{key}` is empty"))),
+            Ok(text) if text.trim().is_empty() => {
+                Err(lacks(channel, format!("the file of `{key}` is empty")))
+            }
             Ok(text) => Ok(Some(Secret(text.trim().to_owned()))),
             Err(why) => Err(NotifyConfigError::File {
                 channel: channel.to_owned(),
@@ -629,7 +658,9 @@ mod tests {
         };
         match (config.settings("Asia/Shanghai"), expected) {
             (Ok(_), Ok(())) => {}
-            (Err(why), Err(part)) => assert!(why.to_string().contains(part), "{why} should say {part}"),
+            (Err(why), Err(part)) => {
+                assert!(why.to_string().contains(part), "{why} should say {part}")
+            }
             (outcome, _) => panic!("{text}: {outcome:?}, not {expected:?}"),
         }
     }
@@ -659,20 +690,49 @@ mod tests {
         let hook = "[channels.a]\nkind = 'webhook'\n";
         check(hook, Err("notify.channels.a: it needs `url` or `url_file`"));
         check(&format!("{hook}url = 'ftp://x'"), Err("must be a URL of http or https"));
-        check(&format!("{hook}url = 'http://x'\ntopic = 't'"), Err("`topic` does not belong to kind webhook"));
+        check(
+            &format!("{hook}url = 'http://x'\ntopic = 't'"),
+            Err("`topic` does not belong to kind webhook"),
+        );
         check(&format!("{hook}url = 'http://x'\nurl_file = '/x'"), Err("not both"));
         check(&format!("{hook}url_file = '/nowhere/x'"), Err("cannot read /nowhere/x"));
-        check(&format!("{hook}url = 'http://x'\nline = '{{nonsense}}'"), Err("notify.channels.a.line"));
+        check(
+            &format!("{hook}url = 'http://x'\nline = '{{nonsense}}'"),
+            Err("notify.channels.a.line"),
+        );
         check("[channels.a]\nkind = 'pager'", Err("unknown variant `pager`"));
-        check("[channels.a]\nkind = 'wecom'\nurl = 'https://x'\nper_minute = 21", Err("use 2 to 20"));
+        check(
+            "[channels.a]\nkind = 'wecom'\nurl = 'https://x'\nper_minute = 21",
+            Err("use 2 to 20"),
+        );
         check("[channels.a]\nkind = 'mqtt'\ntopic = 'a/#'", Err("it needs a `topic`"));
         check("[channels.a]\nkind = 'email'\nhost = 'h'\nfrom = 'nobody'", Err("channels.a.from"));
-        check("[channels.a]\nkind = 'email'\nhost = 'h'\nfrom = 'a@b.example'", Err("addresses in `to`"));
-        check("[channels.a]\nkind = 'email'\nhost = 'h'\nuser = 'u'\nfrom = 'a@b.example'", Err("belong together"));
-        check(&format!("{hook}url = 'http://x'\n[[routes]]\nchannels = ['b']"), Err("the channels are a"));
-        check(&format!("{hook}url = 'http://x'\n[[routes]]\nchannels = ['a']\nhours = '8-20'"), Err("write from-to"));
-        check(&format!("{hook}url = 'http://x'\n[[routes]]\nchannels = ['a']\nweekdays = ['monday']"), Err("days are mon"));
-        check(&format!("{hook}url = 'http://x'\n[[routes]]\nchannels = ['a']\nevents = ['alert.seen']"), Err("unknown variant"));
+        check(
+            "[channels.a]\nkind = 'email'\nhost = 'h'\nfrom = 'a@b.example'",
+            Err("addresses in `to`"),
+        );
+        check(
+            "[channels.a]\nkind = 'email'\nhost = 'h'\nuser = 'u'\nfrom = 'a@b.example'",
+            Err("belong together"),
+        );
+        check(
+            &format!("{hook}url = 'http://x'\n[[routes]]\nchannels = ['b']"),
+            Err("the channels are a"),
+        );
+        check(
+            &format!("{hook}url = 'http://x'\n[[routes]]\nchannels = ['a']\nhours = '8-20'"),
+            Err("write from-to"),
+        );
+        check(
+            &format!("{hook}url = 'http://x'\n[[routes]]\nchannels = ['a']\nweekdays = ['monday']"),
+            Err("days are mon"),
+        );
+        check(
+            &format!(
+                "{hook}url = 'http://x'\n[[routes]]\nchannels = ['a']\nevents = ['alert.seen']"
+            ),
+            Err("unknown variant"),
+        );
         check("repeat = '0s'", Err("use at least 1s"));
         check("repeat_max = '1min'", Err("cannot be shorter"));
         check("[people]\nzhang = 'zhang'", Err("write an e-mail address"));

@@ -131,7 +131,8 @@ pub(super) fn batches<'p>(
     let half = room.per_minute / 2;
     let single = half.saturating_sub(room.used) as usize;
     let rest = due.split_off(single.min(due.len()));
-    let mut batches: Vec<Batch> = due.into_iter().map(|bundle| merge(vec![bundle], false)).collect();
+    let mut batches: Vec<Batch> =
+        due.into_iter().map(|bundle| merge(vec![bundle], false)).collect();
     let spacing = WINDOW / room.per_minute.saturating_sub(half).max(1);
     let may_merge = !room.merged_waits
         && room.used.saturating_add(batches.len() as u32) < room.per_minute
@@ -267,7 +268,11 @@ mod tests {
         let merged_at = |seconds| Room { merged_at: Some(at(seconds)), ..room(12) };
         assert_eq!(run(&pending, &told, merged_at(5), 10), []);
         assert_eq!(run(&pending, &told, merged_at(4), 10), [(30, true)]);
-        assert_eq!(run(&pending, &told, merged_at(60), 10), [(30, true)], "a clock that was put back");
+        assert_eq!(
+            run(&pending, &told, merged_at(60), 10),
+            [(30, true)],
+            "a clock that was put back"
+        );
         assert_eq!(run(&pending, &told, Room { merged_waits: true, ..room(12) }, 10), []);
     }
 

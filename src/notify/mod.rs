@@ -50,11 +50,11 @@ use crate::case::CaseError;
 pub use channel::{Answer, Channel, Failure, Payload, Publish, Unbuildable};
 pub use config::{Kind, NotifyConfig, NotifyConfigError, Secret, Settings};
 pub use notice::{AlertEntry, CaseEntry, Counts, Entry, Notice};
+#[cfg(test)]
+pub(crate) use notifier::silent;
 pub use notifier::{
     Desk, MoveRequest, Moves, Notifier, NotifierThread, Parts, StartError, Surroundings, Tasks,
 };
-#[cfg(test)]
-pub(crate) use notifier::silent;
 pub use post::{ChannelState, Counters, Job, Place, Places, Post};
 pub use tables::{MAX_LISTED, Message, MessageQuery, State, find, list};
 
@@ -194,7 +194,8 @@ pub enum NotifyError {
 
 fn known_channels(known: &[String]) -> String {
     if known.is_empty() {
-        return "none is configured: write [notify.channels.NAME] into the configuration".to_owned();
+        return "none is configured: write [notify.channels.NAME] into the configuration"
+            .to_owned();
     }
     format!("the channels are {}", known.join(", "))
 }

@@ -261,7 +261,12 @@ impl AlertEntry {
 
 impl CaseEntry {
     /// The case after this event.
-    pub(super) fn new(case: &Case, event: &CaseEvent, kind: EventKind, place: &super::Place) -> Self {
+    pub(super) fn new(
+        case: &Case,
+        event: &CaseEvent,
+        kind: EventKind,
+        place: &super::Place,
+    ) -> Self {
         let (unit, person) = match &case.stage {
             Stage::Dispatched { unit, person } => (Some(unit), person.as_ref()),
             Stage::Accepted { unit, handler } | Stage::Reported { unit, handler } => {
@@ -307,6 +312,8 @@ pub(super) fn kind_of(happened: &Happened) -> Option<EventKind> {
         Happened::Overdue { .. } => EventKind::CaseOverdue,
         Happened::Escalated { .. } => EventKind::CaseEscalated,
         Happened::Closed { .. } => EventKind::CaseClosed,
-        Happened::Attached { .. } | Happened::Handled { .. } | Happened::Reopened { .. } => return None,
+        Happened::Attached { .. } | Happened::Handled { .. } | Happened::Reopened { .. } => {
+            return None;
+        }
     })
 }

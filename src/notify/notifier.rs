@@ -13,9 +13,9 @@ use tokio::time::timeout;
 use tracing::error;
 use utoipa::ToSchema;
 
+use super::NotifyError;
 use super::channel::{self, Answer, Channel, Failure, Publish, SEND_TIMEOUT, Unbuildable};
 use super::post::{Counters, Job, Places, Post};
-use super::NotifyError;
 use crate::case::{Move, MoveKind, UnitId};
 use crate::clock::Clock;
 use crate::model::{Label, Timestamp};
@@ -264,7 +264,10 @@ impl Sender {
             };
             let reported = self.notifier.ask(move |desk| desk.done(&job, outcome)).await;
             if let Err(why) = reported {
-                error!(error = crate::error_chain(&why), "a message's outcome is lost; it is sent again");
+                error!(
+                    error = crate::error_chain(&why),
+                    "a message's outcome is lost; it is sent again"
+                );
             }
         }
     }
@@ -286,7 +289,11 @@ impl Desk {
         self.clock.now()
     }
 
-    fn done(&mut self, job: &Job, outcome: Result<Option<String>, Failure>) -> Result<(), NotifyError> {
+    fn done(
+        &mut self,
+        job: &Job,
+        outcome: Result<Option<String>, Failure>,
+    ) -> Result<(), NotifyError> {
         let now = self.clock.now();
         self.post.done(job, outcome, now)
     }
@@ -305,7 +312,10 @@ impl Desk {
             }
             Err(why) if !self.is_failing => {
                 self.is_failing = true;
-                error!(error = crate::error_chain(&why), "cannot keep the notifications; tried again");
+                error!(
+                    error = crate::error_chain(&why),
+                    "cannot keep the notifications; tried again"
+                );
             }
             Err(_) => {}
         }

@@ -34,6 +34,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
+/// How often what waits is looked at when there are no news: thousands may wait in a storm.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// How often old messages are looked for.
 const SWEEP: Duration = Duration::from_secs(3_600);
 
@@ -156,6 +159,8 @@ struct Lane {
     queue: BTreeMap<MessageId, Queued>,
     spent: Spent,
     in_flight: Option<MessageId>,
+    /// What waits was looked at then, and nothing of it was due.
+    looked_at: Option<Timestamp>,
     merged_at: Option<Timestamp>,
     hold_until: Option<Timestamp>,
     sent_at: Option<Timestamp>,
@@ -210,7 +215,11 @@ impl Post {
     ///
     /// # Errors
     /// When the tables cannot be read or written.
-    pub fn open(mut db: Connection, settings: Settings, now: Timestamp) -> Result<Self, NotifyError> {
+    pub fn open(
+        mut db: Connection,
+        settings: Settings,
+        now: Timestamp,
+    ) -> Result<Self, NotifyError> {
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         adopt(&tx, &settings)?;
         tx.commit()?;
@@ -273,7 +282,12 @@ impl Post {
     ///
     /// # Errors
     /// When there is no such channel, messages wait there anyhow, or SQLite fails.
-    pub fn test(&mut self, channel: &str, by: &str, now: Timestamp) -> Result<MessageId, NotifyError> {
+    pub fn test(
+        &mut self,
+        channel: &str,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<MessageId, NotifyError> {
         self.transact(now, |work| work.test(channel, by))
     }
 
@@ -286,7 +300,9 @@ impl Post {
         let mut states = Vec::new();
         for (spec, lane) in settings.channels.iter().zip(&mut state.lanes) {
             let failed = db
-                .prepare_cached("SELECT count(*) FROM notify_message WHERE channel = ? AND state = 'failed'")?
+                .prepare_cached(
+                    "SELECT count(*) FROM notify_message WHERE channel = ? AND state = 'failed'",
+                )?
                 .query_row([&spec.name], |row| row.get::<_, i64>(0))?;
             states.push(ChannelState {
                 name: spec.name.clone(),
@@ -340,7 +356,7 @@ impl Post {
             lane.told.values().any(is_reminded)
                 || lane.ready(spec, now).is_some()
                 || lane.queue.values().any(|queued| queued.give_up_at <= now)
-                || !lane.due(spec, &settings.pace, open, &watch, now).is_empty()
+                || lane.is_due(spec, &settings.pace, open, &watch, now)
         }))
     }
 
@@ -414,20 +430,21 @@ impl State {
         now: Timestamp,
         in_flight: &[Option<MessageId>],
     ) -> Result<State, NotifyError> {
-        let mut state = db.query_row(
-            "SELECT alert_seq, case_seq, town_key FROM notify_progress",
-            [],
-            |row| {
+        let mut state =
+            db.query_row("SELECT alert_seq, case_seq, town_key FROM notify_progress", [], |row| {
                 Ok(State {
                     alert_seq: row.get(0)?,
                     case_seq: row.get(1)?,
                     town_key: row.get(2)?,
                     ..State::default()
                 })
-            },
-        )?;
-        let names: HashMap<&str, usize> =
-            settings.channels.iter().enumerate().map(|(at, spec)| (spec.name.as_str(), at)).collect();
+            })?;
+        let names: HashMap<&str, usize> = settings
+            .channels
+            .iter()
+            .enumerate()
+            .map(|(at, spec)| (spec.name.as_str(), at))
+            .collect();
         state.lanes.resize_with(settings.channels.len(), Lane::default);
         for (lane, in_flight) in state.lanes.iter_mut().zip(in_flight) {
             lane.in_flight = *in_flight;
@@ -444,12 +461,17 @@ impl State {
         Ok(state)
     }
 
-    fn load_channels(&mut self, db: &Connection, of: &dyn Fn(&str) -> Option<usize>) -> rusqlite::Result<()> {
+    fn load_channels(
+        &mut self,
+        db: &Connection,
+        of: &dyn Fn(&str) -> Option<usize>,
+    ) -> rusqlite::Result<()> {
         let mut rows = db.prepare("SELECT * FROM notify_channel")?;
         let mut rows = rows.query([])?;
         while let Some(row) = rows.next()? {
             let Some(lane) = of(&row.get::<_, String>("name")?) else { continue };
-            let time = |name| row.get::<_, Option<i64>>(name).map(|us| us.map(Timestamp::from_micros));
+            let time =
+                |name| row.get::<_, Option<i64>>(name).map(|us| us.map(Timestamp::from_micros));
             let lane = &mut self.lanes[lane];
             lane.merged_at = time("merged_at")?;
             lane.hold_until = time("hold_until")?;
@@ -502,7 +524,8 @@ impl State {
             };
             self.lanes[lane].queue.insert(id, queued);
         }
-        let mut rows = db.prepare("SELECT channel, message, ended FROM notify_attempt ORDER BY ended")?;
+        let mut rows =
+            db.prepare("SELECT channel, message, ended FROM notify_attempt ORDER BY ended")?;
         let mut rows = rows.query([])?;
         while let Some(row) = rows.next()? {
             let Some(lane) = of(&row.get::<_, String>(0)?) else { continue };
@@ -573,13 +596,31 @@ impl<'o> Watch<'o> {
             return false;
         }
         let Some(open) = open else { return false };
-        let is_milder = pending.severity < Severity::Critical && self.critical.contains(open.root.as_str());
+        let is_milder =
+            pending.severity < Severity::Critical && self.critical.contains(open.root.as_str());
         let gateway = open.gateway.as_ref().filter(|_| open.is_silence);
         is_milder || gateway.is_some_and(|gateway| self.silent.contains(gateway))
     }
 }
 
 impl Lane {
+    /// Whether anything is to be told now, as far as was looked.
+    fn is_due(
+        &mut self,
+        spec: &ChannelSpec,
+        pace: &Pace,
+        open: &HashMap<AlertId, Open>,
+        watch: &Watch<'_>,
+        now: Timestamp,
+    ) -> bool {
+        if self.looked_at.is_some_and(|at| at <= now && now.since(at) < LOOK) {
+            return false;
+        }
+        let is_due = !self.due(spec, pace, open, watch, now).is_empty();
+        self.looked_at = (!is_due).then_some(now);
+        is_due
+    }
+
     /// What is to be told now.
     fn due(
         &mut self,
@@ -609,10 +650,17 @@ impl Lane {
     /// The message that may be sent now: the worst, and of these the oldest.
     fn ready(&mut self, spec: &ChannelSpec, now: Timestamp) -> Option<MessageId> {
         let is_held = self.hold_until.is_some_and(|until| until > now);
-        if self.queue.is_empty() || is_held || self.in_flight.is_some() || self.spent.used(now) >= spec.per_minute {
+        if self.queue.is_empty()
+            || is_held
+            || self.in_flight.is_some()
+            || self.spent.used(now) >= spec.per_minute
+        {
             return None;
         }
-        let due = self.queue.iter().filter(|(_, queued)| queued.next_at <= now && queued.give_up_at > now);
+        let due = self
+            .queue
+            .iter()
+            .filter(|(_, queued)| queued.next_at <= now && queued.give_up_at > now);
         due.min_by_key(|(id, queued)| (queued.severity.rank(), **id)).map(|(id, _)| *id)
     }
 }
@@ -624,12 +672,15 @@ impl Work<'_> {
             return Ok(());
         }
         let mut open = HashMap::new();
-        let mut query = AlertQuery { open_only: true, limit: alert::MAX_LISTED, ..AlertQuery::default() };
+        let mut query =
+            AlertQuery { open_only: true, limit: alert::MAX_LISTED, ..AlertQuery::default() };
         loop {
             let page = alert::list(self.tx, &query)?;
             let Some(last) = page.last() else { break };
             query.before = Some(last.id);
-            open.extend(page.iter().map(|alert| (alert.id, Open::new(alert, &places.alert(alert)))));
+            open.extend(
+                page.iter().map(|alert| (alert.id, Open::new(alert, &places.alert(alert)))),
+            );
         }
         self.state.open = Some(open);
         Ok(())
@@ -643,7 +694,9 @@ impl Work<'_> {
     fn follow_alerts(&mut self, places: &dyn Places) -> Result<usize, NotifyError> {
         let news: Vec<(i64, u64, String)> = self
             .tx
-            .prepare_cached("SELECT seq, alert, what FROM alert_event WHERE seq > ? ORDER BY seq LIMIT ?")?
+            .prepare_cached(
+                "SELECT seq, alert, what FROM alert_event WHERE seq > ? ORDER BY seq LIMIT ?",
+            )?
             .query_map([self.state.alert_seq, PAGE as i64], |row| {
                 Ok((row.get(0)?, row.get::<_, i64>(1)? as u64, row.get(2)?))
             })?
@@ -661,7 +714,12 @@ impl Work<'_> {
     }
 
     /// An alert changed; it is told as it is now, whatever happened on the way.
-    fn on_alert(&mut self, alert: &Alert, what: &str, places: &dyn Places) -> Result<(), NotifyError> {
+    fn on_alert(
+        &mut self,
+        alert: &Alert,
+        what: &str,
+        places: &dyn Places,
+    ) -> Result<(), NotifyError> {
         let open = Open::new(alert, &places.alert(alert));
         for lane in 0..self.state.lanes.len() {
             self.on_alert_in(lane, alert, &open, what)?;
@@ -674,7 +732,13 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn on_alert_in(&mut self, lane: usize, alert: &Alert, open: &Open, what: &str) -> Result<(), NotifyError> {
+    fn on_alert_in(
+        &mut self,
+        lane: usize,
+        alert: &Alert,
+        open: &Open,
+        what: &str,
+    ) -> Result<(), NotifyError> {
         let subject = Subject::Alert(alert.id);
         let waiting = self.state.lanes[lane].pending.get(&subject).cloned();
         let was_told = self.state.lanes[lane].told.contains_key(&alert.id);
@@ -684,11 +748,17 @@ impl Work<'_> {
             is_waiting || self.hears(lane, *kind, open.severity, open.zone.as_ref(), 0)
         });
         // News of its end that nobody has read yet is not undone by more that the channel does not want.
-        let is_end = |kind: &EventKind| matches!(kind, EventKind::Acknowledged | EventKind::Returned);
-        let event = event.or_else(|| waiting.as_ref().map(|w| w.event).filter(|kind| is_end(kind) && !alert.active));
+        let is_end =
+            |kind: &EventKind| matches!(kind, EventKind::Acknowledged | EventKind::Returned);
+        let event = event.or_else(|| {
+            waiting.as_ref().map(|w| w.event).filter(|kind| is_end(kind) && !alert.active)
+        });
         match (event, waiting) {
             (Some(event), waiting) => {
-                let since = waiting.as_ref().filter(|waiting| waiting.event == event).map_or(self.now, |w| w.since);
+                let since = waiting
+                    .as_ref()
+                    .filter(|waiting| waiting.event == event)
+                    .map_or(self.now, |w| w.since);
                 let pending = Pending {
                     event,
                     bundle: open.bundle.clone(),
@@ -721,7 +791,8 @@ impl Work<'_> {
         waiting: Option<&Pending>,
         was_told: bool,
     ) -> Option<EventKind> {
-        let is_waiting = waiting.is_some_and(|w| matches!(w.event, EventKind::Raised | EventKind::Reminder));
+        let is_waiting =
+            waiting.is_some_and(|w| matches!(w.event, EventKind::Raised | EventKind::Reminder));
         let surfaced = matches!(what, "unshelved" | "unsuppressed" | "in_service");
         let rings = surfaced
             || matches!(what, "raised" | "severity_up" | "rearmed" | "chattering")
@@ -742,7 +813,9 @@ impl Work<'_> {
             "acknowledged" if was_told => Some(EventKind::Acknowledged),
             "returned" | "rule_removed" if was_told => Some(EventKind::Returned),
             // News of its end that nobody has read yet stands.
-            _ => waiting.map(|w| w.event).filter(|event| matches!(event, EventKind::Acknowledged | EventKind::Returned)),
+            _ => waiting
+                .map(|w| w.event)
+                .filter(|event| matches!(event, EventKind::Acknowledged | EventKind::Returned)),
         }
     }
 
@@ -750,7 +823,9 @@ impl Work<'_> {
     fn follow_cases(&mut self, places: &dyn Places) -> Result<usize, NotifyError> {
         let news: Vec<(i64, u64, u32)> = self
             .tx
-            .prepare_cached("SELECT seq, case_id, version FROM case_event WHERE seq > ? ORDER BY seq LIMIT ?")?
+            .prepare_cached(
+                "SELECT seq, case_id, version FROM case_event WHERE seq > ? ORDER BY seq LIMIT ?",
+            )?
             .query_map([self.state.case_seq, PAGE as i64], |row| {
                 Ok((row.get(0)?, row.get::<_, i64>(1)? as u64, row.get(2)?))
             })?
@@ -782,7 +857,12 @@ impl Work<'_> {
         Ok(None)
     }
 
-    fn on_case(&mut self, case: &Case, event: &CaseEvent, places: &dyn Places) -> Result<(), NotifyError> {
+    fn on_case(
+        &mut self,
+        case: &Case,
+        event: &CaseEvent,
+        places: &dyn Places,
+    ) -> Result<(), NotifyError> {
         if matches!(event.happened, Happened::Closed { .. }) {
             self.case_is_over(case.id)?;
         }
@@ -808,8 +888,11 @@ impl Work<'_> {
     fn case_is_over(&mut self, id: CaseId) -> Result<(), NotifyError> {
         use EventKind::{CaseDispatched, CaseEscalated, CaseOverdue};
         for lane in 0..self.state.lanes.len() {
-            let of_case = self.state.lanes[lane].pending.range(Subject::Case(id, 0)..=Subject::Case(id, u32::MAX));
-            let over = of_case.filter(|(_, p)| matches!(p.event, CaseDispatched | CaseEscalated | CaseOverdue));
+            let of_case = self.state.lanes[lane]
+                .pending
+                .range(Subject::Case(id, 0)..=Subject::Case(id, u32::MAX));
+            let over = of_case
+                .filter(|(_, p)| matches!(p.event, CaseDispatched | CaseEscalated | CaseOverdue));
             let over: Vec<Subject> = over.map(|(subject, _)| *subject).collect();
             for subject in over {
                 self.drop_pending(lane, subject)?;
@@ -840,7 +923,9 @@ impl Work<'_> {
             for (id, told) in due {
                 let stands = self.open(id).filter(|open| open.tells && !open.is_acknowledged);
                 let pending = stands
-                    .filter(|open| self.hears(lane, EventKind::Reminder, open.severity, open.zone.as_ref(), 0))
+                    .filter(|open| {
+                        self.hears(lane, EventKind::Reminder, open.severity, open.zone.as_ref(), 0)
+                    })
                     .map(|open| Pending {
                         event: EventKind::Reminder,
                         bundle: open.bundle.clone(),
@@ -880,13 +965,25 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn make(&mut self, lane: usize, mut batch: Batch, places: &dyn Places) -> Result<(), NotifyError> {
+    fn make(
+        &mut self,
+        lane: usize,
+        mut batch: Batch,
+        places: &dyn Places,
+    ) -> Result<(), NotifyError> {
         let pending = &self.state.lanes[lane].pending;
-        batch.subjects.sort_by_key(|subject| (pending.get(subject).map(|p| p.severity.rank()), *subject));
+        batch
+            .subjects
+            .sort_by_key(|subject| (pending.get(subject).map(|p| p.severity.rank()), *subject));
         let notice = self.notice(lane, &batch, places)?;
         self.counters.mentions.fetch_add(notice.total as u64, Ordering::Relaxed);
         self.counters.merged.fetch_add(u64::from(batch.is_merged), Ordering::Relaxed);
-        self.insert(lane, &notice, batch.is_merged, batch.subjects.iter().map(|subject| subject.columns()))?;
+        self.insert(
+            lane,
+            &notice,
+            batch.is_merged,
+            batch.subjects.iter().map(|subject| subject.columns()),
+        )?;
         for subject in &batch.subjects {
             let pending = self.state.lanes[lane].pending.get(subject).cloned();
             self.drop_pending(lane, *subject)?;
@@ -923,7 +1020,12 @@ impl Work<'_> {
         self.put_told(lane, id, Told { repeats, repeat_at })
     }
 
-    fn notice(&self, lane: usize, batch: &Batch, places: &dyn Places) -> Result<Notice, NotifyError> {
+    fn notice(
+        &self,
+        lane: usize,
+        batch: &Batch,
+        places: &dyn Places,
+    ) -> Result<Notice, NotifyError> {
         let lane = &self.state.lanes[lane];
         let mut notice = Notice::empty(self.now, batch.is_merged);
         let mut roots = HashSet::new();
@@ -939,8 +1041,15 @@ impl Work<'_> {
                     if let Some(alert) = alert::find(self.tx, id)?.filter(|_| is_listed) {
                         let case = tables::case_of_alert(self.tx, id)?;
                         let repeats = lane.told.get(&id).map_or(0, |told| told.repeats);
-                        let repeats = if pending.event == EventKind::Reminder { repeats + 1 } else { 0 };
-                        let entry = AlertEntry::new(&alert, pending.event, &places.alert(&alert), case, repeats);
+                        let repeats =
+                            if pending.event == EventKind::Reminder { repeats + 1 } else { 0 };
+                        let entry = AlertEntry::new(
+                            &alert,
+                            pending.event,
+                            &places.alert(&alert),
+                            case,
+                            repeats,
+                        );
                         notice.entries.push(Entry::Alert(entry));
                     }
                 }
@@ -949,7 +1058,12 @@ impl Work<'_> {
                         notice.cases.push(id.0);
                     }
                     if let Some((case, event)) = self.case_at(id, version)? {
-                        let entry = CaseEntry::new(&case, &event, pending.event, &places.case(&case.subject));
+                        let entry = CaseEntry::new(
+                            &case,
+                            &event,
+                            pending.event,
+                            &places.case(&case.subject),
+                        );
                         for person in people_of(&entry, &units) {
                             if !notice.people.contains(&person) {
                                 notice.people.push(person);
@@ -973,8 +1087,9 @@ impl Work<'_> {
     ) -> Result<MessageId, NotifyError> {
         let now = self.now;
         let give_up_at = now.plus(self.settings.pace.give_up);
-        let text = serde_json::to_string(notice)
-            .map_err(|why| NotifyError::Database(rusqlite::Error::ToSqlConversionFailure(Box::new(why))))?;
+        let text = serde_json::to_string(notice).map_err(|why| {
+            NotifyError::Database(rusqlite::Error::ToSqlConversionFailure(Box::new(why)))
+        })?;
         self.tx
             .prepare_cached(
                 "INSERT INTO notify_message
@@ -993,11 +1108,14 @@ impl Work<'_> {
         let id = self.tx.last_insert_rowid();
         for (what, number, _) in mentions {
             self.tx
-                .prepare_cached("INSERT OR IGNORE INTO notify_mention (message, what, number) VALUES (?, ?, ?)")?
+                .prepare_cached(
+                    "INSERT OR IGNORE INTO notify_mention (message, what, number) VALUES (?, ?, ?)",
+                )?
                 .execute(params![id, what, number])?;
         }
         let id = MessageId(id as u64);
-        let queued = Queued { severity: notice.severity, merged, next_at: now, give_up_at, attempts: 0 };
+        let queued =
+            Queued { severity: notice.severity, merged, next_at: now, give_up_at, attempts: 0 };
         self.state.lanes[lane].queue.insert(id, queued);
         self.counters.made.fetch_add(1, Ordering::Relaxed);
         Ok(id)
@@ -1010,9 +1128,12 @@ impl Work<'_> {
             self.expire(lane)?;
             let spec = &self.settings.channels[lane];
             let Some(id) = self.state.lanes[lane].ready(spec, self.now) else { continue };
-            let attempt = self.state.lanes[lane].queue.get(&id).map_or(1, |queued| queued.attempts + 1);
+            let attempt =
+                self.state.lanes[lane].queue.get(&id).map_or(1, |queued| queued.attempts + 1);
             self.tx
-                .prepare_cached("UPDATE notify_message SET state = 'sending', attempts = ? WHERE id = ?")?
+                .prepare_cached(
+                    "UPDATE notify_message SET state = 'sending', attempts = ? WHERE id = ?",
+                )?
                 .execute(params![attempt, id.0 as i64])?;
             self.tx
                 .prepare_cached("INSERT OR REPLACE INTO notify_attempt (channel, message, attempt) VALUES (?, ?, ?)")?
@@ -1035,7 +1156,10 @@ impl Work<'_> {
     /// Messages whose time ran out while they waited.
     fn expire(&mut self, lane: usize) -> Result<(), NotifyError> {
         let state = &self.state.lanes[lane];
-        let over = state.queue.iter().filter(|(id, q)| q.give_up_at <= self.now && state.in_flight != Some(**id));
+        let over = state
+            .queue
+            .iter()
+            .filter(|(id, q)| q.give_up_at <= self.now && state.in_flight != Some(**id));
         let over: Vec<MessageId> = over.map(|(id, _)| *id).collect();
         for id in over {
             self.fail(lane, id, None)?;
@@ -1053,11 +1177,20 @@ impl Work<'_> {
         self.state.lanes[lane].queue.remove(&id);
         self.counters.failed.fetch_add(1, Ordering::Relaxed);
         let channel = &self.settings.channels[lane].name;
-        error!(channel, message = id.0, error = why, "a notification was given up; it can be retried by hand");
+        error!(
+            channel,
+            message = id.0,
+            error = why,
+            "a notification was given up; it can be retried by hand"
+        );
         Ok(())
     }
 
-    fn settle(&mut self, job: &Job, outcome: &Result<Option<String>, Failure>) -> Result<(), NotifyError> {
+    fn settle(
+        &mut self,
+        job: &Job,
+        outcome: &Result<Option<String>, Failure>,
+    ) -> Result<(), NotifyError> {
         let (lane, now) = (job.channel, self.now);
         if self.state.lanes[lane].in_flight == Some(job.id) {
             self.state.lanes[lane].in_flight = None;
@@ -1112,7 +1245,9 @@ impl Work<'_> {
             queued.next_at = next_at;
         }
         self.tx
-            .prepare_cached("UPDATE notify_message SET state = 'waiting', next_at = ?, error = ? WHERE id = ?")?
+            .prepare_cached(
+                "UPDATE notify_message SET state = 'waiting', next_at = ?, error = ? WHERE id = ?",
+            )?
             .execute(params![next_at.as_micros(), failure.why(), job.id.0 as i64])?;
         Ok(())
     }
@@ -1123,10 +1258,17 @@ impl Work<'_> {
             .prepare_cached("SELECT * FROM notify_message WHERE id = ?")?
             .query_row([i64::try_from(id.0).unwrap_or(-1)], |row| {
                 let severity = tables::severity_of(row)?;
-                Ok((row.get("channel")?, row.get("state")?, severity, row.get("merged")?, row.get("attempts")?))
+                Ok((
+                    row.get("channel")?,
+                    row.get("state")?,
+                    severity,
+                    row.get("merged")?,
+                    row.get("attempts")?,
+                ))
             })
             .optional()?;
-        let (channel, state, severity, merged, attempts) = found.ok_or(NotifyError::NoMessage(id))?;
+        let (channel, state, severity, merged, attempts) =
+            found.ok_or(NotifyError::NoMessage(id))?;
         let lane = self.lane(&channel)?;
         let state = match state.as_str() {
             "sent" => "sent already",
@@ -1148,7 +1290,8 @@ impl Work<'_> {
 
     fn test(&mut self, channel: &str, by: &str) -> Result<MessageId, NotifyError> {
         let lane = self.lane(channel)?;
-        if self.state.lanes[lane].queue.len() as u32 >= self.settings.channels[lane].per_minute / 2 {
+        if self.state.lanes[lane].queue.len() as u32 >= self.settings.channels[lane].per_minute / 2
+        {
             return Err(NotifyError::Busy(channel.to_owned()));
         }
         let id = self.insert(lane, &Notice::trial(self.now), false, std::iter::empty())?;
@@ -1158,15 +1301,20 @@ impl Work<'_> {
 
     fn lane(&self, name: &str) -> Result<usize, NotifyError> {
         let channels = &self.settings.channels;
-        channels.iter().position(|channel| channel.name == name).ok_or_else(|| NotifyError::NoChannel {
-            name: name.to_owned(),
-            known: channels.iter().map(|channel| channel.name.clone()).collect(),
+        channels.iter().position(|channel| channel.name == name).ok_or_else(|| {
+            NotifyError::NoChannel {
+                name: name.to_owned(),
+                known: channels.iter().map(|channel| channel.name.clone()).collect(),
+            }
         })
     }
 
     fn log(&self, by: &str, action: &str, subject: &str) -> Result<(), NotifyError> {
         let detail = serde_json::Value::Null;
-        Ok(audit::append(self.tx, &AuditEntry { at: self.now, actor: by, action, subject, detail })?)
+        Ok(audit::append(
+            self.tx,
+            &AuditEntry { at: self.now, actor: by, action, subject, detail },
+        )?)
     }
 
     /// What is old: messages that people looked at long ago, bundles and attempts that mean nothing any more.
@@ -1260,7 +1408,8 @@ fn people_of(entry: &CaseEntry, units: &[case::Unit]) -> Vec<String> {
 fn pause(id: MessageId, attempt: u32) -> Duration {
     let doubled = 1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
     let pause = FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE);
-    let mixed = (id.0 ^ u64::from(attempt).rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
+    let mixed =
+        (id.0 ^ u64::from(attempt).rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
     pause + pause.mul_f64(mixed as f64 / 1024.0)
 }
 

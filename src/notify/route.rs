@@ -57,8 +57,10 @@ pub(super) fn channels(routes: &[Route], news: &News<'_>, at: Timestamp) -> BTre
 
 impl Route {
     fn hears(&self, news: &News<'_>, at: Timestamp) -> bool {
-        let is_level = news.kind != EventKind::CaseEscalated || self.level.is_none_or(|level| news.level >= level);
-        let is_zone = self.zones.is_empty() || news.zone.is_some_and(|zone| self.zones.contains(zone));
+        let is_level = news.kind != EventKind::CaseEscalated
+            || self.level.is_none_or(|level| news.level >= level);
+        let is_zone =
+            self.zones.is_empty() || news.zone.is_some_and(|zone| self.zones.contains(zone));
         is_level
             && is_zone
             && news.severity >= self.from
@@ -96,7 +98,9 @@ impl Hours {
         match self.to {
             None => now >= self.from && is_day(today),
             Some(to) if self.from < to => now >= self.from && now < to && is_day(today),
-            Some(to) => (now >= self.from && is_day(today)) || (now < to && is_day(today.previous())),
+            Some(to) => {
+                (now >= self.from && is_day(today)) || (now < to && is_day(today.previous()))
+            }
         }
     }
 }

@@ -117,9 +117,12 @@ pub fn list(db: &Connection, query: &MessageQuery) -> Result<Vec<Message>, Notif
         conditions.push(condition);
         values.push(value);
     };
-    let number = |number: u64| Box::new(i64::try_from(number).unwrap_or(i64::MAX)) as Box<dyn ToSql>;
-    const MENTIONS_CASE: &str = "id IN (SELECT message FROM notify_mention WHERE what = 'case' AND number = ?)";
-    const MENTIONS_ALERT: &str = "id IN (SELECT message FROM notify_mention WHERE what = 'alert' AND number = ?)";
+    let number =
+        |number: u64| Box::new(i64::try_from(number).unwrap_or(i64::MAX)) as Box<dyn ToSql>;
+    const MENTIONS_CASE: &str =
+        "id IN (SELECT message FROM notify_mention WHERE what = 'case' AND number = ?)";
+    const MENTIONS_ALERT: &str =
+        "id IN (SELECT message FROM notify_mention WHERE what = 'alert' AND number = ?)";
     if let Some(channel) = &query.channel {
         only("channel = ?", Box::new(channel.clone()));
     }
@@ -253,7 +256,11 @@ pub(super) fn put_pending(
     Ok(())
 }
 
-pub(super) fn delete_pending(db: &Connection, channel: &str, subject: Subject) -> rusqlite::Result<()> {
+pub(super) fn delete_pending(
+    db: &Connection,
+    channel: &str,
+    subject: Subject,
+) -> rusqlite::Result<()> {
     let (what, number, version) = subject.columns();
     db.prepare_cached(
         "DELETE FROM notify_pending WHERE channel = ? AND what = ? AND number = ? AND version = ?",

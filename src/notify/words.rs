@@ -47,8 +47,23 @@ enum Piece {
 
 /// What stands for a name in a template.
 const NAMES: [&str; 17] = [
-    "severity", "event", "place", "text", "value", "limit", "unit", "time", "alert", "case", "device", "zone",
-    "total", "places", "town", "acknowledged_by", "repeats",
+    "severity",
+    "event",
+    "place",
+    "text",
+    "value",
+    "limit",
+    "unit",
+    "time",
+    "alert",
+    "case",
+    "device",
+    "zone",
+    "total",
+    "places",
+    "town",
+    "acknowledged_by",
+    "repeats",
 ];
 
 /// A text that is no template.
@@ -89,7 +104,8 @@ impl Template {
                     .and_then(|rest| rest.split_once('}'))
                     .ok_or(TemplateError::Brace)?;
                 let name = NAMES.into_iter().find(|name| *name == found.trim());
-                let name = name.ok_or_else(|| TemplateError::Unknown { found: found.to_owned() })?;
+                let name =
+                    name.ok_or_else(|| TemplateError::Unknown { found: found.to_owned() })?;
                 pieces.extend((!plain.is_empty()).then(|| Piece::Text(std::mem::take(&mut plain))));
                 pieces.push(Piece::Name(name));
                 rest = after;
@@ -146,7 +162,8 @@ impl Words {
         let zh = [(alerts, "条告警"), (cases, "个案卷")];
         let en = [(alerts, "alerts"), (cases, "cases")];
         let join = |parts: [(usize, &str); 2], and: &str| {
-            let parts = parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
+            let parts =
+                parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
             parts.collect::<Vec<_>>().join(and)
         };
         let places = notice.places;
@@ -167,7 +184,8 @@ impl Words {
     ) -> String {
         if notice.test {
             let text = "有人在试用这个通道；什么也没有发生。";
-            let text = self.either(text.into(), "Somebody tries this channel. Nothing has happened.".into());
+            let text = self
+                .either(text.into(), "Somebody tries this channel. Nothing has happened.".into());
             return line(&text);
         }
         let mut text = String::new();
@@ -182,7 +200,8 @@ impl Words {
                 foot.push_str(&line(&more));
                 let numbers = ranges(&notice.alerts, MAX_NUMBERS);
                 if !numbers.is_empty() {
-                    let all = self.either(format!("告警编号：{numbers}"), format!("Alerts: {numbers}"));
+                    let all =
+                        self.either(format!("告警编号：{numbers}"), format!("Alerts: {numbers}"));
                     foot.push_str(&line(&all));
                 }
             }
@@ -213,10 +232,18 @@ impl Words {
             (Some(template), Entry::Alert(_)) => template,
             _ => {
                 let text = match (entry, self.language) {
-                    (Entry::Alert(_), Language::Zh) => "[{severity}] {event}：{place} {text} {value}（{time}，告警 {alert}）",
-                    (Entry::Alert(_), Language::En) => "[{severity}] {event}: {place} {text} {value} ({time}, alert {alert})",
-                    (Entry::Case(_), Language::Zh) => "[{severity}] {event}：{place} {text}{value}（案卷 {case}）",
-                    (Entry::Case(_), Language::En) => "[{severity}] {event}: {place} {text}{value} (case {case})",
+                    (Entry::Alert(_), Language::Zh) => {
+                        "[{severity}] {event}：{place} {text} {value}（{time}，告警 {alert}）"
+                    }
+                    (Entry::Alert(_), Language::En) => {
+                        "[{severity}] {event}: {place} {text} {value} ({time}, alert {alert})"
+                    }
+                    (Entry::Case(_), Language::Zh) => {
+                        "[{severity}] {event}：{place} {text}{value}（案卷 {case}）"
+                    }
+                    (Entry::Case(_), Language::En) => {
+                        "[{severity}] {event}: {place} {text}{value} (case {case})"
+                    }
                 };
                 usual = Template::parse(text).unwrap_or(Template(Vec::new()));
                 &usual
@@ -239,7 +266,9 @@ impl Words {
             ("time", Entry::Alert(entry)) => self.time(entry.since),
             ("time", Entry::Case(entry)) => entry.due.map(|due| self.time(due)).unwrap_or_default(),
             ("alert", Entry::Alert(entry)) => entry.alert.to_string(),
-            ("case", Entry::Alert(entry)) => entry.case.map(|case| case.to_string()).unwrap_or_default(),
+            ("case", Entry::Alert(entry)) => {
+                entry.case.map(|case| case.to_string()).unwrap_or_default()
+            }
             ("case", Entry::Case(entry)) => entry.case.to_string(),
             ("device", Entry::Alert(entry)) => entry.device.clone(),
             ("zone", Entry::Alert(entry)) => or_none(&entry.zone),
@@ -278,9 +307,10 @@ impl Words {
         let who = entry.person.as_ref().map(|person| format!(" ({person})")).unwrap_or_default();
         let due = entry.due.map(|due| self.time(due)).unwrap_or_default();
         match entry.event {
-            EventKind::CaseDispatched => {
-                self.either(format!("，派遣至 {unit}{who}，限 {due}"), format!(", to {unit}{who}, due {due}"))
-            }
+            EventKind::CaseDispatched => self.either(
+                format!("，派遣至 {unit}{who}，限 {due}"),
+                format!(", to {unit}{who}, due {due}"),
+            ),
             EventKind::CaseOverdue | EventKind::CaseEscalated => {
                 let step = entry.overdue.as_deref().unwrap_or("-");
                 let step = match (step, self.language) {
@@ -294,7 +324,11 @@ impl Words {
                     format!(", {unit}{who} is late to {step}, due {due}"),
                 )
             }
-            _ => entry.actor.as_ref().map(|actor| self.either(format!("，{actor}"), format!(", {actor}"))).unwrap_or_default(),
+            _ => entry
+                .actor
+                .as_ref()
+                .map(|actor| self.either(format!("，{actor}"), format!(", {actor}")))
+                .unwrap_or_default(),
         }
     }
 
@@ -317,7 +351,10 @@ impl Words {
             EventKind::CaseVerified => ("已核查", "case verified"),
             EventKind::CaseOverdue => ("超时", "case overdue"),
             EventKind::CaseEscalated => {
-                return self.either(format!("升级（{level} 级）"), format!("case escalated, level {level}"));
+                return self.either(
+                    format!("升级（{level} 级）"),
+                    format!("case escalated, level {level}"),
+                );
             }
             EventKind::CaseClosed => ("结案", "case closed"),
             EventKind::Test => ("测试", "test"),
@@ -343,7 +380,10 @@ impl Words {
             (Severity::Info, notice.counts.info),
         ];
         let counts = counts.into_iter().filter(|(_, count)| *count > 0);
-        counts.map(|(severity, count)| format!("{} {count}", self.severity(severity))).collect::<Vec<_>>().join(" · ")
+        counts
+            .map(|(severity, count)| format!("{} {count}", self.severity(severity)))
+            .collect::<Vec<_>>()
+            .join(" · ")
     }
 
     fn time(&self, at: Timestamp) -> String {
@@ -420,7 +460,13 @@ mod tests {
 
     fn words(language: Language) -> Words {
         let zone = TimeZone::get("Asia/Shanghai").expect("a zone");
-        Words { language, zone, title: None, line: None, link: Some("https://town.example".to_owned()) }
+        Words {
+            language,
+            zone,
+            title: None,
+            line: None,
+            link: Some("https://town.example".to_owned()),
+        }
     }
 
     fn entry(number: u64) -> Entry {
@@ -496,7 +542,8 @@ mod tests {
         for language in [Language::Zh, Language::En] {
             for max in [600, 4_096, 20_000] {
                 let words = words(language);
-                let body = words.body(&notice(5_000), context(&town), max, |line| format!("> {line}\n\n"));
+                let body =
+                    words.body(&notice(5_000), context(&town), max, |line| format!("> {line}\n\n"));
                 assert!(body.len() <= max, "{} of {max}", body.len());
                 let told = body.lines().filter(|line| line.contains("2.45 m")).count();
                 assert!(told > 0 || max == 600, "{body}");
@@ -520,7 +567,11 @@ mod tests {
         assert_eq!(words.title(&notice(3), context(&town)), "{Wuzhen} major x3");
         let body = words.body(&notice(1), context(&town), 500, |line| format!("{line}\n"));
         assert!(body.starts_with("1 Manhole 1 Surcharge >2m xizha d-1 11-27 21:05\n"), "{body}");
-        for (wrong, part) in [("{nonsense}", "`{nonsense}` is no name"), ("{a", "no other half"), ("a}", "no other half")] {
+        for (wrong, part) in [
+            ("{nonsense}", "`{nonsense}` is no name"),
+            ("{a", "no other half"),
+            ("a}", "no other half"),
+        ] {
             let refused = Template::parse(wrong).expect_err(wrong).to_string();
             assert!(refused.contains(part), "{refused}");
         }

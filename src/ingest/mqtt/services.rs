@@ -157,7 +157,8 @@ impl Services {
             payload: Bytes::copy_from_slice(payload),
             retain: false,
         };
-        let why = |error: &dyn std::fmt::Display| format!("the hub's broker takes nothing now: {error}");
+        let why =
+            |error: &dyn std::fmt::Display| format!("the hub's broker takes nothing now: {error}");
         self.0.feed.try_send(relayed).map_err(|error| why(&error))
     }
 

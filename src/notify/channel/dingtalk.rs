@@ -5,7 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
 use serde_json::json;
 
-use super::{Answer, Channel, Failure, Voice, escape_markdown, hmac_sha256, post_json, robot_outcome};
+use super::{
+    Answer, Channel, Failure, Voice, escape_markdown, hmac_sha256, post_json, robot_outcome,
+};
 use crate::model::Timestamp;
 use crate::notify::Job;
 use crate::notify::config::Secret;
@@ -25,20 +27,28 @@ pub(super) struct DingTalk {
 }
 
 impl DingTalk {
-    pub(super) fn new(client: reqwest::Client, url: Secret, secret: Option<Secret>, voice: Voice) -> Self {
+    pub(super) fn new(
+        client: reqwest::Client,
+        url: Secret,
+        secret: Option<Secret>,
+        voice: Voice,
+    ) -> Self {
         DingTalk { client, url, secret, voice }
     }
 
     async fn post(&self, job: &Job, now: Timestamp) -> Result<Answer, Failure> {
         let title = self.voice.title(job);
         let heading = format!("#### {}\n\n", escape_markdown(&title));
-        let body = self.voice.body(job, MAX_TEXT - heading.len(), |line| format!("{}\n\n", link_or_escaped(line)));
+        let body = self
+            .voice
+            .body(job, MAX_TEXT - heading.len(), |line| format!("{}\n\n", link_or_escaped(line)));
         let body = json!({
             "msgtype": "markdown",
             "msgUuid": job.key,
             "markdown": { "title": title, "text": format!("{heading}{body}") },
         });
-        let mut url = reqwest::Url::parse(self.url.expose()).map_err(|_| Failure::Temporary("no URL".into()))?;
+        let mut url = reqwest::Url::parse(self.url.expose())
+            .map_err(|_| Failure::Temporary("no URL".into()))?;
         if let Some(secret) = &self.secret {
             let millis = now.as_millis();
             url.query_pairs_mut()

@@ -43,8 +43,11 @@ impl Email {
         if let Some((user, secret)) = &mail.login {
             server = server.credentials(Credentials::new(user.clone(), secret.expose().to_owned()));
         }
-        let mailbox = |address: &String| address.parse::<Mailbox>().map_err(|why| format!("{address}: {why}"));
-        let people = mail.people.iter().map(|(name, address)| Ok((name.clone(), mailbox(address)?)));
+        let mailbox = |address: &String| {
+            address.parse::<Mailbox>().map_err(|why| format!("{address}: {why}"))
+        };
+        let people =
+            mail.people.iter().map(|(name, address)| Ok((name.clone(), mailbox(address)?)));
         Ok(Email {
             server: server.build(),
             from: mailbox(&mail.from)?,
@@ -63,7 +66,9 @@ impl Email {
         }
         if to.is_empty() {
             let people = job.notice.people.join(", ");
-            let why = format!("nobody to write to: add `to`, or addresses in [notify.people] for: {people}");
+            let why = format!(
+                "nobody to write to: add `to`, or addresses in [notify.people] for: {people}"
+            );
             return Err(Failure::Refused(why));
         }
         let domain = self.from.email.domain();
@@ -96,6 +101,9 @@ impl Channel for Email {
 
 impl std::fmt::Debug for Email {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Email").field("from", &self.from).field("to", &self.to).finish_non_exhaustive()
+        f.debug_struct("Email")
+            .field("from", &self.from)
+            .field("to", &self.to)
+            .finish_non_exhaustive()
     }
 }

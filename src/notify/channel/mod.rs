@@ -173,13 +173,15 @@ async fn post_json(
     body: Vec<u8>,
     headers: &[(&str, String)],
 ) -> Result<(reqwest::StatusCode, Option<Duration>, Vec<u8>), Failure> {
-    let mut request = client.post(url).header("content-type", "application/json; charset=utf-8").body(body);
+    let mut request =
+        client.post(url).header("content-type", "application/json; charset=utf-8").body(body);
     for (name, value) in headers {
         request = request.header(*name, value);
     }
     let mut response = request.send().await.map_err(unreachable)?;
     let status = response.status();
-    let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+    let retry_after =
+        response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
     let mut answer = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
         if answer.len() + chunk.len() > MAX_ANSWER_BYTES {

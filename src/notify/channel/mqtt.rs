@@ -30,8 +30,9 @@ impl OwnBroker {
 
 impl Channel for OwnBroker {
     fn send<'a>(&'a self, job: &'a Job, _: Timestamp) -> BoxFuture<'a, Result<Answer, Failure>> {
-        let sent = Payload::bytes(job, &self.voice)
-            .and_then(|payload| self.broker.publish(&self.topic, &payload).map_err(Failure::Temporary));
+        let sent = Payload::bytes(job, &self.voice).and_then(|payload| {
+            self.broker.publish(&self.topic, &payload).map_err(Failure::Temporary)
+        });
         Box::pin(std::future::ready(sent.map(|()| Answer::default())))
     }
 }
@@ -53,13 +54,17 @@ impl OtherBroker {
         let failed = |why: &dyn std::error::Error| Failure::Temporary(crate::error_chain(why));
         let payload = Payload::bytes(job, &self.voice)?;
         // A name of its own for each message: two hubs, or a retry, do not push each other out.
-        let mut options = MqttOptions::new(format!("townhub-{}", job.key), &self.broker.host, self.broker.port);
+        let mut options =
+            MqttOptions::new(format!("townhub-{}", job.key), &self.broker.host, self.broker.port);
         options.set_keep_alive(Duration::from_secs(30)).set_max_packet_size(MAX_PACKET, MAX_PACKET);
         if let Some((user, secret)) = &self.broker.login {
             options.set_credentials(user, secret.expose());
         }
         let (client, mut events) = AsyncClient::new(options, 4);
-        client.publish(&self.topic, QoS::AtLeastOnce, false, payload).await.map_err(|why| failed(&why))?;
+        client
+            .publish(&self.topic, QoS::AtLeastOnce, false, payload)
+            .await
+            .map_err(|why| failed(&why))?;
         loop {
             match events.poll().await.map_err(|why| failed(&why))? {
                 Event::Incoming(Packet::PubAck(_)) => break,

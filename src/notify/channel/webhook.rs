@@ -79,7 +79,8 @@ impl Webhook {
             headers.push(("x-townhub-signature", signature(secret.expose(), &seconds, &body)));
             headers.push(("x-townhub-timestamp", seconds));
         }
-        let url = reqwest::Url::parse(self.url.expose()).map_err(|_| Failure::Temporary("no URL".into()))?;
+        let url = reqwest::Url::parse(self.url.expose())
+            .map_err(|_| Failure::Temporary("no URL".into()))?;
         let (status, retry_after, answer) = post_json(&self.client, url, body, &headers).await?;
         if !status.is_success() {
             return Err(refused(status, retry_after, &answer));
@@ -89,18 +90,24 @@ impl Webhook {
 
     /// A move in the answer; an answer about something else is none of our business.
     fn understand(&self, answer: &[u8]) -> Answer {
-        let Ok(value) = serde_json::from_slice::<serde_json::Value>(answer) else { return Answer::default() };
+        let Ok(value) = serde_json::from_slice::<serde_json::Value>(answer) else {
+            return Answer::default();
+        };
         if value.get("move").is_none() {
             return Answer::default();
         }
         match (serde_json::from_value::<MoveRequest>(value), &self.moves_as) {
-            (Ok(request), Some(user)) => Answer { moves: Some((user.clone(), request)), remark: None },
+            (Ok(request), Some(user)) => {
+                Answer { moves: Some((user.clone(), request)), remark: None }
+            }
             (Ok(_), None) => {
-                let remark = "it wants to move a case, but the channel has no `moves_as`".to_owned();
+                let remark =
+                    "it wants to move a case, but the channel has no `moves_as`".to_owned();
                 Answer { moves: None, remark: Some(remark) }
             }
             (Err(why), _) => {
-                let remark = format!("its move is not understood: {}", said(why.to_string().as_bytes()));
+                let remark =
+                    format!("its move is not understood: {}", said(why.to_string().as_bytes()));
                 Answer { moves: None, remark: Some(remark) }
             }
         }

@@ -31,8 +31,10 @@ impl WeCom {
         let heading = format!("**{}**\n", escape_markdown(&self.voice.title(job)));
         let room = MAX_TEXT.saturating_sub(heading.len());
         let text = self.voice.body(job, room, |line| format!("> {}\n", link_or_escaped(line)));
-        let body = json!({ "msgtype": "markdown", "markdown": { "content": format!("{heading}{text}") } });
-        let url = reqwest::Url::parse(self.url.expose()).map_err(|_| Failure::Temporary("no URL".into()))?;
+        let body =
+            json!({ "msgtype": "markdown", "markdown": { "content": format!("{heading}{text}") } });
+        let url = reqwest::Url::parse(self.url.expose())
+            .map_err(|_| Failure::Temporary("no URL".into()))?;
         let key = [("idempotency-key", job.key.clone())];
         let (status, retry_after, answer) =
             post_json(&self.client, url, body.to_string().into_bytes(), &key).await?;

@@ -129,16 +129,20 @@ impl World {
             }
             if matches!(fate, Fate::Taken | Fate::KilledAfter) {
                 let former = self.inbox.insert(job.key.clone(), entries(&job));
-                assert!(former.is_none_or(|former| former == entries(&job)), "other content under the same key");
+                assert!(
+                    former.is_none_or(|former| former == entries(&job)),
+                    "other content under the same key"
+                );
             }
             // It was on its way for a moment.
             self.now = self.now.plus(Duration::from_millis(300));
             let outcome = match fate {
                 Fate::Taken => Ok(None),
                 Fate::Failed => later("no"),
-                Fate::Throttled => {
-                    Err(Failure::Throttled { why: "too many".into(), wait: Duration::from_secs(120) })
-                }
+                Fate::Throttled => Err(Failure::Throttled {
+                    why: "too many".into(),
+                    wait: Duration::from_secs(120),
+                }),
                 Fate::KilledBefore | Fate::KilledAfter => return self.kill(),
             };
             self.post.done(&job, outcome, self.now).unwrap();
@@ -147,8 +151,8 @@ impl World {
 
     /// Everybody listens again, for long enough that every pause and hold is over.
     fn settle(&mut self) {
-        for _ in 0..1_500 {
-            self.now = self.now.plus(Duration::from_millis(900));
+        for _ in 0..500 {
+            self.now = self.now.plus(Duration::from_millis(2_700));
             self.send(Fate::Taken);
         }
     }
@@ -175,7 +179,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn a_kill_anywhere_loses_nothing_and_makes_nothing_twice(acts in prop::collection::vec(act(), 1..60)) {
@@ -193,7 +197,7 @@ fn a_disk_that_says_no_changes_nothing_and_the_next_step_does_it() {
     let town = Town::new();
     let mut post = town.open(&one_hook(""), at(0));
     town.raise(raised(1, Severity::Major, "west:a"), at(0));
-    assert_eq!(told(&mut post, at(1)), NOTHING);
+    assert_eq!(told(&mut post, at(0)), NOTHING);
     // The outbox refuses; what was followed stays followed, what was not made is made later.
     let trigger = "CREATE TRIGGER full BEFORE INSERT ON notify_mention BEGIN SELECT RAISE(ABORT, 'disk full'); END";
     town.db.execute_batch(trigger).unwrap();

@@ -40,7 +40,12 @@ impl Places for Map {
         Place {
             name: asset.as_deref().map(Label::same),
             zone: zone.map(|zone| zone.parse().unwrap()),
-            gateway: alert.rule.device.as_str().split_once('.').map(|(gateway, _)| gateway.parse().unwrap()),
+            gateway: alert
+                .rule
+                .device
+                .as_str()
+                .split_once('.')
+                .map(|(gateway, _)| gateway.parse().unwrap()),
         }
     }
 
