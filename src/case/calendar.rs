@@ -128,6 +128,11 @@ impl Default for CalendarConfig {
 }
 
 impl DutyCalendar {
+    /// The zone of its wall time.
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
     /// Checks a configuration.
     ///
     /// # Errors

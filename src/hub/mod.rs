@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::alert::{AlertError, Engine};
-use crate::api::{self, AppState, Limits, Readiness, TableReader, TownInfo};
+use crate::api::{self, AppState, Limits, Readiness, ReportSettings, TableReader, TownInfo};
 use crate::case::{CaseError, Office, OfficeThread, Registrar};
 use crate::clock::Clock;
 use crate::codec::{self, Codecs};
@@ -391,6 +391,9 @@ impl Rooms {
             remedy: "write [longitude, latitude] in degrees",
         })?;
         let registry = self.registry.clone();
+        let calendar = config.case.settings().map_err(ConfigError::from)?.calendar;
+        let reports =
+            ReportSettings { operators: config.report.operators, zone: calendar.zone().clone() };
         Ok(AppState {
             registry: self.registry.clone(),
             present,
@@ -406,6 +409,7 @@ impl Rooms {
             counters,
             commands,
             tables: TableReader::new(move || registry.connect()),
+            reports,
             cases,
             https_only: config.http.https_only,
             limits: Limits::default(),

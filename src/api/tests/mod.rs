@@ -4,6 +4,7 @@ mod access;
 mod cases;
 mod commands;
 mod doors;
+mod reports;
 mod resources;
 
 use std::collections::BTreeMap;
@@ -173,6 +174,10 @@ impl Rig {
             counters: Arc::new(Counters::default()),
             commands,
             tables: TableReader::new(move || alerts_of.connect()),
+            reports: super::ReportSettings {
+                operators: 1,
+                zone: jiff::tz::TimeZone::get("Asia/Shanghai").unwrap(),
+            },
             cases,
             https_only: false,
             limits: Limits::default(),
