@@ -1,7 +1,8 @@
 //! How the alarm system does: the figures of ISA-18.2, IEC 62682 and EEMUA 191, from the alerts' log.
 //!
 //! # What counts
-//! An *alarm* is one ring: an alert that is raised, is raised again, rings again after its re-alarm time, or joins the list
+//! An *alarm* is one ring: an alert that is raised, is raised again, gets worse, rings again after its re-alarm time, or
+//! joins the list
 //! when it is unshelved, unsuppressed or back in service and nobody has acknowledged it. What rings while it is shelved,
 //! suppressed or out of service is *held back*: nobody hears it, and it burdens nobody. Alerts of severity info ask for no
 //! action, so by the norm they are no alarms: they are counted apart.

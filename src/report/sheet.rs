@@ -254,7 +254,7 @@ impl Sheets {
                 place.kind.map(|kind| kind.as_str().to_owned()).unwrap_or_default(),
                 text(place.zone.as_ref()),
                 alert.severity.to_string(),
-                alert.severity.to_string(),
+                alert.worst.to_string(),
                 plain(self.label(&alert.text)),
                 number(alert.value),
                 number(alert.peak),

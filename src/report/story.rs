@@ -37,7 +37,7 @@ pub struct AlertMoment {
 pub enum Deed {
     /// The condition became active.
     Raised,
-    /// It rang for the first time, again after it had returned, or again because nobody did anything about it.
+    /// It rang anew: it got worse, or nobody did anything about it.
     Rang,
     /// A person has seen it.
     Acknowledged,
@@ -62,7 +62,7 @@ impl Deed {
     pub(super) fn of(what: &str) -> Deed {
         match what {
             "raised" | "raised_again" => Deed::Raised,
-            "rearmed" => Deed::Rang,
+            "rearmed" | "severity_up" => Deed::Rang,
             "acknowledged" => Deed::Acknowledged,
             "returned" => Deed::Returned,
             "rule_removed" => Deed::RuleRemoved,

@@ -62,7 +62,7 @@ pub(super) fn alerts(
          ORDER BY alert.id",
     )?;
     let mut events = db.prepare_cached(
-        "SELECT what, at, NULL FROM alert_event WHERE alert = ? AND at < ? ORDER BY version",
+        "SELECT what, at, severity FROM alert_event WHERE alert = ? AND at < ? ORDER BY version",
     )?;
     let (from, to) = (span.from.as_micros(), span.to.as_micros());
     let mut rows =
@@ -72,12 +72,13 @@ pub(super) fn alerts(
         let Some(Place { zone, kind }) = places.place(asset.as_ref()) else { continue };
         let metric: String = row.get(2)?;
         let number: i64 = row.get(0)?;
-        let severity = severity(row, 7)?;
+        let mut severity = severity(row, 7)?;
         let mut moments = Vec::new();
         let mut log = events.query(params![number, to])?;
         while let Some(event) = log.next()? {
             let what = Deed::of(event.get_ref(0)?.as_str().unwrap_or_default());
             let at = Timestamp::from_micros(event.get(1)?);
+            severity = self::severity(event, 2)?;
             moments.push(AlertMoment { what, at, severity });
         }
         each(&AlertStory {

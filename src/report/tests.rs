@@ -301,14 +301,13 @@ impl Office {
     }
 
     fn log(&self, id: AlertId, what: &str, severity: Severity, at: Timestamp) {
-        let _ = severity;
         let counted = "UPDATE alert SET version = version + 1 WHERE id = ?";
         self.db.execute(counted, [id.0 as i64]).unwrap();
         self.db
             .execute(
-                "INSERT INTO alert_event (alert, version, what, at)
-                 SELECT id, version, ?2, ?3 FROM alert WHERE id = ?1",
-                params![id.0 as i64, what, at.as_micros()],
+                "INSERT INTO alert_event (alert, version, what, at, severity)
+                 SELECT id, version, ?2, ?3, ?4 FROM alert WHERE id = ?1",
+                params![id.0 as i64, what, at.as_micros(), severity.rank()],
             )
             .unwrap();
     }
