@@ -2,10 +2,9 @@
 //!
 //! # What counts
 //! An *alarm* is one ring: an alert that is raised, is raised again, gets worse, rings again after its re-alarm time, or
-//! joins the list
-//! when it is unshelved, unsuppressed or back in service and nobody has acknowledged it. What rings while it is shelved,
-//! suppressed or out of service is *held back*: nobody hears it, and it burdens nobody. Alerts of severity info ask for no
-//! action, so by the norm they are no alarms: they are counted apart.
+//! joins the list when it is unshelved, unsuppressed or back in service and nobody has acknowledged it. What rings while
+//! it is shelved, suppressed or out of service is *held back*: nobody hears it, and it burdens nobody. Alerts of severity
+//! info ask for no action, so by the norm they are no alarms: they are counted apart.
 //!
 //! # Severities and priorities
 //! The norm's three priorities are critical = high, major = medium, minor = low.

@@ -290,9 +290,9 @@ impl Office {
         let id = self.alerts as i64;
         self.db
             .execute(
-                "INSERT INTO alert (id, version, device, metric, name, kind, asset, asset_number, severity,
+                "INSERT INTO alert (id, version, device, metric, name, kind, asset, asset_number, severity, worst,
                      text_zh, text_en, unit, active, since, raised_at)
-                 VALUES (?1, 0, ?2, 'level', 'high', 'limit', ?3, 1, ?4, '高', '=High', 'm', 1, ?5, ?5)",
+                 VALUES (?1, 0, ?2, 'level', 'high', 'limit', ?3, 1, ?4, ?4, '高', '=High', 'm', 1, ?5, ?5)",
                 params![id, format!("d-{asset}"), format!("mh-{asset}"), severity.rank(), at.as_micros()],
             )
             .unwrap();
