@@ -36,6 +36,7 @@
 //! `rule` what is tested · `condition` the state machine of one rule · `index` the rules by series, for the hot path ·
 //! `timers` deadlines · `ledger` alerts and their events · `engine` the one owner of all these · `tables` the disk.
 
+pub mod book;
 mod condition;
 mod engine;
 mod index;
