@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Problem;
+use crate::alert::book::Book;
 use crate::case::Office;
 use crate::clock::Clock;
 use crate::command::Commands;
@@ -53,6 +54,8 @@ pub struct AppState {
     pub counters: Arc<Counters>,
     /// Moves things.
     pub commands: Commands,
+    /// Which rules are in force.
+    pub book: Book,
     /// Alerts, cases and their histories.
     pub tables: TableReader,
     /// Who moves cases.
