@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::alert::ShelfLimits;
 use crate::case::{CalendarConfig, CalendarError, DutyCalendar, Promises, Settings};
 use crate::model::{Label, Position, Severity};
 
@@ -25,6 +26,8 @@ pub struct Config {
     pub mqtt: MqttConfig,
     /// The API and the console.
     pub http: HttpConfig,
+    /// Alerts.
+    pub alert: AlertConfig,
     /// Cases: what people do about alerts.
     pub case: CaseConfig,
     /// Reports on both.
@@ -83,6 +86,42 @@ pub struct HttpConfig {
     pub listen: String,
     /// Whether people reach the hub by https only (a TLS proxy stands in front): the session cookie is then `Secure`.
     pub https_only: bool,
+}
+
+/// Alerts.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertConfig {
+    /// The longest shelf, by the alert's severity.
+    pub shelve_max: ShelveMax,
+}
+
+/// The longest shelf, by the alert's severity.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShelveMax {
+    /// Of critical alerts.
+    #[serde(with = "duration")]
+    pub critical: Duration,
+    /// Of major ones.
+    #[serde(with = "duration")]
+    pub major: Duration,
+    /// Of all others.
+    #[serde(with = "duration")]
+    pub other: Duration,
+}
+
+impl Default for ShelveMax {
+    fn default() -> Self {
+        let ShelfLimits { critical, major, other } = ShelfLimits::default();
+        ShelveMax { critical, major, other }
+    }
+}
+
+impl From<&ShelveMax> for ShelfLimits {
+    fn from(max: &ShelveMax) -> Self {
+        ShelfLimits { critical: max.critical, major: max.major, other: max.other }
+    }
 }
 
 /// How the town runs its cases.
@@ -159,6 +198,7 @@ impl Default for Config {
             town: TownConfig::default(),
             mqtt: MqttConfig::default(),
             http: HttpConfig::default(),
+            alert: AlertConfig::default(),
             case: CaseConfig::default(),
             report: ReportConfig::default(),
         }
@@ -343,6 +383,8 @@ mod tests {
         );
         check("[case.duty]\nhours = [\"9-17\"]", Err("case.duty.hours = `9-17`: write from-to"));
         check("[case]\nopens_from = \"minor\"\n[case.duty]\nholidays = [\"2026-10-01\"]", Ok(()));
+        check("[alert.shelve_max]\ncritical = \"30min\"", Ok(()));
+        check("[alert]\nshelve_max = \"1h\"", Err("shelve_max"));
         check("[report]\noperators = 0", Err("report.operators is 0; use at least 1"));
         check("[town]\ncenter = [30.7, 120.4]", Err("latitude 120.4"));
     }

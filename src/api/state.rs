@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Problem;
 use super::reports::ReportSettings;
+use crate::alert::book::Book;
 use crate::case::Office;
 use crate::clock::Clock;
 use crate::command::Commands;
@@ -54,6 +55,8 @@ pub struct AppState {
     pub counters: Arc<Counters>,
     /// Moves things.
     pub commands: Commands,
+    /// Which rules are in force.
+    pub book: Book,
     /// Alerts, cases and their histories.
     pub tables: TableReader,
     /// How reports are made.
