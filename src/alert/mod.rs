@@ -33,14 +33,19 @@
 //! next event or checkpoint. So a listed peak is at most one checkpoint old; [`Engine::open_alerts`] has it to the reading.
 //!
 //! # Layout
-//! `rule` what is tested · `condition` the state machine of one rule · `index` the rules by series, for the hot path ·
-//! `timers` deadlines · `standing` what is put aside, and why · `ledger` alerts and their events · `engine` the one owner of all these · `tables` the disk.
+//! `rule` what is tested, on which series · `condition` the state machine of one step · `ladder` a rule's steps together ·
+//! `sense` windows and newest readings · `flap` chattering · `index` the rules by series, for the hot path ·
+//! `timers` deadlines · `standing` what is put aside, and why · `ledger` alerts and their events · `engine` the one owner of all these · `tables` the disk · `rehearsal` a rule over stored history.
 
 mod condition;
 mod engine;
+mod flap;
 mod index;
+mod ladder;
 mod ledger;
+mod rehearsal;
 mod rule;
+mod sense;
 mod standing;
 mod tables;
 #[cfg(test)]
@@ -51,8 +56,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{AssetId, AssetNumber, DeviceId, Label, Severity, Timestamp};
 
-pub use engine::Engine;
+pub use engine::{Engine, Past};
 pub use ledger::{AlertEvent, What};
+pub use rehearsal::{Rehearsal, Spell, rehearse};
 pub use rule::{Rule, RuleKey, rules_of};
 pub use standing::{Cause, OutOfService, Shelf, Standing, Suppression};
 pub use tables::{MAX_LISTED, find, history, list};
