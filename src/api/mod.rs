@@ -30,6 +30,7 @@ mod openapi;
 mod password;
 mod points;
 mod profiles;
+mod rehearsals;
 mod reports;
 mod routes;
 mod rules;

@@ -4,6 +4,7 @@ mod access;
 mod cases;
 mod commands;
 mod doors;
+mod rehearsals;
 mod reports;
 mod resources;
 mod rules;
