@@ -26,6 +26,7 @@ mod live;
 mod maintenance;
 mod map;
 mod modbus;
+mod notifications;
 mod openapi;
 mod password;
 mod points;
