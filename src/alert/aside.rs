@@ -730,9 +730,11 @@ impl Engine {
                 self.ledger.mark_first_in_group(id);
             }
         }
-        self.restand(id, at, None);
         if is_silence {
             self.standings.silent.insert(device.clone());
+        }
+        self.restand(id, at, None);
+        if is_silence {
             self.on_silence(&device, at);
         }
     }
