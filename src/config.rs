@@ -30,6 +30,8 @@ pub struct Config {
     pub alert: AlertConfig,
     /// Cases: what people do about alerts.
     pub case: CaseConfig,
+    /// Reports on both.
+    pub report: ReportConfig,
 }
 
 /// What the town is called and where the map opens.
@@ -143,6 +145,21 @@ pub struct CaseConfig {
     pub duty: CalendarConfig,
 }
 
+/// How the town reports on its alarms and cases. Days, weeks and months are those of `case.duty.zone`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReportConfig {
+    /// Operators on duty at a time, whose share of the alarms is judged: the hub cannot know who of those with an account
+    /// sits at a screen.
+    pub operators: u32,
+}
+
+impl Default for ReportConfig {
+    fn default() -> Self {
+        ReportConfig { operators: 1 }
+    }
+}
+
 impl CaseConfig {
     /// The case room's settings.
     ///
@@ -183,6 +200,7 @@ impl Default for Config {
             http: HttpConfig::default(),
             alert: AlertConfig::default(),
             case: CaseConfig::default(),
+            report: ReportConfig::default(),
         }
     }
 }
@@ -291,6 +309,14 @@ impl Config {
                 remedy,
             });
         }
+        if self.report.operators == 0 {
+            let remedy = "use at least 1";
+            return Err(ConfigError::Value {
+                key: "report.operators",
+                found: "0".to_owned(),
+                remedy,
+            });
+        }
         self.case.settings()?;
         Ok(())
     }
@@ -359,6 +385,7 @@ mod tests {
         check("[case]\nopens_from = \"minor\"\n[case.duty]\nholidays = [\"2026-10-01\"]", Ok(()));
         check("[alert.shelve_max]\ncritical = \"30min\"", Ok(()));
         check("[alert]\nshelve_max = \"1h\"", Err("shelve_max"));
+        check("[report]\noperators = 0", Err("report.operators is 0; use at least 1"));
         check("[town]\ncenter = [30.7, 120.4]", Err("latitude 120.4"));
     }
 }

@@ -26,6 +26,8 @@
 //! - [`alert`]: judgement. One owner, no locks, no clock. *No I/O but its own tables.*
 //! - [`case`]: what people do about alerts, from the first look to the sensor's agreement. One owner, one log.
 //!   *Never here: a reading; whether a sensor agrees is asked of [`case::Evidence`].*
+//! - [`report`]: how well the town runs its loop, told from the logs of [`alert`] and [`case`] whenever it is asked for.
+//!   *Never here: a figure that is kept.*
 //! - [`live`]: the live feed, encoded once, pushed to every map. *Never here: a queue per client.*
 //! - [`pipeline`]: the way joined: `Intake` (decode, normalize) → `Committer` (append, acknowledge) → `Judge` (latest,
 //!   alerts, live). It knows the rooms from `profile` to `live`; adapters know it.
@@ -76,6 +78,8 @@ pub mod store;
 pub mod alert;
 
 pub mod case;
+
+pub mod report;
 
 pub mod live;
 

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Problem;
+use super::reports::ReportSettings;
 use crate::alert::book::Book;
 use crate::case::Office;
 use crate::clock::Clock;
@@ -58,6 +59,8 @@ pub struct AppState {
     pub book: Book,
     /// Alerts, cases and their histories.
     pub tables: TableReader,
+    /// How reports are made.
+    pub reports: ReportSettings,
     /// Who moves cases.
     pub cases: Office,
     /// Whether people reach the hub by https only: the session cookie is then marked `Secure`.

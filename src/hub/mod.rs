@@ -25,7 +25,7 @@ use tracing::{error, info, warn};
 
 use crate::alert::book::{Book, BookError};
 use crate::alert::{AlertError, Engine};
-use crate::api::{self, AppState, Limits, Readiness, TableReader, TownInfo};
+use crate::api::{self, AppState, Limits, Readiness, ReportSettings, TableReader, TownInfo};
 use crate::calendar::DutyCalendar;
 use crate::case::{CaseError, Office, OfficeThread, Registrar};
 use crate::clock::Clock;
@@ -402,6 +402,9 @@ impl Rooms {
             remedy: "write [longitude, latitude] in degrees",
         })?;
         let registry = self.registry.clone();
+        let calendar = config.case.settings().map_err(ConfigError::from)?.calendar;
+        let reports =
+            ReportSettings { operators: config.report.operators, zone: calendar.zone().clone() };
         Ok(AppState {
             registry: self.registry.clone(),
             present,
@@ -418,6 +421,7 @@ impl Rooms {
             commands,
             book: self.book.clone(),
             tables: TableReader::new(move || registry.connect()),
+            reports,
             cases,
             https_only: config.http.https_only,
             limits: Limits::default(),

@@ -4,6 +4,7 @@ mod access;
 mod cases;
 mod commands;
 mod doors;
+mod reports;
 mod resources;
 mod rules;
 
@@ -181,6 +182,10 @@ impl Rig {
             commands,
             book,
             tables: TableReader::new(move || alerts_of.connect()),
+            reports: super::ReportSettings {
+                operators: 1,
+                zone: jiff::tz::TimeZone::get("Asia/Shanghai").unwrap(),
+            },
             cases,
             https_only: false,
             limits: Limits::default(),
