@@ -35,8 +35,9 @@
 //! # Layout
 //! `rule` what is tested, on which series · `condition` the state machine of one step · `ladder` a rule's steps together ·
 //! `sense` windows and newest readings · `flap` chattering · `index` the rules by series, for the hot path ·
-//! `timers` deadlines · `standing` what is put aside, and why · `aside` who puts
-//! it aside, and when that ends · `book` which rules are in force · `ledger` alerts and their events · `engine` the one owner of all these · `tables` the disk · `rehearsal` a rule over stored history.
+//! `timers` deadlines · `standing` what is put aside, and why · `aside` who puts it aside, and when that ends ·
+//! `book` which rules are in force · `ledger` alerts and their events · `engine` the one owner of all these ·
+//! `tables` the disk · `rehearsal` a rule over stored history.
 
 mod aside;
 pub mod book;
