@@ -61,7 +61,7 @@ pub(super) fn compile(raw: RawProfile, problems: &mut Problems<'_>) -> Option<Pr
     });
     let stale_after = staleness.stale_after;
     let logic =
-        logic::compile(&formulas, raw.quality, &points, wiring.as_ref(), stale_after, problems);
+        logic::compile(&formulas, raw.quality, raw.alert, &points, wiring.as_ref(), stale_after, problems);
     let source = wiring.and_then(|wiring| source::finish(wiring, &points, problems));
     if !problems.is_empty() {
         return None;
