@@ -7,6 +7,8 @@ mod bus;
 mod bus_metrics;
 pub(crate) mod cases;
 mod metrics;
+#[cfg(test)]
+mod month;
 mod poll;
 
 use std::fs::{File, TryLockError};
