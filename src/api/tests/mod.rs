@@ -34,7 +34,7 @@ use crate::pipeline::{Counters, Judge, JudgeMessage, JudgeParts, StationTable, r
 use crate::profile::command::{Arg, Confirm, Goal, Order, RegisterOrder};
 use crate::profile::{
     AlertSpec, AlertTest, CommandSpec, ModbusSource, NumberType, Point, Profile, ProfileSet, Read,
-    RegisterKind, RegisterRead, Source, Staleness, State, Table, WordOrder,
+    RegisterKind, RegisterRead, Side, Source, Staleness, State, Table, WordOrder,
 };
 use crate::registry::{ImportMode, Registry};
 use crate::store::{EmbeddedStore, Store};
@@ -335,14 +335,8 @@ fn profile() -> Profile {
         states: None,
         alerts: vec![],
     };
-    let surcharge = AlertSpec {
-        name: "surcharge".into(),
-        test: AlertTest::Above { limit: 2.0, clear: 1.8 },
-        on_delay: Duration::ZERO,
-        off_delay: Duration::ZERO,
-        severity: Severity::Critical,
-        text: Label::new("满管", "Surcharge"),
-    };
+    let test = AlertTest::limit(Side::Above, 2.0, 1.8, Severity::Critical);
+    let surcharge = AlertSpec::new("surcharge", Label::new("满管", "Surcharge"), test);
     let open = State { code: 1.0, name: "open".into(), label: Label::new("开", "Open") };
     Profile {
         id: "probe".parse().unwrap(),
@@ -364,7 +358,7 @@ fn profile() -> Profile {
             severity: Severity::Minor,
         },
         points: vec![
-            Point { alerts: vec![surcharge], ..point("level", 0) },
+            Point { alerts: vec![Arc::new(surcharge)], ..point("level", 0) },
             Point { states: Some(vec![open]), unit: "1".into(), ..point("cover", 1) },
         ],
         headline: PointIndex(0),
