@@ -427,7 +427,7 @@ impl<'r> Draft<'r> {
     ) -> Result<(), CaseError> {
         let speaks = matches!(
             news.what.as_str(),
-            "raised" | "raised_again" | "severity_changed" | "rule_changed"
+            "raised" | "raised_again" | "severity_up" | "rule_changed"
         );
         let Some(alert) = alert::find(&self.registrar.db, news.alert)?.filter(|_| speaks) else {
             return Ok(());

@@ -10,6 +10,8 @@ mod metrics;
 #[cfg(test)]
 mod month;
 mod poll;
+#[cfg(test)]
+mod walk;
 
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;

@@ -94,8 +94,8 @@ impl People {
     }
 
     /// Everybody looks at what is on the list and does what is due. `repair` ends what is wrong with a device. Returns
-    /// how many cases are open.
-    pub(super) async fn act(&mut self, rig: &Rig, repair: &mut dyn FnMut(&str)) -> usize {
+    /// whether anything urgent is open.
+    pub(super) async fn act(&mut self, rig: &Rig, repair: &mut dyn FnMut(&str)) -> bool {
         self.acknowledge(rig).await;
         let cases = rig.ask(|desk| Ok(desk.registrar.cases().cloned().collect::<Vec<_>>())).await;
         let cases = cases.expect("the office is open");
@@ -116,7 +116,7 @@ impl People {
                 self.touch(rig, case, repair).await;
             }
         }
-        cases.len()
+        cases.iter().any(|case| case.severity >= Severity::Major)
     }
 
     /// How long until somebody gets to the next step of a case.

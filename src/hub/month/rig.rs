@@ -16,8 +16,8 @@ use crate::clock::{Clock, ManualClock};
 use crate::config::Config;
 use crate::model::{PointIndex, ProfileId, Reading, Sample, Timestamp};
 use crate::pipeline::{
-    Bill, Committer, Counters, Draft, Intake, Judge, JudgeMessage, Present, Progress, ReadingCounts,
-    Receipt, StoreHealth,
+    Bill, Committer, Counters, Draft, Intake, Judge, JudgeMessage, Present, Progress,
+    ReadingCounts, Receipt, StoreHealth,
 };
 use crate::profile::{Read, Table};
 use crate::registry::{ImportMode, ImportReport};

@@ -147,7 +147,9 @@ impl Truth {
             // Water stands in everything above the blockage.
             (Action::Blockage(_), _) => device.starts_with("mh-") && metric == Some("level"),
             // Every logger on the main sees its pressure fall.
-            (Action::Burst(_), _) => metric == Some("pressure") && self.is_same_main(cause, device, town),
+            (Action::Burst(_), _) => {
+                metric == Some("pressure") && self.is_same_main(cause, device, town)
+            }
             (_, Duty::Alert(wanted)) => is_own && metric == wanted,
             (_, Duty::Flood) => false,
         }
