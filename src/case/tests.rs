@@ -16,6 +16,7 @@ const SCHEMAS: [&str; 5] = [
     include_str!("../alert/schema.sql"),
     include_str!("../alert/event_seq.sql"),
     include_str!("../alert/loop.sql"),
+    include_str!("../alert/aside.sql"),
     include_str!("schema.sql"),
 ];
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod aside;
 mod crash;
 mod properties;
 mod scenarios;
@@ -25,6 +26,7 @@ const SCHEMA: &str = concat!(
     include_str!("../../audit/schema.sql"),
     include_str!("../event_seq.sql"),
     include_str!("../loop.sql"),
+    include_str!("../aside.sql"),
 );
 
 /// Seconds since the test's midnight.

@@ -10,7 +10,7 @@ use super::read_duration;
 use crate::model::Severity;
 use crate::profile::error::Problems;
 use crate::profile::raw::{Maybe, Named, RawAlert, RawValue};
-use crate::profile::{AlertSpec, AlertTest, Side, State};
+use crate::profile::{AlertSpec, AlertTest, Point, Side, State};
 
 type Bounds = Option<(f64, f64)>;
 
@@ -27,6 +27,31 @@ pub(super) fn compile_all(
         .filter_map(|(name, alert)| compile(name, alert, range, states, problems))
         .map(Arc::new)
         .collect()
+}
+
+/// Reads one alert of a point from JSON that has a profile's keys: a rule of the town's own is written as a profile's.
+///
+/// # Errors
+/// Everything that is wrong with it, in words.
+pub(crate) fn read(
+    name: &str,
+    rule: &serde_json::Map<String, serde_json::Value>,
+    point: &Point,
+) -> Result<AlertSpec, Vec<String>> {
+    let text = toml::to_string(rule).map_err(|why| vec![why.to_string()])?;
+    let raw = toml::from_str::<RawAlert>(&text).map_err(|why| vec![why.message().to_owned()])?;
+    let mut problems = Problems::new(name, &text);
+    let name = Spanned::new(0..0, name.to_owned());
+    let spec = compile(name, raw, point.range, point.states.as_deref(), &mut problems);
+    let errors = problems.into_errors();
+    match spec {
+        Some(spec) if errors.is_empty() => Ok(spec),
+        _ => Err(errors.into_iter().map(|error| tell(error.message, &error.help)).collect()),
+    }
+}
+
+fn tell(message: String, help: &[String]) -> String {
+    if help.is_empty() { message } else { format!("{message} ({})", help.join("; ")) }
 }
 
 fn compile(
