@@ -54,7 +54,7 @@ impl Rig {
         let rooms = Rooms::open(&config, clock.clone()).expect("the rooms open");
         import(&rooms, town);
         rooms.rebuild(&|_| None).expect("stations");
-        let parts = rooms.judge_parts().expect("the judge's parts");
+        let parts = rooms.judge_parts(&config).expect("the judge's parts");
         let (thread, judge, present) = Judge::start(parts, Vec::new()).expect("a judge");
         let counters = Arc::new(Counters::default());
         let (committer, intake) = Committer::start(

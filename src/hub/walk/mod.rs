@@ -183,7 +183,9 @@ fn walk(plan: Plan, template: &Path) -> (usize, usize) {
         never.walk(0, Progress::default(), &mut std::io::sink());
         drop(never);
         // Running delays are written along with an alert or a checkpoint, which a start makes.
-        [killed.path(), calm.path()].map(|folder| drop(Walk::open(folder, plan)));
+        for folder in [killed.path(), calm.path()] {
+            drop(Walk::open(folder, plan));
+        }
         let (killed, calm) = (Disk::read(killed.path()), Disk::read(calm.path()));
         for (table, rows) in &calm.tables {
             assert_eq!(&killed.tables[table], rows, "seed {}: {table}", plan.seed);

@@ -15,10 +15,12 @@ pub(super) struct Disk {
 }
 
 /// Tables that make up the state; the audit log goes along with each change and tells the same.
-const TABLES: [(&str, &str); 7] = [
+const TABLES: [(&str, &str); 9] = [
     ("alert_event", "seq"),
     ("alert", "id"),
     ("alert_condition", "device, metric, name, rung"),
+    ("alert_shelf", "device, metric, name"),
+    ("alert_out_of_service", "device, metric, name"),
     ("case_event", "seq"),
     ("town_case", "id"),
     ("case_alert", "alert"),
@@ -102,6 +104,16 @@ struct Told {
     severity: i64,
     worst: i64,
     raised: i64,
+    shelved: bool,
+    suppressed: bool,
+    out_of_service: bool,
+}
+
+impl Told {
+    /// Whether nothing keeps it from ringing.
+    fn is_clear(&self) -> bool {
+        !(self.shelved || self.suppressed || self.out_of_service)
+    }
 }
 
 /// Checks that the state is what the logs tell, that no version came twice, no move was made twice, and that nothing is
@@ -154,10 +166,23 @@ fn check_alerts(db: &Connection) -> Result<(), String> {
             "chattering" if !alert.chattering => alert.chattering = true,
             "settled" if alert.chattering => alert.chattering = false,
             "rule_changed" => {}
+            // A shelf that is cut short is told as a shelf.
+            "shelved" => alert.shelved = true,
+            "suppressed" => alert.suppressed = true,
+            "out_of_service" => alert.out_of_service = true,
+            "unshelved" if alert.shelved => alert.shelved = false,
+            "unsuppressed" if alert.suppressed => alert.suppressed = false,
+            "in_service" if alert.out_of_service => alert.out_of_service = false,
             _ => return wrong(&format!("cannot come after {alert:?}")),
         }
         if matches!(what.as_str(), "raised" | "raised_again") {
             alert.raised += 1;
+        }
+        // What is announced once more is to be seen once more.
+        let is_aside =
+            ["shelved", "unshelved", "suppressed", "unsuppressed", "out_of_service", "in_service"];
+        if is_aside.contains(&what.as_str()) && alert.is_clear() && alert.active {
+            alert.seen = false;
         }
         alert.version = version;
         alert.severity = severity;
@@ -166,7 +191,9 @@ fn check_alerts(db: &Connection) -> Result<(), String> {
             return wrong(&format!("says active = {active} after {alert:?}"));
         }
     }
-    let sql = "SELECT id, version, active, acknowledged_at IS NOT NULL, chattering, severity, worst, raised_count FROM alert";
+    let sql = "SELECT id, version, active, acknowledged_at IS NOT NULL, chattering, severity, worst, raised_count,
+        standing ->> 'shelved' IS NOT NULL, standing ->> 'suppressed' IS NOT NULL,
+        standing ->> 'out_of_service' IS NOT NULL FROM alert";
     let mut query = db.prepare(sql).map_err(text)?;
     let listed = query
         .query_map([], |row| {
@@ -178,6 +205,9 @@ fn check_alerts(db: &Connection) -> Result<(), String> {
                 severity: row.get(5)?,
                 worst: row.get(6)?,
                 raised: row.get(7)?,
+                shelved: row.get(8)?,
+                suppressed: row.get(9)?,
+                out_of_service: row.get(10)?,
             };
             Ok((row.get(0)?, alert))
         })

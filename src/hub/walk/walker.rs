@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rusqlite::Connection;
 
-use crate::alert::{Alert, Engine, Rule, RuleKey};
+use crate::alert::{Alert, Engine, Rule, RuleKey, Wish};
 use crate::case::{
     Actor, CalendarConfig, Case, DutyCalendar, Evidence, Missing, Move, Promises, Registrar,
     Remarks, Settings,
@@ -54,6 +54,8 @@ enum Act {
     Tick,
     /// The operator acknowledges the oldest alert that nobody has seen.
     Acknowledge,
+    /// Somebody tries to put an alert aside, or to take it back.
+    Aside,
     Checkpoint,
     /// The registrar follows the alerts' log.
     Follow,
@@ -204,7 +206,7 @@ impl Walk {
         let now = self.progress();
         match self.act(step) {
             Act::Hear => now.commits > before.commits,
-            Act::Tick | Act::Acknowledge => now.alert_events > before.alert_events,
+            Act::Tick | Act::Acknowledge | Act::Aside => now.alert_events > before.alert_events,
             Act::Follow | Act::Deadlines | Act::Move => now.case_events > before.case_events,
             Act::Checkpoint => false,
         }
@@ -235,6 +237,7 @@ impl Walk {
                     self.engine.commit().expect("written");
                 }
             }
+            Act::Aside => self.try_to_put_aside(&mut rng, now),
             Act::Checkpoint => self.store.release(self.engine.checkpoint().expect("written")),
             Act::Follow => {
                 let places = |_: &Alert| (None, Some(AssetKind::Manhole));
@@ -268,8 +271,9 @@ impl Walk {
         match rng.random_range(0..100) {
             0..40 => Act::Hear,
             40..52 => Act::Tick,
-            52..62 => Act::Acknowledge,
-            62..66 => Act::Checkpoint,
+            52..59 => Act::Acknowledge,
+            59..63 => Act::Aside,
+            63..66 => Act::Checkpoint,
             66..76 => Act::Follow,
             76..81 => Act::Deadlines,
             _ => Act::Move,
@@ -291,6 +295,27 @@ impl Walk {
             Measurement { series, quality, observed_at, received_at: now, value }
         };
         (0..4).map(one).collect()
+    }
+
+    /// Shelved, taken out of service, or back: what is not so is refused.
+    fn try_to_put_aside(&mut self, rng: &mut StdRng, now: Timestamp) {
+        let open = self.engine.open_alerts();
+        if open.is_empty() {
+            return;
+        }
+        let id = open[rng.random_range(0..open.len())].id;
+        let wish = Wish { version: None, who: "op".to_owned(), reason: "because".to_owned() };
+        let whole = rng.random_bool(0.3);
+        let until = now.plus(secs(rng.random_range(60..400)));
+        let engine = &mut self.engine;
+        // A refusal is an answer, too.
+        let _ = match rng.random_range(0..5) {
+            0..2 => engine.shelve(id, &wish, until, Severity::Critical, now),
+            2 => engine.unshelve(id, &wish, now),
+            3 => engine.take_out_of_service(id, whole, &wish, now),
+            _ => engine.put_in_service(id, whole, &wish, now),
+        };
+        engine.commit().expect("written");
     }
 
     /// Anybody tries anything with any case; most of it is refused, and changes nothing.
