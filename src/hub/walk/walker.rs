@@ -179,6 +179,10 @@ impl Walk {
         let rules = rules(&series, plan.with_silence);
         let mut engine = Engine::open(connect(folder), rules, START).expect("an engine");
         engine.align(store.stats().expect("figures").last_commit);
+        for past in engine.wanted() {
+            let samples = store.range(past.series, past.from, past.to, 100_000).expect("readings");
+            engine.remember(past.series, &samples);
+        }
         let replayed = store.replay(engine.watermark(), &mut |seq, batch| engine.judge(seq, batch));
         replayed.expect("the replay");
         engine.commit().expect("written");
