@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::model::{AssetId, AssetNumber, DeviceId, Label, MetricName, SeriesId};
-use crate::profile::{AlertSpec, AlertTest, Point, Profile};
+use crate::model::{AssetId, AssetNumber, DeviceId, Label, MetricName, SeriesId, Severity};
+use crate::profile::{AlertSpec, AlertTest, ConditionInput, Point, Profile};
 use crate::registry::Device;
 
 /// A rule's name: stable across restarts, so that its condition is found again.
@@ -40,8 +40,10 @@ pub struct Rule {
 pub(super) enum Verdict {
     /// The signal is on.
     Beyond,
-    /// In the hysteresis: the signal stays as it is.
+    /// In the hysteresis, or not to be trusted: the signal stays as it is.
     Between,
+    /// Beyond, but not to be trusted: what is active stays active, and nothing is raised.
+    Keep,
     /// The signal is off.
     Within,
 }
@@ -68,6 +70,34 @@ impl Rule {
         }
     }
 
+    /// The highest step that is no worse than `severity`; the mildest when all are.
+    pub(super) fn nearest_step(&self, severity: Severity) -> usize {
+        let test = &self.spec.test;
+        (0..test.steps()).rev().find(|&step| test.severity(step) <= severity).unwrap_or(0)
+    }
+
+    /// The rule of a condition over a device's points; `None` when a point that it asks for has no series.
+    fn over_points(
+        device: &DeviceId,
+        asset: Option<(AssetId, AssetNumber)>,
+        profile: &Profile,
+        series: &[SeriesId],
+        spec: &Arc<AlertSpec>,
+    ) -> Option<Rule> {
+        let AlertTest::Holds { expr, .. } = &spec.test else { return None };
+        let series_of = |input: &ConditionInput| {
+            let (index, _) = profile.point(input.metric.as_str())?;
+            series.get(usize::from(index.0)).copied()
+        };
+        Some(Rule {
+            key: RuleKey { device: device.clone(), metric: None, name: spec.name.clone() },
+            series: expr.inputs.iter().map(series_of).collect::<Option<_>>()?,
+            asset,
+            unit: "1".to_owned(),
+            spec: Arc::clone(spec),
+        })
+    }
+
     /// The rule of a device's silence, from its profile's staleness.
     fn no_data(
         device: &DeviceId,
@@ -90,7 +120,7 @@ impl Rule {
     }
 }
 
-/// All rules of a device: every limit and state of its profile's points, and its silence. `series` are the numbers of
+/// All rules of a device: every alert of its profile's points, those over several points, and its silence. `series` are the numbers of
 /// the points' series, in the order of the profile.
 pub fn rules_of(
     device: &Device,
@@ -105,8 +135,13 @@ pub fn rules_of(
             .iter()
             .map(move |spec| Rule::from_spec(&device.id, asset.clone(), point, series, spec))
     });
+    let conditions = profile
+        .logic
+        .alerts
+        .iter()
+        .filter_map(|spec| Rule::over_points(&device.id, asset.clone(), profile, series, spec));
     let silence = Rule::no_data(&device.id, asset.clone(), profile, series);
-    limits.chain([silence]).collect()
+    limits.chain(conditions).chain([silence]).collect()
 }
 
 /// The limit that people are shown for the `rung`th step; for silence its length in seconds, for a flat line its band.
@@ -155,7 +190,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{AssetKind, PointIndex, Severity};
+    use crate::model::{AssetKind, PointIndex};
     use crate::profile::{ModbusSource, Read, Side, Source, Staleness, State};
 
     fn check(test: &AlertTest, value: f64, expected: Verdict) {

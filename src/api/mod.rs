@@ -31,6 +31,7 @@ mod openapi;
 mod password;
 mod points;
 mod profiles;
+mod rehearsals;
 mod reports;
 mod routes;
 mod rules;

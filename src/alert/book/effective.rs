@@ -8,11 +8,14 @@ use serde_json::{Map, Value, json};
 
 use super::own::{Devices, Own};
 use super::patch::{Override, check};
-use super::{Book, Page, Pages, Timetable};
+use super::{Book, BookError, Leaf, Page, Pages, Timetable, Tried};
 use crate::alert::{Rule, RuleKey, Site, rules_of};
 use crate::model::{AssetId, AssetKind, ProfileId, SeriesId, Timestamp, ZoneId};
 use crate::profile::{AlertSpec, AlertTest, Point, Profile, Signal, format_duration};
 use crate::registry::{Asset, Device};
+
+/// The id of a page that is only supposed: no page on disk has it, and it sorts after all that have the same scope.
+const SUPPOSED: &str = "~supposed";
 
 /// A device at work, as the book looks at it.
 #[derive(Debug, Clone, Copy)]
@@ -307,6 +310,38 @@ impl Book {
     }
 }
 
+impl Book {
+    /// The rules of one device whatever their schedules say, as they would be with one page more; as they are without.
+    /// The page wins over every other of its scope. Nothing is written, and nobody judges by it.
+    ///
+    /// # Errors
+    /// When the page would be refused.
+    pub fn suppose<'s, T: Leaf + Tried>(
+        &self,
+        body: Option<T>,
+        device: &Subject<'s>,
+        all: &[Subject<'s>],
+    ) -> Result<Vec<Rule>, BookError> {
+        let mut pages = Pages::clone(&self.pages());
+        if let Some(body) = body {
+            let id = SUPPOSED.to_owned();
+            let (changed_by, changed_at) = (String::new(), Timestamp::EPOCH);
+            let page = Page { id: id.clone(), version: 1, body, changed_by, changed_at };
+            T::of_mut(&mut pages).insert(id.clone(), page.clone());
+            let errors = T::errors(&pages, &page, all.iter().copied());
+            if !errors.is_empty() {
+                return Err(BookError::Invalid { what: T::WHAT, id, errors });
+            }
+        }
+        let index = Index::new(&pages);
+        let of_profile = index.profile_rules(device).into_iter();
+        let of_profile = of_profile.filter(|patched| patched.enabled).map(|patched| patched.rule);
+        let own = own_rules(&pages, all).into_iter().filter_map(|(_, rule)| rule.ok());
+        let own = own.filter(|rule| rule.key.device == device.device.id);
+        Ok(of_profile.chain(own).collect())
+    }
+}
+
 impl Effective {
     /// The rule as the judge has it.
     pub fn spec(&self) -> &Arc<AlertSpec> {
@@ -351,10 +386,14 @@ fn own_rules(pages: &Pages, subjects: &[Subject<'_>]) -> Vec<(String, Result<Rul
     pages.all::<Own>().map(|page| (page.id.clone(), rule(page))).collect()
 }
 
-/// A rule's fields under their names in profiles; a limit is always shown as a ladder.
+/// A rule's fields under their names in profiles, those that are set; a limit is always shown as a ladder.
 pub(super) fn spec_json(spec: &AlertSpec) -> Value {
     let mut fields = Map::new();
-    let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
+    let mut put = |name: &str, value: Value| {
+        if !value.is_null() {
+            fields.insert(name.to_owned(), value);
+        }
+    };
     put("text", json!(spec.text));
     put("for", json!(format_duration(spec.on_delay)));
     put("clear_for", json!(format_duration(spec.off_delay)));
@@ -366,21 +405,22 @@ pub(super) fn spec_json(spec: &AlertSpec) -> Value {
     put("schedule", json!(spec.schedule));
     match &spec.test {
         AlertTest::Limit { of, side, rungs } => {
-            let (signal, window) = match of {
-                Signal::Value => ("value", None),
-                Signal::Rise { window } => ("rise", Some(window)),
-                Signal::Fall { window } => ("fall", Some(window)),
-                Signal::Sum { window } => ("sum", Some(window)),
-            };
-            put("of", json!(signal));
-            put("window", json!(window.map(|window| format_duration(*window))));
+            match of {
+                Signal::Value => {}
+                Signal::Rise { window } => put("rise", json!(format_duration(*window))),
+                Signal::Fall { window } => put("fall", json!(format_duration(*window))),
+                Signal::Sum { window } => put("sum", json!(format_duration(*window))),
+            }
             let rungs = rungs.iter().map(|rung| {
-                json!({
+                let mut shown = json!({
                     "severity": rung.severity,
                     side.as_str(): rung.limit,
                     "clear": rung.clear,
-                    "text": rung.text,
-                })
+                });
+                if let Some(text) = &rung.text {
+                    shown["text"] = json!(text);
+                }
+                shown
             });
             put("ladder", Value::Array(rungs.collect()));
         }
@@ -389,8 +429,8 @@ pub(super) fn spec_json(spec: &AlertSpec) -> Value {
             put("severity", json!(severity));
         }
         AlertTest::Flat { band, after, severity } => {
-            put("flat", json!(band));
-            put("after", json!(format_duration(*after)));
+            put("flat", json!(format_duration(*after)));
+            put("band", json!(band));
             put("severity", json!(severity));
         }
         AlertTest::Holds { expr, severity } => {

@@ -5,6 +5,7 @@ mod cases;
 mod commands;
 mod doors;
 mod notifications;
+mod rehearsals;
 mod reports;
 mod resources;
 mod rules;
