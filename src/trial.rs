@@ -17,8 +17,8 @@ use serde_json::json;
 use crate::model::{Grade, Measurement, PointIndex, ProfileId, Reading, Severity, Timestamp};
 use crate::profile::expr::Operand;
 use crate::profile::{
-    AlertRef, AlertSpec, AlertTest, DecodeError, Decoded, Fixture, Input, Point, Profile, ProfileError, ProfileFile,
-    Read, Table, find_files, read_file,
+    AlertRef, AlertSpec, AlertTest, DecodeError, Decoded, Fixture, Input, Point, Profile,
+    ProfileError, ProfileFile, Read, Table, find_files, read_file,
 };
 
 /// When a fixture is received whose device names no time: any time would do, as long as it is always the same.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use super::aside::Standings;
 use super::flap::Flapping;
 use super::index::{CHUNK, Index, Watch};
 use super::ladder::{Former, Ladder, Moved, Onset, Says};
@@ -17,20 +18,21 @@ use crate::model::{Grade, Measurement, Sample, SeriesId, Severity, Timestamp};
 use crate::profile::Flap;
 use crate::store::CommitSeq;
 
-/// What is chattering when neither the rule nor the town says.
-const FLAP: Flap = Flap { times: 5, within: Duration::from_secs(600) };
-
 /// The judge: every condition of every rule, one owner, no locks, no clock.
 #[derive(Debug)]
 pub struct Engine {
-    db: rusqlite::Connection,
+    pub(super) db: rusqlite::Connection,
     index: Index,
     /// By rule, as in the index.
     slots: Vec<Slot>,
     timers: Timers,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
+    /// What is put aside.
+    pub(super) standings: Standings,
     /// For rules that do not say what is chattering.
     flap: Flap,
+    /// Whether any rule rings again by itself.
+    rearms: bool,
     /// Rules whose condition or peak is not as on disk.
     dirty: Vec<u32>,
     /// Rules that are gone but may have a running delay on disk.
@@ -98,13 +100,16 @@ impl Engine {
             known.entry(key).or_default().flapping = flapping;
         }
 
+        let standings = Standings::load(&db, saved.open.iter())?;
         let mut engine = Engine {
             db,
+            standings,
             index: Index::new(rules, now),
             slots: Vec::new(),
             timers: Timers::default(),
             ledger: Ledger::new(saved.open, saved.progress.next_alert),
-            flap: FLAP,
+            flap: Flap::USUAL,
+            rearms: false,
             dirty: Vec::new(),
             gone: Vec::new(),
             seen: saved.progress.replay_from,
@@ -117,10 +122,8 @@ impl Engine {
     }
 
     /// What is chattering when a rule does not say: from the town's settings, before anything is judged.
-    #[must_use]
-    pub fn with_flap(mut self, flap: Flap) -> Self {
+    pub fn set_flap(&mut self, flap: Flap) {
         self.flap = flap;
-        self
     }
 
     /// The commit after which replay begins: see the room's header.
@@ -321,6 +324,7 @@ impl Engine {
                 }
             }
         }
+        self.tick_standing(now);
     }
 
     fn fall_silent(&mut self, rule: u32, now: Timestamp) {
@@ -338,6 +342,7 @@ impl Engine {
             && let Some(id) = slot.alert
         {
             self.ledger.rearm(id, now);
+            self.follow_events();
         }
     }
 
@@ -351,7 +356,7 @@ impl Engine {
 
     /// The time at which [`Engine::tick`] next has something to do; it may turn out to be only a look.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.standings.next()).min()
     }
 
     /// A person has seen it. In memory until [`Engine::commit`]: tell them so after that.
@@ -374,14 +379,16 @@ impl Engine {
             return Err(AlertError::AlreadyAcknowledged { id, by });
         }
         let alert = self.ledger.acknowledge(id, version, who, note, now)?;
-        if let Some(rule) = self.rule_of(&alert) {
+        if self.rearms
+            && let Some(rule) = self.rule_of(&alert)
+        {
             self.arm(rule);
         }
         Ok(alert)
     }
 
     /// The number of the rule that an alert is of. Looked for, not looked up: people are not so fast.
-    pub(super) fn rule_of(&self, alert: &Alert) -> Option<u32> {
+    fn rule_of(&self, alert: &Alert) -> Option<u32> {
         let is_it = |slot: &Slot| slot.alert == Some(alert.id);
         self.slots.iter().position(is_it).map(|rule| rule as u32)
     }
@@ -389,7 +396,9 @@ impl Engine {
     /// Whether [`Engine::commit`] has anything to write or to report. Delays that began or ended and new peaks do not
     /// count: they are written along with the next event or checkpoint, and replay finds them again until then.
     pub fn is_dirty(&self) -> bool {
-        !self.ledger.events().is_empty() || !self.ledger.changed().is_empty()
+        !self.ledger.events().is_empty()
+            || !self.ledger.changed().is_empty()
+            || self.standings.is_dirty()
     }
 
     /// Writes every change since the last commit, with its event and how far the judgement has come, in one transaction,
@@ -399,7 +408,8 @@ impl Engine {
     /// When the transaction failed. Nothing is lost: the next call writes and returns the same and what came since. Call
     /// it again before judging on, for what is not written stays in memory.
     pub fn commit(&mut self) -> Result<Vec<Alert>, AlertError> {
-        if !self.ledger.events().is_empty() {
+        self.follow_events();
+        if !self.ledger.events().is_empty() || self.standings.is_dirty() {
             self.write(false)?;
         }
         Ok(self.ledger.report())
@@ -411,8 +421,11 @@ impl Engine {
     /// # Errors
     /// When the transaction failed; nothing is lost.
     pub fn checkpoint(&mut self) -> Result<CommitSeq, AlertError> {
-        let has_changes =
-            !self.ledger.events().is_empty() || !self.dirty.is_empty() || !self.gone.is_empty();
+        self.follow_events();
+        let has_changes = !self.ledger.events().is_empty()
+            || self.standings.is_dirty()
+            || !self.dirty.is_empty()
+            || !self.gone.is_empty();
         if self.seen != self.watermark || has_changes {
             self.write(true)?;
         }
@@ -530,6 +543,7 @@ impl Engine {
         slot.shown = slot.ladder.active();
         self.mark_dirty(rule);
         self.arm(rule);
+        self.follow_events();
     }
 
     /// Tells the hot path and the timers how the rule stands.
@@ -546,6 +560,7 @@ impl Engine {
         }
         self.mark_dirty(rule);
         self.arm(rule);
+        self.follow_events();
     }
 
     fn deadline(&self, rule: u32) -> Option<Timestamp> {
@@ -560,7 +575,7 @@ impl Engine {
         [stand, quiet, self.rearms_at(rule)].into_iter().flatten().min()
     }
 
-    pub(super) fn arm(&mut self, rule: u32) {
+    fn arm(&mut self, rule: u32) {
         if let Some(deadline) = self.deadline(rule) {
             self.timers.arm(rule, deadline);
         }
@@ -579,6 +594,7 @@ impl Engine {
         let alerts = self.ledger.by_rule();
         self.dirty.clear();
         self.timers = Timers::new(self.index.rules.len());
+        self.rearms = self.index.rules.iter().any(|rule| rule.spec.re_alarm.is_some());
         self.slots.clear();
         for (number, rule) in self.index.rules.iter().enumerate() {
             let Known { former, flapping } = known.remove(&rule.key).unwrap_or_default();
@@ -649,6 +665,7 @@ impl Engine {
             progress,
             alerts: alerts.into_iter().filter_map(|id| self.ledger.get(id)).collect(),
             events: self.ledger.events(),
+            standings: &self.standings,
             gone: &self.gone,
             rules: dirty()
                 .map(|rule| stand(&self.index.rules[rule], &self.slots[rule], &self.ledger))
@@ -661,6 +678,7 @@ impl Engine {
         self.judged = progress.judged;
         self.watermark = progress.replay_from;
         self.ledger.events_written();
+        self.standings.written();
         self.gone.clear();
         for rule in self.dirty.drain(..) {
             self.slots[rule as usize].is_dirty = false;

@@ -288,6 +288,40 @@ impl Ledger {
         Ok(alert.clone())
     }
 
+    /// Makes a change that is not the condition's own, with its event. `who` and `note` are a person's, `detail` what
+    /// else belongs to it.
+    #[allow(clippy::too_many_arguments, reason = "one event, all that stands in it")]
+    pub(super) fn change(
+        &mut self,
+        id: AlertId,
+        what: What,
+        at: Timestamp,
+        who: Option<&str>,
+        note: Option<&str>,
+        detail: Option<serde_json::Value>,
+        change: impl FnOnce(&mut Alert),
+    ) {
+        let Some(alert) = self.alerts.get_mut(&id) else { return };
+        change(alert);
+        record(alert, what, at, detail, &mut self.events);
+        if let Some(event) = self.events.last_mut() {
+            event.actor = who.map(str::to_owned);
+            event.note = note.map(str::to_owned);
+        }
+        self.changed.insert(id);
+    }
+
+    /// Marks the alert that its last event has just raised as the first of its group.
+    pub(super) fn mark_first_in_group(&mut self, id: AlertId) {
+        if let Some(alert) = self.alerts.get_mut(&id) {
+            alert.first_in_group = true;
+            let raised = self.events.iter_mut().rev().find(|event| event.alert == id);
+            if let Some(event) = raised {
+                event.detail = Some(serde_json::json!({ "first_in_group": true }));
+            }
+        }
+    }
+
     /// What is not yet on disk.
     pub(super) fn events(&self) -> &[AlertEvent] {
         &self.events

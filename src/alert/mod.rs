@@ -35,8 +35,12 @@
 //! # Layout
 //! `rule` what is tested, on which series · `condition` the state machine of one step · `ladder` a rule's steps together ·
 //! `sense` windows and newest readings · `flap` chattering · `index` the rules by series, for the hot path ·
-//! `timers` deadlines · `standing` what is put aside, and why · `ledger` alerts and their events · `engine` the one owner of all these · `tables` the disk · `rehearsal` a rule over stored history.
+//! `timers` deadlines · `standing` what is put aside, and why · `aside` who puts it aside, and when that ends ·
+//! `book` which rules are in force · `ledger` alerts and their events · `engine` the one owner of all these ·
+//! `tables` the disk · `rehearsal` a rule over stored history.
 
+mod aside;
+pub mod book;
 mod condition;
 mod engine;
 mod flap;
@@ -52,10 +56,16 @@ mod tables;
 mod tests;
 mod timers;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::{AssetId, AssetNumber, DeviceId, Label, Severity, Timestamp};
 
+pub use aside::{
+    Aside, Covered, MAX_MAINTENANCE, Maintenance, Places, Plan, ShelfLimits, Site, UnknownAside,
+    Wish, find_maintenance, maintenance,
+};
 pub use engine::{Engine, Past};
 pub use ledger::{AlertEvent, What};
 pub use rehearsal::{Rehearsal, Spell, rehearse};
@@ -158,6 +168,42 @@ pub enum AlertError {
     /// The hub is going down: nobody judges any more.
     #[error("the hub is shutting down; try again when it is back")]
     ShuttingDown,
+    /// A critical alert is not everybody's to shelve.
+    #[error("alert {} is {severity}: shelving it needs the right to supervise", .id.0)]
+    TooSevere {
+        /// Which.
+        id: AlertId,
+        /// How bad it is now.
+        severity: Severity,
+    },
+    /// A shelf that ends in the past, or too late.
+    #[error(
+        "alert {} is {severity}: a shelf ends in the future, at most {} min from now",
+        .id.0,
+        longest.as_secs() / 60
+    )]
+    BadShelf {
+        /// Which.
+        id: AlertId,
+        /// How bad it is.
+        severity: Severity,
+        /// The longest that it may be shelved.
+        longest: Duration,
+    },
+    /// It is not so, and cannot be ended.
+    #[error("alert {}'s rule is not {so}", .id.0)]
+    NotSo {
+        /// Which.
+        id: AlertId,
+        /// What it is not.
+        so: &'static str,
+    },
+    /// A maintenance window that cannot be.
+    #[error("a maintenance window ends after it begins, in the future, and lasts 31 days at most")]
+    BadWindow,
+    /// No maintenance window of this number that is not over.
+    #[error("there is no maintenance window {0} that is not over")]
+    NoWindow(u64),
     /// Already acknowledged.
     #[error("alert {} was already acknowledged by {by}", .id.0)]
     AlreadyAcknowledged {
@@ -175,6 +221,8 @@ pub struct AlertQuery {
     pub open_only: bool,
     /// Only these severities; empty is all.
     pub severities: Vec<Severity>,
+    /// Only those that stand so.
+    pub standing: Option<Aside>,
     /// Only of this asset.
     pub asset: Option<AssetId>,
     /// Only of this device.

@@ -8,6 +8,7 @@ use rusqlite::{
 };
 use serde_json::json;
 
+use super::aside::Standings;
 use super::condition::Condition;
 use super::flap::Flapping;
 use super::ledger::{AlertEvent, What};
@@ -59,6 +60,7 @@ pub(super) struct Changes<'a> {
     pub(super) progress: Progress,
     pub(super) alerts: Vec<&'a Alert>,
     pub(super) events: &'a [AlertEvent],
+    pub(super) standings: &'a Standings,
     /// Rules that are gone, before the conditions of those that are in force.
     pub(super) gone: &'a [RuleKey],
     pub(super) rules: Vec<Stand<'a>>,
@@ -123,6 +125,7 @@ pub(super) fn write(db: &mut Connection, changes: &Changes<'_>) -> rusqlite::Res
     for event in changes.events {
         write_event(&tx, event)?;
     }
+    changes.standings.write(&tx)?;
     for key in changes.gone {
         delete_stand(&tx, key)?;
     }
@@ -343,6 +346,9 @@ pub(super) fn list_sql(query: &AlertQuery) -> (String, Vec<Box<dyn ToSql>>) {
         conditions.push(format!("severity IN ({marks})"));
         values.extend(query.severities.iter().map(|s| Box::new(s.rank()) as Box<dyn ToSql>));
     }
+    if let Some(standing) = query.standing {
+        conditions.push(standing.sql().to_owned());
+    }
     if let Some(asset) = &query.asset {
         conditions.push("asset = ?".to_owned());
         values.push(Box::new(asset.as_str().to_owned()));
@@ -385,7 +391,7 @@ pub fn find(db: &Connection, id: AlertId) -> rusqlite::Result<Option<Alert>> {
     db.prepare_cached("SELECT * FROM alert WHERE id = ?")?.query_row([number], alert_of).optional()
 }
 
-fn metric_text(key: &RuleKey) -> &str {
+pub(super) fn metric_text(key: &RuleKey) -> &str {
     key.metric.as_ref().map_or("", |metric| metric.as_str())
 }
 
@@ -420,7 +426,7 @@ fn alert_of(row: &Row<'_>) -> rusqlite::Result<Alert> {
     })
 }
 
-fn key_of(row: &Row<'_>) -> rusqlite::Result<RuleKey> {
+pub(super) fn key_of(row: &Row<'_>) -> rusqlite::Result<RuleKey> {
     let metric: String = row.get("metric")?;
     Ok(RuleKey {
         device: parse(&row.get::<_, String>("device")?)?,
@@ -511,7 +517,7 @@ fn event_of(row: &Row<'_>) -> rusqlite::Result<AlertEvent> {
     })
 }
 
-fn parse<T>(text: &str) -> rusqlite::Result<T>
+pub(super) fn parse<T>(text: &str) -> rusqlite::Result<T>
 where
     T: std::str::FromStr,
     T::Err: std::error::Error + Send + Sync + 'static,

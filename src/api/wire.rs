@@ -228,6 +228,53 @@ pub(crate) struct Alert {
     cleared_at: Option<String>,
 }
 
+/// One change of one alert.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct AlertEvent {
+    alert: u64,
+    /// The alert's version that it made.
+    version: u32,
+    /// raised, raised_again, acknowledged, returned, severity_up, severity_down, rearmed, chattering, settled, shelved,
+    /// unshelved, suppressed, unsuppressed, out_of_service, in_service, rule_changed, rule_removed.
+    what: String,
+    #[schema(format = DateTime)]
+    at: String,
+    /// The alert's severity after it.
+    severity: Severity,
+    /// Whether the alert is active after it.
+    active: bool,
+    /// Null for the hub itself.
+    #[schema(required)]
+    actor: Option<String>,
+    #[schema(required)]
+    note: Option<String>,
+    /// What else belongs to it: until when it is shelved, what suppressed it.
+    #[schema(value_type = Option<Object>, required)]
+    detail: Option<serde_json::Value>,
+}
+
+/// A maintenance window. One of zone, asset and device.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct Maintenance {
+    number: u64,
+    zone: Option<String>,
+    asset: Option<String>,
+    device: Option<String>,
+    #[schema(format = DateTime)]
+    from: String,
+    #[schema(format = DateTime)]
+    until: String,
+    reason: String,
+    by: String,
+    #[schema(format = DateTime)]
+    made_at: String,
+    /// Who ended it before its time.
+    #[schema(required)]
+    ended_by: Option<String>,
+    #[schema(required, format = DateTime)]
+    ended_at: Option<String>,
+}
+
 /// Where a command stands.
 #[derive(ToSchema, Serialize)]
 #[serde(rename_all = "lowercase")]

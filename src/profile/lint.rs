@@ -10,9 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{Problems, ProfileError};
 use super::fixture::Fixture;
-use super::{
-    AlertSpec, AlertTest, Point, Profile, Read, Rung, Side, Signal, Source, duration,
-};
+use super::{AlertSpec, AlertTest, Point, Profile, Read, Rung, Side, Signal, Source, duration};
 use crate::model::Label;
 
 /// Words in a point's name, and the units in which the town measures such a thing.

@@ -45,7 +45,9 @@ use payload::Decoder;
 
 pub use alert::{AlertSpec, AlertTest, Condition, ConditionInput, Flap, Rung, Side, Signal};
 pub use command::CommandSpec;
+pub(crate) use compile::read_alert;
 pub use decode::{DecodeError, Decoded, DeviceTime, Report};
+pub(crate) use duration::format as format_duration;
 pub(crate) use duration::parse as parse_duration;
 pub use error::ProfileError;
 pub use fixture::{AlertRef, ExpectedAlert, Fixture, Given, Input, ReportFixture, Sent};

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod aside;
 mod crash;
 mod kinds;
 mod properties;
@@ -31,6 +32,7 @@ const SCHEMA: &str = concat!(
     include_str!("../../audit/schema.sql"),
     include_str!("../event_seq.sql"),
     include_str!("../loop.sql"),
+    include_str!("../aside.sql"),
 );
 
 /// Seconds since the test's midnight.

@@ -4,7 +4,9 @@ mod access;
 mod cases;
 mod commands;
 mod doors;
+mod reports;
 mod resources;
+mod rules;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +22,8 @@ use tower::ServiceExt;
 
 use super::{AppState, Limits, Readiness, TableReader, TownInfo, router};
 use crate::alert::Engine;
+use crate::alert::book::Book;
+use crate::calendar::{CalendarConfig, DutyCalendar};
 use crate::case::{Office, OfficeThread, Registrar};
 use crate::clock::{Clock, ManualClock};
 use crate::command::{Around, Commands};
@@ -128,8 +132,12 @@ impl Rig {
         }
         let feed = Feed::new(EPOCH, 64);
         let stations = Arc::new(ArcSwap::new(Arc::clone(&table)));
+        let calendar = DutyCalendar::new(&CalendarConfig::default()).unwrap();
+        let book = Book::open(registry.connect().unwrap(), calendar).unwrap();
+        let rules = rules_of(&table, &book, NOW).rules;
         let parts = JudgeParts {
-            engine: Engine::open(registry.connect().unwrap(), rules_of(&table), NOW).unwrap(),
+            engine: Engine::open(registry.connect().unwrap(), rules, NOW).unwrap(),
+            book: book.clone(),
             store: Arc::clone(&store),
             stations: Arc::clone(&stations),
             feed: feed.clone(),
@@ -172,7 +180,12 @@ impl Rig {
             poller: None,
             counters: Arc::new(Counters::default()),
             commands,
+            book,
             tables: TableReader::new(move || alerts_of.connect()),
+            reports: super::ReportSettings {
+                operators: 1,
+                zone: jiff::tz::TimeZone::get("Asia/Shanghai").unwrap(),
+            },
             cases,
             https_only: false,
             limits: Limits::default(),

@@ -13,11 +13,8 @@ use crate::profile::error::Problems;
 use crate::profile::expr::{Kind, Scope};
 use crate::profile::raw::{Maybe, Named, RawAlert, RawConditionAlert, RawFlap, RawRung, RawValue};
 use crate::profile::{
-    AlertSpec, AlertTest, Condition, ConditionInput, Flap, Rung, Side, Signal, State,
+    AlertSpec, AlertTest, Condition, ConditionInput, Flap, Point, Rung, Side, Signal, State,
 };
-
-/// The most raises that a rule may have before it is chattering: each of them is remembered.
-const MOST_RAISES: u32 = 1000;
 
 type Bounds = Option<(f64, f64)>;
 
@@ -34,6 +31,31 @@ pub(super) fn compile_all(
         .filter_map(|(name, alert)| compile(name, alert, range, states, problems))
         .map(Arc::new)
         .collect()
+}
+
+/// Reads one alert of a point from JSON that has a profile's keys: a rule of the town's own is written as a profile's.
+///
+/// # Errors
+/// Everything that is wrong with it, in words.
+pub(crate) fn read(
+    name: &str,
+    rule: &serde_json::Map<String, serde_json::Value>,
+    point: &Point,
+) -> Result<AlertSpec, Vec<String>> {
+    let text = toml::to_string(rule).map_err(|why| vec![why.to_string()])?;
+    let raw = toml::from_str::<RawAlert>(&text).map_err(|why| vec![why.message().to_owned()])?;
+    let mut problems = Problems::new(name, &text);
+    let name = Spanned::new(0..0, name.to_owned());
+    let spec = compile(name, raw, point.range, point.states.as_deref(), &mut problems);
+    let errors = problems.into_errors();
+    match spec {
+        Some(spec) if errors.is_empty() => Ok(spec),
+        _ => Err(errors.into_iter().map(|error| tell(error.message, &error.help)).collect()),
+    }
+}
+
+fn tell(message: String, help: &[String]) -> String {
+    if help.is_empty() { message } else { format!("{message} ({})", help.join("; ")) }
 }
 
 fn compile(
@@ -98,9 +120,8 @@ fn compile_condition(
         check_name(name, problems);
     }
     let when = problems.require(raw.when, &at, "when", "\"inflow > 2 * outflow\"");
-    let expr = when
-        .as_ref()
-        .and_then(|when| expression::compile(when, scope, Kind::Bool, problems));
+    let expr =
+        when.as_ref().and_then(|when| expression::compile(when, scope, Kind::Bool, problems));
     if let (Some(when), Some(expr)) = (&when, &expr)
         && expr.inputs().is_empty()
     {
@@ -180,9 +201,9 @@ fn compile_flap(raw: Spanned<RawFlap>, problems: &mut Problems<'_>) -> Option<Fl
     let at = raw.span();
     let raw = raw.into_inner();
     let times = problems.require(raw.times, &at, "times", "5")?;
-    let Some(times) = u32::try_from(*times.get_ref()).ok().filter(|times| *times <= MOST_RAISES)
+    let Some(times) = u32::try_from(*times.get_ref()).ok().filter(|times| *times <= Flap::MOST)
     else {
-        let message = format!("`times` is from 0 to {MOST_RAISES}, not {}", times.get_ref());
+        let message = format!("`times` is from 0 to {}, not {}", Flap::MOST, times.get_ref());
         problems.report(&times.span(), message);
         return None;
     };
@@ -337,10 +358,7 @@ fn reach_of(of: Signal, range: Bounds) -> Bounds {
     }
 }
 
-fn refuse_beside_ladder(
-    raw: &RawAlert,
-    problems: &mut Problems<'_>,
-) -> Option<()> {
+fn refuse_beside_ladder(raw: &RawAlert, problems: &mut Problems<'_>) -> Option<()> {
     let others = [&raw.above, &raw.below, &raw.clear].into_iter().flatten().map(Spanned::span);
     let severity = raw.severity.as_ref().map(Spanned::span);
     let equals = raw.equals.as_ref().map(Spanned::span);
@@ -410,7 +428,8 @@ fn check_order(
     problems: &mut Problems<'_>,
 ) -> bool {
     if side != first_side {
-        problems.report(at, "all rungs of a ladder are above, or all are below: make it two alerts");
+        problems
+            .report(at, "all rungs of a ladder are above, or all are below: make it two alerts");
         return false;
     }
     if rung.severity <= before.severity {

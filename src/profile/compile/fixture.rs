@@ -293,7 +293,8 @@ fn find_alert(
         None => (name.get_ref().as_str(), None),
         Some((wanted, severity)) => (wanted, Some(severity)),
     };
-    let all = || profile.alerts().map(|(alert, spec)| (profile.alert_path(alert, spec), alert, spec));
+    let all =
+        || profile.alerts().map(|(alert, spec)| (profile.alert_path(alert, spec), alert, spec));
     let Some((_, alert, spec)) = all().find(|(path, ..)| path == wanted) else {
         let paths: Vec<String> = all().map(|(path, ..)| path).collect();
         let paths: Vec<&str> = paths.iter().map(String::as_str).collect();

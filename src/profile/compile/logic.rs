@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{alert, expression};
 use super::point::Placed;
 use super::source::Wiring;
+use super::{alert, expression};
 use crate::model::{Grade, Label, PointIndex, Quality, Reason};
 use crate::profile::error::Problems;
 use crate::profile::expr::{Kind, Scope};
