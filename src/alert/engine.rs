@@ -408,7 +408,7 @@ impl Engine {
     /// When the transaction failed. Nothing is lost: the next call writes and returns the same and what came since. Call
     /// it again before judging on, for what is not written stays in memory.
     pub fn commit(&mut self) -> Result<Vec<Alert>, AlertError> {
-        self.follow_events();
+        self.settle_standings();
         if !self.ledger.events().is_empty() || self.standings.is_dirty() {
             self.write(false)?;
         }
@@ -421,7 +421,7 @@ impl Engine {
     /// # Errors
     /// When the transaction failed; nothing is lost.
     pub fn checkpoint(&mut self) -> Result<CommitSeq, AlertError> {
-        self.follow_events();
+        self.settle_standings();
         let has_changes = !self.ledger.events().is_empty()
             || self.standings.is_dirty()
             || !self.dirty.is_empty()
