@@ -159,12 +159,14 @@ fn the_command_line_reports_files_and_fixtures() {
     let first = &found["findings"][0];
     assert_eq!((&first["severity"], &first["line"]), (&"warning".into(), &3.into()), "{found:#}");
     let report = super::test(&paths, Manner::default());
-    let notes = "note    p: no test raises `level.high`\nnote    p: no test raises `level.slow`\n";
-    let expected = format!("ok      p: t (line 21)\n{notes}");
+    let notes: String = ["level.high", "level.steps", "level.slow", "both"]
+        .map(|alert| format!("note    p: no test raises `{alert}`\n"))
+        .concat();
+    let expected = format!("ok      p: t (line 27)\n{notes}");
     assert!(report.ok && report.text.ends_with(&expected), "{}", report.text);
     write("b.toml", &format!("{PROFILE}payload = '{{\"l\":1}}'\nexpect = {{ level = 2 }}\n"));
     let report = super::test(&paths, Manner::default());
-    assert!(!report.ok && report.text.contains("FAILED  p: t (line 21)\n"), "{}", report.text);
+    assert!(!report.ok && report.text.contains("FAILED  p: t (line 27)\n"), "{}", report.text);
     write("b.toml", "nonsense");
     let report = super::check(&paths, Manner::default());
     assert!(!report.ok && report.text.contains("b.toml:1:"), "{}", report.text);

@@ -689,7 +689,7 @@ p.toml:18:1: unknown key `stale_aftr`
     = did you mean `stale_after`?
     = allowed: expect_every, stale_after, dead_after, severity",
         "p.toml:29:30: never raised: 250 is not inside the range 0 to 6",
-        "p.toml:45:12: `ppm` is not the UCUM code",
+        "p.toml:47:12: `ppm` is not the UCUM code",
     ];
     assert_eq!(shown.len(), expected.len(), "{shown:#?}");
     for (shown, expected) in shown.iter().zip(expected) {
