@@ -12,6 +12,7 @@ use crate::alert::ShelfLimits;
 use crate::case::{CalendarConfig, CalendarError, DutyCalendar, Promises, Settings};
 use crate::model::{Label, Position, Severity};
 use crate::notify::{NotifyConfig, NotifyConfigError};
+use crate::profile::Flap;
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -97,6 +98,33 @@ pub struct HttpConfig {
 pub struct AlertConfig {
     /// The longest shelf, by the alert's severity.
     pub shelve_max: ShelveMax,
+    /// When an alert is chattering whose rule does not say.
+    pub flap: FlapConfig,
+}
+
+/// More than so many raises within so long are a chattering alert.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FlapConfig {
+    /// So many raises are no chattering yet; 0: none ever is.
+    pub times: u32,
+    /// In so long.
+    #[serde(with = "duration")]
+    pub within: Duration,
+}
+
+impl Default for FlapConfig {
+    fn default() -> Self {
+        let Flap { times, within } = Flap::USUAL;
+        FlapConfig { times, within }
+    }
+}
+
+impl From<FlapConfig> for Flap {
+    fn from(config: FlapConfig) -> Self {
+        // Every raise that may still count is remembered.
+        Flap { times: config.times.min(Flap::MOST), within: config.within }
+    }
 }
 
 /// The longest shelf, by the alert's severity.
@@ -394,6 +422,8 @@ mod tests {
         check("[notify.channels.a]\nkind = \"webhook\"", Err("notify.channels.a: it needs `url`"));
         check("[alert.shelve_max]\ncritical = \"30min\"", Ok(()));
         check("[alert]\nshelve_max = \"1h\"", Err("shelve_max"));
+        check("[alert.flap]\ntimes = 3\nwithin = \"5min\"", Ok(()));
+        check("[alert]\nflap = { times = -1 }", Err("flap"));
         check("[report]\noperators = 0", Err("report.operators is 0; use at least 1"));
         check("[town]\ncenter = [30.7, 120.4]", Err("latitude 120.4"));
     }

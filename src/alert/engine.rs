@@ -18,9 +18,6 @@ use crate::model::{Grade, Measurement, Sample, SeriesId, Severity, Timestamp};
 use crate::profile::Flap;
 use crate::store::CommitSeq;
 
-/// What is chattering when neither the rule nor the town says.
-const FLAP: Flap = Flap { times: 5, within: Duration::from_secs(600) };
-
 /// The judge: every condition of every rule, one owner, no locks, no clock.
 #[derive(Debug)]
 pub struct Engine {
@@ -34,6 +31,8 @@ pub struct Engine {
     pub(super) standings: Standings,
     /// For rules that do not say what is chattering.
     flap: Flap,
+    /// Whether any rule rings again by itself.
+    rearms: bool,
     /// Rules whose condition or peak is not as on disk.
     dirty: Vec<u32>,
     /// Rules that are gone but may have a running delay on disk.
@@ -109,7 +108,8 @@ impl Engine {
             slots: Vec::new(),
             timers: Timers::default(),
             ledger: Ledger::new(saved.open, saved.progress.next_alert),
-            flap: FLAP,
+            flap: Flap::USUAL,
+            rearms: false,
             dirty: Vec::new(),
             gone: Vec::new(),
             seen: saved.progress.replay_from,
@@ -122,10 +122,8 @@ impl Engine {
     }
 
     /// What is chattering when a rule does not say: from the town's settings, before anything is judged.
-    #[must_use]
-    pub fn with_flap(mut self, flap: Flap) -> Self {
+    pub fn set_flap(&mut self, flap: Flap) {
         self.flap = flap;
-        self
     }
 
     /// The commit after which replay begins: see the room's header.
@@ -344,6 +342,7 @@ impl Engine {
             && let Some(id) = slot.alert
         {
             self.ledger.rearm(id, now);
+            self.follow_events();
         }
     }
 
@@ -380,14 +379,16 @@ impl Engine {
             return Err(AlertError::AlreadyAcknowledged { id, by });
         }
         let alert = self.ledger.acknowledge(id, version, who, note, now)?;
-        if let Some(rule) = self.rule_of(&alert) {
+        if self.rearms
+            && let Some(rule) = self.rule_of(&alert)
+        {
             self.arm(rule);
         }
         Ok(alert)
     }
 
     /// The number of the rule that an alert is of. Looked for, not looked up: people are not so fast.
-    pub(super) fn rule_of(&self, alert: &Alert) -> Option<u32> {
+    fn rule_of(&self, alert: &Alert) -> Option<u32> {
         let is_it = |slot: &Slot| slot.alert == Some(alert.id);
         self.slots.iter().position(is_it).map(|rule| rule as u32)
     }
@@ -574,7 +575,7 @@ impl Engine {
         [stand, quiet, self.rearms_at(rule)].into_iter().flatten().min()
     }
 
-    pub(super) fn arm(&mut self, rule: u32) {
+    fn arm(&mut self, rule: u32) {
         if let Some(deadline) = self.deadline(rule) {
             self.timers.arm(rule, deadline);
         }
@@ -593,6 +594,7 @@ impl Engine {
         let alerts = self.ledger.by_rule();
         self.dirty.clear();
         self.timers = Timers::new(self.index.rules.len());
+        self.rearms = self.index.rules.iter().any(|rule| rule.spec.re_alarm.is_some());
         self.slots.clear();
         for (number, rule) in self.index.rules.iter().enumerate() {
             let Known { former, flapping } = known.remove(&rule.key).unwrap_or_default();

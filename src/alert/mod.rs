@@ -4,8 +4,12 @@
 //! engine does no I/O but its own tables. Never sees an asset's position, a payload or a socket.
 //!
 //! # From a reading to an alert
-//! - Only *news* raises or clears: Good, not late, and observed after the last news of its series. All else changes no
-//!   limit or state; but any reading at all, late or Bad, is proof that its device is alive.
+//! - Only *news* raises or clears: Good, not late, and observed after the last news of its series. A later Uncertain reading
+//!   beyond the limit keeps an alert that is about to return, and nothing else. All else changes nothing; but any reading at
+//!   all, late or Bad, is proof that its device is alive.
+//! - One alert per rule: each step of its ladder is a condition of its own, and the alert shows the highest active one. A
+//!   worse one makes an acknowledged alert unacknowledged. One that comes and goes too often is chattering: active until
+//!   it has been quiet, and only getting worse is still told.
 //! - Delays count in event time. They end with a later reading's `observed_at` or with [`Engine::tick`], whichever comes
 //!   first, to the same effect: a value holds until the next one.
 //! - An alert is *open* while it is active or not acknowledged (ISA-18.2). When a condition comes back while its alert is
@@ -31,6 +35,9 @@
 //!
 //! Nothing is written while nothing happens: a delay that starts or is cut short, and a peak that grows, go along with the
 //! next event or checkpoint. So a listed peak is at most one checkpoint old; [`Engine::open_alerts`] has it to the reading.
+//!
+//! Windows are not written: [`Engine::wanted`] names what they need of the store, [`Engine::remember`] takes it, and the
+//! replay adds the rest. The newest readings that expressions and flat lines go by are few, and go along with a checkpoint.
 //!
 //! # Layout
 //! `rule` what is tested, on which series · `condition` the state machine of one step · `ladder` a rule's steps together ·

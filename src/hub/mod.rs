@@ -422,6 +422,7 @@ impl Rooms {
         let in_force = crate::pipeline::rules_of(&self.stations.load(), &self.book, now);
         let mut engine = Engine::open(self.registry.connect()?, in_force.rules, now)?;
         engine.set_shelf_limits((&config.alert.shelve_max).into());
+        engine.set_flap(config.alert.flap.into());
         Ok(crate::pipeline::JudgeParts {
             engine,
             book: self.book.clone(),

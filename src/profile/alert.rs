@@ -155,6 +155,12 @@ pub struct ConditionInput {
 impl Flap {
     /// However often it comes and goes, it is never chattering.
     pub const NEVER: Flap = Flap { times: 0, within: Duration::ZERO };
+
+    /// When neither the rule nor the town says.
+    pub const USUAL: Flap = Flap { times: 5, within: Duration::from_secs(600) };
+
+    /// The most `times`: each raise that still counts is remembered.
+    pub const MOST: u32 = 1_000;
 }
 
 impl AlertSpec {

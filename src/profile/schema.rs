@@ -83,7 +83,11 @@ const REQUIRED: &[(&str, &[&str])] = &[
     ("RawLorawan", &["codec"]),
     ("RawPoint", &["label"]),
     ("RawQuality", &["when", "mark", "as", "why"]),
-    ("RawAlert", &["severity", "text"]),
+    // A ladder says its severities itself.
+    ("RawAlert", &["text"]),
+    ("RawRung", &["severity"]),
+    ("RawFlap", &["times"]),
+    ("RawConditionAlert", &["name", "when", "severity", "text"]),
 ];
 
 const DURATION: &str = "^[0-9]+ *(ms|s|min|h|d)$";

@@ -51,11 +51,17 @@ unit = "m"
 read = { path = "/l", invalid = [9] }
 range = [0, 6]
 alerts.high = { above = 2, clear = 1, severity = "major", text = "High" }
+alerts.steps = { text = "Steps", ladder = [{ severity = "info", above = 2.5 }, { severity = "major", above = 5 }] }
 alerts.slow = { above = 3, for = "1min", severity = "major", text = "High for long" }
 [points.cover]
 label = "Cover"
 read = { path = "/c" }
 states = { 0 = "closed", 1 = "open" }
+[[alert]]
+name = "both"
+when = "level > 2 && cover == 'open'"
+severity = "minor"
+text = "Both"
 [[test]]
 name = "t"
 "#;
@@ -90,7 +96,16 @@ fn a_fixture_fails_for_every_difference() {
     );
     check(
         "payload = '{\"l\":4}'",
-        &["alerts: level.high was not expected", "pending: level.slow was not expected"],
+        &[
+            "alerts: level.high was not expected",
+            "alerts: level.steps was not expected",
+            "pending: level.slow was not expected",
+        ],
+    );
+    check("payload = '{\"l\":2.2,\"c\":1}'\nalerts = [\"level.high\", \"both\"]", &[]);
+    check(
+        "payload = '{\"l\":5.5}'\nalerts = [\"level.high\", \"level.steps:info\", \"both\"]\npending = [\"level.slow\"]",
+        &["alerts: level.steps is major, not info", "alerts: both is not there"],
     );
     check(
         "payload = '{\"l\":1}'\nalerts = [\"level.high\"]\npending = [\"level.slow\"]",
@@ -144,12 +159,14 @@ fn the_command_line_reports_files_and_fixtures() {
     let first = &found["findings"][0];
     assert_eq!((&first["severity"], &first["line"]), (&"warning".into(), &3.into()), "{found:#}");
     let report = super::test(&paths, Manner::default());
-    let notes = "note    p: no test raises `level.high`\nnote    p: no test raises `level.slow`\n";
-    let expected = format!("ok      p: t (line 21)\n{notes}");
+    let notes: String = ["level.high", "level.steps", "level.slow", "both"]
+        .map(|alert| format!("note    p: no test raises `{alert}`\n"))
+        .concat();
+    let expected = format!("ok      p: t (line 27)\n{notes}");
     assert!(report.ok && report.text.ends_with(&expected), "{}", report.text);
     write("b.toml", &format!("{PROFILE}payload = '{{\"l\":1}}'\nexpect = {{ level = 2 }}\n"));
     let report = super::test(&paths, Manner::default());
-    assert!(!report.ok && report.text.contains("FAILED  p: t (line 21)\n"), "{}", report.text);
+    assert!(!report.ok && report.text.contains("FAILED  p: t (line 27)\n"), "{}", report.text);
     write("b.toml", "nonsense");
     let report = super::check(&paths, Manner::default());
     assert!(!report.ok && report.text.contains("b.toml:1:"), "{}", report.text);

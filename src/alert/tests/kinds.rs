@@ -351,8 +351,8 @@ fn a_chattering_ladder_still_goes_up() {
 fn the_towns_flap_is_for_rules_without_one() {
     let mut town = Town::new();
     let rule = with(above(0, 2.0, 1.0), |spec| spec.flap = None);
-    let engine = town.open(&[rule], at(0));
-    let mut engine = engine.with_flap(Flap { times: 1, within: secs(60) });
+    let mut engine = town.open(&[rule], at(0));
+    engine.set_flap(Flap { times: 1, within: secs(60) });
     for (time, value) in [(1, 3.0), (2, 0.0), (3, 3.0)] {
         town.commit(&mut engine, vec![reading(0, time, value)]);
     }

@@ -51,3 +51,28 @@ fn a_reading_takes_a_few_nanoseconds() {
     let chatter = |round: usize| if round.is_multiple_of(2) { 9.0 } else { 1.0 };
     measure("a limit, in and out", limits().collect(), chatter);
 }
+
+/// 10 000 devices of three series: a ladder of four, a limit, a fall, a sum, an expression over two points, and silence.
+#[test]
+#[ignore = "a measurement: run it in release"]
+fn five_rules_of_every_kind_on_ten_thousand_devices() {
+    let town = || {
+        let of_device = |i: u32| {
+            let (a, b, c) = (i * 3, i * 3 + 1, i * 3 + 2);
+            let mut silence = no_data(a, 1_000_000);
+            silence.series = [a, b, c].map(SeriesId).into();
+            let window = Duration::from_secs(600);
+            [
+                delays(ladder(a, Signal::Value, &[6.0, 7.0, 8.0, 9.0]), 0, 60),
+                ladder(b, Signal::Fall { window }, &[5.0, 8.0]),
+                ladder(c, Signal::Sum { window }, &[1e6, 2e6]),
+                holds(&[a, b], "a - b > 5 'm'", 600),
+                silence,
+            ]
+        };
+        (0..SERIES / 3).flat_map(of_device).collect::<Vec<Rule>>()
+    };
+    measure("every kind, quiet", town(), |_| 1.0);
+    measure("every kind, wandering", town(), |round| (round % 7) as f64 / 2.0);
+    measure("every kind, a raise or a return each", town(), |round| (round % 2) as f64 * 9.0);
+}

@@ -16,9 +16,6 @@ use crate::profile::{
     AlertSpec, AlertTest, Condition, ConditionInput, Flap, Point, Rung, Side, Signal, State,
 };
 
-/// The most raises that a rule may have before it is chattering: each of them is remembered.
-const MOST_RAISES: u32 = 1000;
-
 type Bounds = Option<(f64, f64)>;
 
 /// Compiles a point's alerts in the order of the file; those with problems are left out.
@@ -204,9 +201,9 @@ fn compile_flap(raw: Spanned<RawFlap>, problems: &mut Problems<'_>) -> Option<Fl
     let at = raw.span();
     let raw = raw.into_inner();
     let times = problems.require(raw.times, &at, "times", "5")?;
-    let Some(times) = u32::try_from(*times.get_ref()).ok().filter(|times| *times <= MOST_RAISES)
+    let Some(times) = u32::try_from(*times.get_ref()).ok().filter(|times| *times <= Flap::MOST)
     else {
-        let message = format!("`times` is from 0 to {MOST_RAISES}, not {}", times.get_ref());
+        let message = format!("`times` is from 0 to {}, not {}", Flap::MOST, times.get_ref());
         problems.report(&times.span(), message);
         return None;
     };

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use crate::model::{Label, PointIndex, Severity};
 use crate::profile::{
-    AlertTest, NumberType, Profile, ProfileError, Read, RegisterRead, Side, Source, Table,
-    WordOrder, read_text,
+    AlertTest, Flap, NumberType, Profile, ProfileError, Read, RegisterRead, Side, Signal, Source,
+    Table, WordOrder, read_text,
 };
 
 const MANHOLE: &str = include_str!("../../../device-profiles/wz-mh1.toml");
@@ -171,6 +171,126 @@ fn a_limit_can_be_raised_and_cleared() {
     );
     check("above = 2.5, clear = 2.5", &[]);
     check("above = 2.5", &[]);
+}
+
+/// A manhole whose level has this one alert.
+fn with_alert(alert: &str) -> String {
+    let rest = MANHOLE.split("[[test]]").next().expect("the profile");
+    let mut lines: Vec<String> = rest.lines().map(str::to_owned).collect();
+    let at = lines.iter().position(|line| line.starts_with("alerts.")).expect("an alert");
+    lines[at] = format!("alerts.one = {{ text = 'One', {alert} }}");
+    lines.join("\n")
+}
+
+#[test]
+fn a_ladder_goes_up_and_outward() {
+    let alert = |rungs: &str| with_alert(&format!("ladder = [{rungs}]"));
+    let text = alert(
+        "{ severity = 'info', above = 1, clear = 0.9 }, { severity = 'critical', above = 2, text = { zh = '红', en = 'Red' } }",
+    );
+    let spec = profile(&text).points[0].alerts[0].clone();
+    assert_eq!((spec.test.steps(), spec.test.severity(1)), (2, Severity::Critical));
+    assert_eq!((spec.text_of(0).en.as_str(), spec.text_of(1).en.as_str()), ("One", "Red"));
+    assert_eq!(spec.test.rungs()[1].clear, 2.0);
+
+    #[track_caller]
+    fn refuse(text: &str, expected: &str) {
+        let found = errors(text);
+        assert!(found.iter().any(|error| error.message == expected), "{found:?}");
+    }
+    let info = "{ severity = 'info', above = 1, clear = 0.8 }";
+    let with = |second: &str| alert(&format!("{info}, {second}"));
+    refuse(&with("{ severity = 'info', above = 2 }"), "mildest first: info comes after info");
+    refuse(
+        &with("{ severity = 'major', above = 1 }"),
+        "the major limit 1 must be above the info limit 1",
+    );
+    refuse(
+        &with("{ severity = 'major', above = 2, clear = 0.5 }"),
+        "`clear` 0.5 is nearer than that of info, 0.8: the worse one would outlast it",
+    );
+    refuse(
+        &with("{ severity = 'major', below = 0.5 }"),
+        "all rungs of a ladder are above, or all are below: make it two alerts",
+    );
+    refuse(&alert(""), "a ladder has at least one rung");
+    refuse(
+        &with_alert(&format!("above = 3, ladder = [{info}]")),
+        "the rungs of the ladder say this",
+    );
+}
+
+#[test]
+fn rises_falls_sums_and_flat_lines() {
+    let test = |alert: &str| {
+        let text = with_alert(&format!("severity = 'major', {alert}"));
+        profile(&text).points[0].alerts[0].test.clone()
+    };
+    let minutes = |n: u64| Duration::from_secs(60 * n);
+    let of = |test: AlertTest| match test {
+        AlertTest::Limit { of, .. } => of,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(of(test("rise = '10min', above = 0.5")), Signal::Rise { window: minutes(10) });
+    assert_eq!(of(test("fall = '1min', above = 0.5")), Signal::Fall { window: minutes(1) });
+    assert_eq!(of(test("sum = '12h', above = 50")), Signal::Sum { window: minutes(720) });
+    assert_eq!(
+        test("flat = '6h', band = 0.01"),
+        AlertTest::Flat { band: 0.01, after: minutes(360), severity: Severity::Major }
+    );
+
+    #[track_caller]
+    fn refuse(alert: &str, expected: &str) {
+        let found = errors(&with_alert(&format!("severity = 'major', {alert}")));
+        assert!(found.iter().any(|error| error.message == expected), "{found:?}");
+    }
+    refuse("rise = '1h', fall = '1h', above = 1", "an alert looks at one of rise, fall and sum");
+    refuse("rise = '0s', above = 1", "`rise` must be longer than nothing");
+    refuse("rise = '1h', above = 9", "never raised: 9 is not inside the range 0 to 6");
+    refuse("flat = '1h', above = 1", "a flat line has no limits: say only `flat` and `band`");
+    refuse("flat = '1h', band = -1", "`band` is a width, at least 0, not -1");
+    refuse("above = 1, band = 1", "`band` is for flat lines: say `flat`, too");
+    refuse("flat = '1h', for = '1min'", "a flat line has waited already: `flat` says how long");
+    refuse("above = 1, re_alarm = '0s'", "`re_alarm` must be longer than nothing");
+    refuse("above = 1, flap = { times = 5 }", "`within` is missing");
+    refuse(
+        "above = 1, flap = { times = 5000, within = '1h' }",
+        "`times` is from 0 to 1000, not 5000",
+    );
+}
+
+#[test]
+fn a_condition_over_points_is_an_alert_of_the_device() {
+    let rest = MANHOLE.split("[[test]]").next().expect("the profile");
+    let alert = |lines: &str| format!("{rest}\n[[alert]]\nname = 'odd'\ntext = 'Odd'\n{lines}\n");
+    let good = alert(
+        "when = \"level > 1 && cover == 'open'\"\nseverity = 'minor'\nfor = '1min'\nmax_age = '5min'\nre_alarm = '8h'\nflap = { times = 3, within = '1h' }\nschedule = 'day'",
+    );
+    let profile = profile(&good);
+    let spec = &profile.logic.alerts[0];
+    let AlertTest::Holds { expr, severity: Severity::Minor } = &spec.test else {
+        panic!("{:?}", spec.test);
+    };
+    let names: Vec<&str> = expr.inputs.iter().map(|input| input.metric.as_str()).collect();
+    assert_eq!(names, ["level", "cover"]);
+    assert!(expr.inputs.iter().all(|input| input.max_age == Duration::from_secs(300)));
+    assert_eq!(spec.flap, Some(Flap { times: 3, within: Duration::from_secs(3600) }));
+    assert_eq!(spec.schedule.as_deref(), Some("day"));
+    assert_eq!((spec.on_delay.as_secs(), spec.re_alarm.map(|d| d.as_secs())), (60, Some(28_800)));
+    assert!(profile.logic.is_empty(), "nothing to compute with each report");
+
+    #[track_caller]
+    fn refuse(text: &str, expected: &str) {
+        let found = errors(text);
+        assert!(found.iter().any(|error| error.message == expected), "{found:?}");
+    }
+    refuse(&alert("severity = 'minor'"), "`when` is missing");
+    refuse(&alert("when = 'true'\nseverity = 'minor'"), "a condition uses at least one point");
+    let twice = "when = 'level > 1'\nseverity = 'minor'";
+    refuse(
+        &alert(&format!("{twice}\n[[alert]]\nname = 'odd'\ntext = 'Odd'\n{twice}")),
+        "another alert is named `odd`",
+    );
 }
 
 #[test]
@@ -569,7 +689,7 @@ p.toml:18:1: unknown key `stale_aftr`
     = did you mean `stale_after`?
     = allowed: expect_every, stale_after, dead_after, severity",
         "p.toml:29:30: never raised: 250 is not inside the range 0 to 6",
-        "p.toml:45:12: `ppm` is not the UCUM code",
+        "p.toml:47:12: `ppm` is not the UCUM code",
     ];
     assert_eq!(shown.len(), expected.len(), "{shown:#?}");
     for (shown, expected) in shown.iter().zip(expected) {
