@@ -15,11 +15,11 @@ pub(super) struct Disk {
 }
 
 /// Tables that make up the state; the audit log goes along with each change and tells the same.
-const TABLES: [(&str, &str); 9] = [
+/// The row of a shelf that is over goes with the next write, whenever that is; what it does stands in each alert.
+const TABLES: [(&str, &str); 8] = [
     ("alert_event", "seq"),
     ("alert", "id"),
     ("alert_condition", "device, metric, name, rung"),
-    ("alert_shelf", "device, metric, name"),
     ("alert_out_of_service", "device, metric, name"),
     ("case_event", "seq"),
     ("town_case", "id"),
