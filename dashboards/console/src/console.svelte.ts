@@ -24,6 +24,7 @@ import {
   type Held,
 } from "./town/select";
 import { EMPTY_TOWN, fromSnapshot, reduce, withAlert, type Town } from "./town/town";
+import { Casework } from "./work/casework.svelte";
 
 /** Displayed states are gathered for this long before the page is drawn; alerts never wait. */
 const GATHER_MS = 250;
@@ -49,9 +50,9 @@ export class Console {
   loadError = $state<string | null>(null);
 
   filter = $state.raw<Filter>(NO_FILTER);
-  tab = $state<"alerts" | "assets">("alerts");
-  /** Which half a narrow screen shows. */
-  pane = $state<"list" | "map">("list");
+  tab = $state<"alerts" | "cases" | "assets">("alerts");
+  /** Which part a narrow screen shows. */
+  pane = $state<"tasks" | "list" | "map">("list");
   held = $state.raw<Held | null>(null);
   chosenAsset = $state<number | null>(null);
   detail = $state.raw<Detail | null>(null);
@@ -87,6 +88,8 @@ export class Console {
   /** The chosen alert as it is now, or as it was when it closed. */
   chosenAlert = $derived(this.held && (this.town.alerts.get(this.held.alert.id) ?? this.held.latest));
 
+  readonly cases = new Casework(this);
+
   private line: FeedLine | null = null;
   private queue: LiveEvent[] = [];
   private gatherTimer: ReturnType<typeof setTimeout> | undefined;
@@ -102,7 +105,8 @@ export class Console {
     this.line = connect((message) => this.hear(message));
     void this.readSnapshot();
     void this.readStatus();
-    void this.readSession();
+    void this.readSession().then(() => this.cases.send());
+    const endCases = this.cases.start();
     const timers = [
       setInterval(() => this.tick(), TICK_MS),
       setInterval(() => void this.readStatus(), STATUS_MS),
@@ -112,6 +116,7 @@ export class Console {
     media.addEventListener("change", follow);
     return () => {
       timers.forEach(clearInterval);
+      endCases();
       media.removeEventListener("change", follow);
       this.line?.close();
     };
@@ -138,7 +143,7 @@ export class Console {
       const event = readEvent(raw.name, raw.id, raw.data);
       if (event !== null) this.queue.push(event);
     }
-    const urgent = this.queue.some(({ type }) => type === "alert" || type === "reload");
+    const urgent = this.queue.some(({ type }) => type === "alert" || type === "case" || type === "reload");
     if (urgent) this.flush();
     else this.gatherTimer ??= setTimeout(() => this.flush(), GATHER_MS);
   }
@@ -151,7 +156,10 @@ export class Console {
     const events = this.queue;
     this.queue = [];
     this.town = reduce(this.town, events, wallMs());
-    for (const event of events) if (event.type === "alert") this.keepLatest(event.alert);
+    for (const event of events) {
+      if (event.type === "alert") this.keepLatest(event.alert);
+      if (event.type === "case") this.cases.heard(event.case);
+    }
     if (this.town.reload !== null) this.reloadSoon();
   }
 
@@ -168,8 +176,8 @@ export class Console {
     this.lastLoadMs = monotonicMs();
     try {
       const map = await api.map();
-      const alerts = await api.openAlerts();
-      this.town = fromSnapshot(map, alerts, this.town, wallMs());
+      const [alerts, cases] = await Promise.all([api.openAlerts(), api.openCases()]);
+      this.town = fromSnapshot(map, alerts, cases, this.town, wallMs());
       this.loaded = true;
       this.loadError = null;
       this.loading = false;
@@ -223,6 +231,20 @@ export class Console {
     this.held = null;
     this.actionError = null;
     this.chooseNumber(null);
+  }
+
+  /** Shows an asset on the map and follows its values, for a case. */
+  follow(number: number | null): void {
+    this.held = null;
+    if (number !== null && number !== this.chosenAsset) this.locate += 1;
+    this.chooseNumber(number);
+  }
+
+  show(tab: Console["tab"]): void {
+    if (this.tab === tab) return;
+    if (this.tab === "cases") this.cases.unchoose();
+    else if (tab === "cases") this.unchoose();
+    this.tab = tab;
   }
 
   private chooseNumber(number: number | null): void {

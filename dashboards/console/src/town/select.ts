@@ -135,8 +135,8 @@ export function countAlerts(town: Town): Record<Rank, Count> {
 }
 
 /** The row `by` steps from the chosen one; the first or last when none is chosen. It stops at the ends. */
-export function step(list: readonly Alert[], chosen: number | null, by: 1 | -1): Alert | undefined {
-  const at = list.findIndex((alert) => alert.id === chosen);
+export function step<T extends { id: number }>(list: readonly T[], chosen: number | null, by: 1 | -1): T | undefined {
+  const at = list.findIndex(({ id }) => id === chosen);
   if (at < 0) return by > 0 ? list[0] : list.at(-1);
   return list[Math.min(list.length - 1, Math.max(0, at + by))];
 }
