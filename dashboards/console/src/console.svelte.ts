@@ -33,6 +33,9 @@ const STATUS_MS = 15_000;
 /** Waits between attempts to read the snapshot grow to this, milliseconds. */
 const MAX_RELOAD_MS = 30_000;
 
+/** As the styles have it. */
+const NARROW = "(max-width: 760px)";
+
 export type Detail =
   | { is: "loading" }
   | { is: "ready"; asset: AssetDetail }
@@ -60,6 +63,9 @@ export class Console {
   actionError = $state<string | null>(null);
   note = $state("");
   helpOpen = $state(false);
+  /** Whether the wall of overdue cases stands in place of map and lists. */
+  wall = $state(new URLSearchParams(location.search).get("wall") === "overdue");
+  isNarrow = $state(matchMedia(NARROW).matches);
   /** Grows with every request to bring the chosen asset into the map's view. */
   locate = $state(0);
 
@@ -114,17 +120,24 @@ export class Console {
     const media = matchMedia("(prefers-color-scheme: dark)");
     const follow = (): void => void (this.systemDark = media.matches);
     media.addEventListener("change", follow);
+    const narrow = matchMedia(NARROW);
+    const followWidth = (): void => void (this.isNarrow = narrow.matches);
+    narrow.addEventListener("change", followWidth);
     return () => {
       timers.forEach(clearInterval);
       endCases();
       media.removeEventListener("change", follow);
+      narrow.removeEventListener("change", followWidth);
       this.line?.close();
     };
   }
 
   private async readSession(): Promise<void> {
     try {
+      const first = this.session === null;
       this.session = await api.session();
+      // Who works outside with a phone wants the tasks first.
+      if (first && this.isNarrow && this.session.user.role === "handler") this.showPane("tasks");
     } catch {
       // A lost session leads to the login; a hub that does not answer is asked again with the feed.
     }
@@ -217,6 +230,19 @@ export class Console {
     this.locate += 1;
   }
 
+  /** Goes from a case to one of its alerts. */
+  showAlert(alert: Alert): void {
+    this.show("alerts");
+    if (this.pane === "tasks") this.pane = "list";
+    this.chooseAlert(alert);
+  }
+
+  /** Goes from an alert to its case. */
+  showCase(id: number): void {
+    this.show("cases");
+    this.cases.choose(id);
+  }
+
   /** Chooses an asset, and with it its worst alert. */
   chooseAsset(number: number, show = true): void {
     const worst = alertsOf(this.town, number)[0];
@@ -238,6 +264,12 @@ export class Console {
     this.held = null;
     if (number !== null && number !== this.chosenAsset) this.locate += 1;
     this.chooseNumber(number);
+  }
+
+  /** Turns a narrow screen to another part. Tasks are cases, so their detail is a case's. */
+  showPane(pane: Console["pane"]): void {
+    if (pane === "tasks") this.show("cases");
+    this.pane = pane;
   }
 
   show(tab: Console["tab"]): void {
@@ -301,11 +333,18 @@ export class Console {
   act(action: Action): void {
     switch (action.do) {
       case "next":
+        if (this.tab === "cases") return this.cases.next();
         return this.moveTo(nextUnacknowledged(this.alerts, this.held?.alert.id ?? null));
       case "step":
+        if (this.tab === "cases") return this.cases.step(action.by);
         return this.moveTo(step(this.alerts, this.held?.alert.id ?? null, action.by));
-      case "acknowledge":
-        return void this.acknowledge();
+      case "primary":
+        return this.primary();
+      case "cases":
+        return this.show(this.tab === "cases" ? "alerts" : "cases");
+      case "wall":
+        this.wall = !this.wall;
+        return;
       case "filter":
         return this.toggleRank(action.rank);
       case "sound":
@@ -323,6 +362,12 @@ export class Console {
     }
   }
 
+  /** The one step that stands first: acknowledging an alert, or the next move of a case. */
+  private primary(): void {
+    if (this.tab !== "cases") return void this.acknowledge();
+    void this.cases.openPrimary();
+  }
+
   private moveTo(alert: Alert | undefined): void {
     this.tab = "alerts";
     if (alert !== undefined) this.chooseAlert(alert);
@@ -331,6 +376,9 @@ export class Console {
   /** Escape takes back one thing at a time, the nearest first. */
   private escape(): void {
     if (this.helpOpen) this.helpOpen = false;
+    else if (this.wall) this.wall = false;
+    else if (this.cases.form !== null) this.cases.closeForm();
+    else if (this.cases.chosenId !== null) this.cases.unchoose();
     else if (this.chosenAsset !== null || this.held !== null) this.unchoose();
     else this.filter = NO_FILTER;
   }

@@ -5,7 +5,10 @@ import type { Rank } from "./api/types";
 export type Action =
   | { do: "next" }
   | { do: "step"; by: 1 | -1 }
-  | { do: "acknowledge" }
+  /** The one step that stands first. */
+  | { do: "primary" }
+  | { do: "cases" }
+  | { do: "wall" }
   | { do: "search" }
   | { do: "filter"; rank: Rank }
   | { do: "sound" }
@@ -17,7 +20,9 @@ const KEYS: Record<string, Action> = {
   n: { do: "next" },
   j: { do: "step", by: 1 },
   k: { do: "step", by: -1 },
-  a: { do: "acknowledge" },
+  a: { do: "primary" },
+  c: { do: "cases" },
+  w: { do: "wall" },
   "/": { do: "search" },
   "1": { do: "filter", rank: 1 },
   "2": { do: "filter", rank: 2 },

@@ -220,7 +220,8 @@ export function primaryMove(one: Case, allowed: readonly MoveKind[]): MoveKind |
     one.stage === "accepted" && one.arrived_at === null
       ? ["handle", "report"]
       : ["dispatch", "accept", "report", "verify", "close", "handle"];
-  return wanted.find((kind) => allowed.includes(kind)) ?? allowed[0] ?? null;
+  // To return, recall or reject is never what is expected.
+  return wanted.find((kind) => allowed.includes(kind)) ?? null;
 }
 
 /** Moves that the field makes: they are queued first and sent after, so that a lost link loses none. */
@@ -270,7 +271,10 @@ export function project(one: Case, moves: readonly MadeMove[], person: string, n
   return moves.reduce((before: Case, { kind }): Case => {
     const after = { ...before, version: before.version + 1 };
     if (kind === "accept") return { ...after, stage: "accepted", handler: person };
-    if (kind === "return") return { ...after, stage: "opened", unit: undefined, person: null, handler: undefined };
+    if (kind === "return") {
+      const { unit: _unit, person: _person, handler: _handler, ...rest } = after;
+      return { ...rest, stage: "opened" };
+    }
     if (kind === "handle") return { ...after, arrived_at: before.arrived_at ?? new Date(nowMs).toISOString() };
     if (kind === "report") return { ...after, stage: "reported", reported_at: new Date(nowMs).toISOString() };
     return after;

@@ -243,6 +243,14 @@ export class Casework {
     if (kind === "close") this.draft.siteCheck = false;
   }
 
+  /** Opens the form of the move that stands first; a press that comes before the hub's answer waits for it. */
+  async openPrimary(): Promise<void> {
+    const id = this.chosenId;
+    if (id === null || this.form !== null) return;
+    if (this.detail === null) await this.readDetail();
+    if (this.chosenId === id && this.primary !== null && this.form === null) this.open(this.primary);
+  }
+
   closeForm(): void {
     for (const { url } of this.draft.photos) URL.revokeObjectURL(url);
     this.form = null;

@@ -5,7 +5,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { extname, join, normalize } from "node:path";
 import type { AddressInfo } from "node:net";
 import type { Alert, AssetProperties, Rank } from "../../src/api/types";
+import type { MoveKind } from "../../src/api/types";
 import { RANK } from "../../src/town/select";
+import { CaseDesk, Refused, UNITS, USERS, workday, type MockUser } from "./cases";
 import { detailOf, seriesOf, type MockTown } from "./town";
 
 export const POLICY =
@@ -34,6 +36,10 @@ export class MockHub {
   epoch = 7;
   beating = true;
   signedIn = true;
+  user: MockUser = USERS.admin as MockUser;
+  /** While it is down, no request of a move is answered; `after` does the move and loses the answer. */
+  fault: "none" | "before" | "after" = "none";
+  readonly desk: CaseDesk;
   private port = 0;
   private seq = 100;
   private readonly streams = new Set<Stream>();
@@ -45,6 +51,8 @@ export class MockHub {
     public town: MockTown,
     private readonly nowMs: () => number,
   ) {
+    this.desk = new CaseDesk(() => this.town, nowMs, (one) => this.send("case", one));
+    if (town.alerts.length > 0) workday(this.desk, town);
     this.beatTimer = setInterval(() => this.beat(), 1_000);
   }
 
@@ -181,9 +189,9 @@ export class MockHub {
     const series = /^\/series\/([^/]+)\/([^/]+)$/.exec(path);
     if (path === "/live") return this.live(request, response, url);
     if (path === "/session") return json(response, {
-        user: { name: "admin", role: "admin", zones: null },
-        role: { zh: "管理员", en: "administrator" },
-        rights: ["view", "acknowledge"],
+        user: { name: this.user.name, role: this.user.role, zones: null },
+        role: this.user.label,
+        rights: this.user.rights,
         must_change: false,
       });
     if (path === "/status") return json(response, this.status());
@@ -193,6 +201,7 @@ export class MockHub {
       const open = this.town.alerts.filter((alert) => alert.active || alert.acknowledged_at === null);
       return json(response, { alerts: open, next_before: null });
     }
+    if (path.startsWith("/cases") || path === "/units") return this.cases(request, response, url, path);
     if (acknowledge) return this.acknowledge(Number(acknowledge[1]), request, response);
     if (asset) {
       const detail = detailOf(this.town, this.town.features.find(({ properties }) => properties.asset === asset[1])?.id ?? -1, this.nowMs());
@@ -206,6 +215,44 @@ export class MockHub {
       return json(response, { device, metric, unit: "m", from, to, step_s: stepS, points });
     }
     problem(response, 404, "not_found");
+  }
+
+  private async cases(request: IncomingMessage, response: ServerResponse, url: URL, path: string): Promise<void> {
+    const [, , id = "", step = "", name = ""] = path.split("/");
+    if (path === "/units") return json(response, { units: UNITS });
+    if (this.fault === "before" && request.method === "POST") return void response.destroy();
+    const bytes = await bodyOf(request);
+    if (request.method === "POST" && request.headers["x-townhub"] !== "1") return problem(response, 403, "cross_site");
+    try {
+      if (request.method === "GET") {
+        if (step === "photos") {
+          const photo = this.desk.photos.get(decodeURIComponent(name));
+          return void response.writeHead(photo ? 200 : 404, { "content-type": "image/jpeg" }).end(photo);
+        }
+        if (id !== "") return json(response, this.desk.show(Number(id), this.user));
+        const wanted = url.searchParams.get("stage")?.split(",");
+        const cases = [...this.desk.cases.values()].filter(({ stage }) => (wanted ? wanted.includes(stage) : stage !== "closed"));
+        return json(response, { cases: cases.sort((a, b) => b.id - a.id), next_before: null });
+      }
+      if (step === "photos") return json(response, { name: this.desk.putPhoto(bytes) }, 201);
+      const body = JSON.parse(bytes.toString() || "{}") as Record<string, never>;
+      const answer = this.doCase(id, step, body);
+      if (this.fault === "after") return void response.destroy();
+      json(response, answer, id === "" || step === "reopen" ? 201 : 200);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      problem(response, error.status, error.code, error.members);
+    }
+  }
+
+  private doCase(id: string, step: string, body: Record<string, never>): unknown {
+    if (id === "") {
+      const kind = this.town.features.find(({ properties }) => properties.asset === body.asset)?.properties.kind ?? null;
+      return this.desk.open({ asset: body.asset ?? null, kind, title: body.title!, severity: body.severity! }, [], this.user.name);
+    }
+    if (step === "reopen") return this.desk.reopen(Number(id), body.reason ?? "", this.user);
+    if (step === "attach") return this.desk.attach(Number(id), Number(body.alert), this.user);
+    return this.desk.make(Number(id), step as MoveKind, body, this.user);
   }
 
   private status(): unknown {
@@ -244,9 +291,7 @@ export class MockHub {
   }
 
   private async acknowledge(id: number, request: IncomingMessage, response: ServerResponse): Promise<void> {
-    let body = "";
-    for await (const chunk of request) body += String(chunk);
-    const asked = JSON.parse(body) as { version?: number; note?: string };
+    const asked = JSON.parse(String(await bodyOf(request))) as { version?: number; note?: string };
     const alert = this.town.alerts.find((candidate) => candidate.id === id);
     if (alert === undefined) return problem(response, 404, "not_found");
     if (request.headers["x-townhub"] !== "1") return problem(response, 403, "bad_body");
@@ -265,14 +310,20 @@ export class MockHub {
   }
 }
 
-function json(response: ServerResponse, body: unknown): void {
-  response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(body));
+async function bodyOf(request: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
 }
 
-function problem(response: ServerResponse, status: number, code: string): void {
+function json(response: ServerResponse, body: unknown, status = 200): void {
+  response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
+}
+
+function problem(response: ServerResponse, status: number, code: string, members: Record<string, unknown> = {}): void {
   response
     .writeHead(status, { "content-type": "application/problem+json" })
-    .end(JSON.stringify({ type: "about:blank", title: code, status, code }));
+    .end(JSON.stringify({ type: "about:blank", title: code, status, code, ...members }));
 }
 
 function file(response: ServerResponse, path: string): void {

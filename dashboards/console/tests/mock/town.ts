@@ -237,7 +237,7 @@ function raise(town: MockTown, trouble: Trouble, id: number, nowMs: number): voi
     value: trouble.value ?? null,
     peak: trouble.value === undefined ? null : trouble.value * 1.04,
     limit: trouble.limit ?? null,
-    clear: null,
+    clear: trouble.limit === undefined ? null : Math.round(trouble.limit * 92) / 100,
     unit: trouble.unit ?? null,
     active: trouble.returned !== true,
     since: raisedAt,
