@@ -26,6 +26,8 @@ import { MAX_PHOTOS, preparePhoto, type PhotoFault } from "./photo";
 
 /** Reading a case anew waits for so long after an event, so that a burst of events is one read, milliseconds. */
 const REREAD_MS = 150;
+/** How long a change is shown before it can be confirmed, milliseconds. */
+const LOOK_MS = 1_000;
 /** Waits between attempts to send the queue, milliseconds. */
 const RESEND_MS = 4_000;
 
@@ -57,6 +59,8 @@ export class Casework {
   error = $state.raw<ApiError | null>(null);
   /** What others did while a form was open: shown in place of a bare refusal. */
   changed = $state.raw<CaseEvent[]>([]);
+  /** A change has just been shown: the button waits for a moment, so that a hand already on its way does not confirm it. */
+  looking = $state(false);
   queue = $state.raw<Queued[]>([]);
   /** Whether the last attempt to send found a link. */
   linked = $state(true);
@@ -211,9 +215,15 @@ export class Casework {
     const before = this.detail?.case.version;
     await this.readDetail();
     if (this.form !== null && !this.busy && before !== undefined && this.detail !== null) {
-      const news = this.detail.events.filter(({ version, actor }) => version > before && actor !== this.me.name);
-      this.changed = [...this.changed, ...news];
+      this.show(this.detail.events.filter(({ version, actor }) => version > before && actor !== this.me.name));
     }
+  }
+
+  private show(news: CaseEvent[]): void {
+    if (news.length === 0) return;
+    this.changed = [...this.changed, ...news];
+    this.looking = true;
+    setTimeout(() => (this.looking = false), LOOK_MS);
   }
 
   private take(one: Case): void {
@@ -315,9 +325,9 @@ export class Casework {
     await this.outbox?.add({
       person: this.me.name, case: one.id, kind, version: one.version, body, photos, queuedAtMs: wallMs(),
     });
+    // It is safe now; the sending goes on behind, and the next move need not wait for it.
     this.closeForm();
-    await this.send();
-    await this.readDetail();
+    void this.send();
   }
 
   /** A move of the desk: made at once or refused; what was refused for its version is shown as what changed. */
@@ -333,7 +343,7 @@ export class Casework {
       await this.readDetail();
       const events = this.detail?.events ?? [];
       if (!isOwnMove(events, { kind, version: one.version, body }, this.me.name)) {
-        this.changed = events.filter(({ version }) => version > one.version);
+        this.show(events.filter(({ version }) => version > one.version));
         throw error;
       }
     }

@@ -2,7 +2,7 @@ import type { Page } from "@playwright/test";
 import type { Alert } from "../../src/api/types";
 import { MockHub } from "../mock/server";
 import { quietTown } from "../mock/town";
-import { expect, open, test, violations } from "./hub";
+import { expect, open, openWithoutMap, test, violations } from "./hub";
 
 const rows = (page: Page) => page.locator("[data-alert]");
 const counts = (page: Page) => page.locator("header .counts strong");
@@ -182,16 +182,8 @@ test("a lost session leads to the login", async ({ page, hub }) => {
 });
 
 test("without WebGL everything but the map works", async ({ page, hub }) => {
-  await page.addInitScript(() => {
-    const original = HTMLCanvasElement.prototype.getContext;
-    HTMLCanvasElement.prototype.getContext = function (this: HTMLCanvasElement, kind: string, ...rest: never[]) {
-      return kind.startsWith("webgl") ? null : original.call(this, kind as "2d", ...rest);
-    } as typeof original;
-  });
-  await page.goto(`${hub.url}/?lang=en`);
+  await openWithoutMap(page, hub, "?lang=en");
   await expect(page.getByText("This browser cannot show the map")).toBeVisible();
-  // The notice stands before the alerts have come.
-  await expect(rows(page).first()).toBeVisible();
   await page.keyboard.press("n");
   await page.keyboard.press("a");
   await expect(page.locator("article footer")).toContainText("Acknowledged by admin");

@@ -2,7 +2,7 @@
 
 import { USERS } from "../mock/cases";
 import { quietTown } from "../mock/town";
-import { open, test } from "./hub";
+import { open, openWithoutMap, test } from "./hub";
 
 const folder = process.env.PICTURES ?? "";
 
@@ -88,7 +88,7 @@ for (const [size, language, theme] of ALL) {
   test(`cases ${size} ${language} ${theme}`, async ({ page, hub }) => {
     const [width, height] = SIZES[size];
     await page.setViewportSize({ width, height });
-    await open(page, hub, `?lang=${language}&theme=${theme}`);
+    await openWithoutMap(page, hub, `?lang=${language}&theme=${theme}`);
     await page.keyboard.press("c");
     await page.locator("[data-case]").first().click();
     await page.waitForTimeout(1_500);

@@ -219,7 +219,8 @@ export class CaseDesk {
   reopen(id: number, reason: string, user: MockUser): Case {
     const closed = this.find(id);
     if (closed.stage !== "closed" || closed.reopened_as !== null) throw new Refused(409, "illegal_move", { id });
-    const opened = this.open(closed, [], user.name, 0, { reopens: id });
+    const { asset, kind, title, severity } = closed;
+    const opened = this.open({ asset, kind, title, severity }, [], user.name, 0, { reopens: id });
     (this.events.get(opened.id) ?? [])[0]!.note = reason;
     const next = { ...closed, version: closed.version + 1, reopened_as: opened.id };
     this.put(next, { case: id, version: next.version, at: this.at(), actor: user.name, note: null, what: "reopened", by: opened.id });

@@ -39,6 +39,8 @@ export class MockHub {
   user: MockUser = USERS.admin as MockUser;
   /** While it is down, no request of a move is answered; `after` does the move and loses the answer. */
   fault: "none" | "before" | "after" = "none";
+  /** While it is mute, changes reach the hub but not the feed. */
+  mute = false;
   readonly desk: CaseDesk;
   private port = 0;
   private seq = 100;
@@ -147,6 +149,7 @@ export class MockHub {
   }
 
   private send(name: string, body: unknown): void {
+    if (this.mute) return;
     this.seq += 1;
     const text = this.event(name, body);
     this.log.push({ seq: this.seq, text });
