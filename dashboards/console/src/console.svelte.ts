@@ -15,6 +15,7 @@ import {
   alertsOf,
   assetOf,
   countAlerts,
+  countAside,
   listAlerts,
   listAssets,
   nextUnacknowledged,
@@ -22,12 +23,15 @@ import {
   step,
   type Filter,
   type Held,
+  type StandingName,
 } from "./town/select";
 import { EMPTY_TOWN, fromSnapshot, reduce, withAlert, type Town } from "./town/town";
 import { Casework } from "./work/casework.svelte";
 
-/** Displayed states are gathered for this long before the page is drawn; alerts never wait. */
+/** Displayed states are gathered for this long before the page is drawn. */
 const GATHER_MS = 250;
+/** Alerts and cases wait no longer than an eye would notice: in a storm a thousand of them are one drawing. */
+const URGENT_MS = 40;
 const TICK_MS = 500;
 const STATUS_MS = 15_000;
 /** Waits between attempts to read the snapshot grow to this, milliseconds. */
@@ -61,7 +65,15 @@ export class Console {
   detail = $state.raw<Detail | null>(null);
   acknowledging = $state(false);
   actionError = $state<string | null>(null);
+  /** What the hub said more of the last refusal. */
+  actionMembers = $state.raw<Readonly<Record<string, unknown>>>({});
   note = $state("");
+  /** The alerts that are picked to be acknowledged at once; nothing while none are being picked. */
+  picked = $state.raw<ReadonlySet<number> | null>(null);
+  /** What the last bulk acknowledgement came to. */
+  bulk = $state.raw<{ done: number; others: number; missing: number } | null>(null);
+  /** Whether the form to shelve the chosen alert is open. */
+  shelving = $state(false);
   helpOpen = $state(false);
   /** Whether the wall of overdue cases stands in place of map and lists. */
   wall = $state(new URLSearchParams(location.search).get("wall") === "overdue");
@@ -88,6 +100,7 @@ export class Console {
   alerts = $derived(listAlerts(this.town, this.filter, this.held));
   assets = $derived(listAssets(this.town, this.filter));
   counts = $derived(countAlerts(this.town));
+  aside = $derived(countAside(this.town));
   /** Until the hub has said who we are it decides by itself. */
   mayAcknowledge = $derived(this.session?.rights.includes("acknowledge") ?? true);
   dark = $derived(this.theme === "dark" || (this.theme === "auto" && this.systemDark));
@@ -99,6 +112,7 @@ export class Console {
   private line: FeedLine | null = null;
   private queue: LiveEvent[] = [];
   private gatherTimer: ReturnType<typeof setTimeout> | undefined;
+  private gatherDueMs = 0;
   private loading = false;
   private reloadWaitMs = 0;
   private lastLoadMs = Number.NEGATIVE_INFINITY;
@@ -157,8 +171,15 @@ export class Console {
       if (event !== null) this.queue.push(event);
     }
     const urgent = this.queue.some(({ type }) => type === "alert" || type === "case" || type === "reload");
-    if (urgent) this.flush();
-    else this.gatherTimer ??= setTimeout(() => this.flush(), GATHER_MS);
+    this.flushWithin(urgent ? URGENT_MS : GATHER_MS);
+  }
+
+  private flushWithin(ms: number): void {
+    const dueMs = monotonicMs() + ms;
+    if (this.gatherTimer !== undefined && this.gatherDueMs <= dueMs) return;
+    clearTimeout(this.gatherTimer);
+    this.gatherDueMs = dueMs;
+    this.gatherTimer = setTimeout(() => this.flush(), ms);
   }
 
   private flush(): void {
@@ -223,9 +244,13 @@ export class Console {
   // --- choosing ---
 
   chooseAlert(alert: Alert): void {
-    if (this.held?.alert.id !== alert.id) this.note = "";
+    if (this.held?.alert.id !== alert.id) {
+      this.note = "";
+      this.shelving = false;
+    }
     this.held = { alert, latest: alert };
     this.actionError = null;
+    this.actionMembers = {};
     this.chooseNumber(assetOf(this.town, alert)?.number ?? null);
     this.locate += 1;
   }
@@ -310,6 +335,7 @@ export class Console {
     if (alert === null || alert.acknowledged_at !== null || this.acknowledging || !this.mayAcknowledge) return;
     this.acknowledging = true;
     this.actionError = null;
+    this.actionMembers = {};
     try {
       const answer = await api.acknowledge(alert, this.note.trim());
       this.town = withAlert(this.town, answer);
@@ -320,6 +346,88 @@ export class Console {
       if (this.actionError === "version_conflict" || this.actionError === "already_acknowledged") {
         void this.readSnapshot();
       }
+    } finally {
+      this.acknowledging = false;
+    }
+  }
+
+  // --- many at once ---
+
+  togglePicking(): void {
+    this.picked = this.picked === null ? new Set() : null;
+    this.bulk = null;
+    this.actionError = null;
+  }
+
+  pick(id: number): void {
+    this.picked = toggled(this.picked ?? new Set(), id);
+    this.bulk = null;
+  }
+
+  /** Picks all that the list shows and nobody has acknowledged; none, when all of them are picked already. */
+  pickAll(): void {
+    const all = this.pickable;
+    const isWhole = this.picked !== null && all.every((id) => this.picked?.has(id));
+    this.picked = new Set(isWhole ? [] : all);
+    this.bulk = null;
+  }
+
+  /** What the list shows that can be acknowledged. */
+  pickable = $derived(this.alerts.filter((alert) => alert.acknowledged_at === null).map(({ id }) => id));
+  /** Picked, and still to be acknowledged: somebody else may have been faster. */
+  toAcknowledge = $derived.by(() => {
+    const open = [...(this.picked ?? [])].map((id) => this.town.alerts.get(id));
+    return open.filter((alert) => alert !== undefined && alert.acknowledged_at === null).map((alert) => alert!.id);
+  });
+
+  async acknowledgePicked(note: string): Promise<boolean> {
+    const ids = this.toAcknowledge;
+    if (ids.length === 0 || this.acknowledging) return false;
+    this.acknowledging = true;
+    this.actionError = null;
+    try {
+      const results = await api.acknowledgeMany(ids, note);
+      const count = (outcome: string): number => results.filter((result) => result.outcome === outcome).length;
+      this.bulk = { done: count("acknowledged"), others: count("already_acknowledged"), missing: count("not_found") };
+      this.picked = new Set();
+      // The feed brings each of them; a feed that lags must not leave them standing as open.
+      void this.readSnapshot();
+      return true;
+    } catch (error) {
+      this.actionError = codeOf(error);
+      return false;
+    } finally {
+      this.acknowledging = false;
+    }
+  }
+
+  // --- putting aside ---
+
+  /** Puts the chosen alert aside for `hold`, such as `4h`. Answers whether it was done. */
+  async shelve(hold: string, reason: string): Promise<boolean> {
+    return this.putAside((alert) => api.shelve(alert, hold, reason));
+  }
+
+  async unshelve(reason: string): Promise<boolean> {
+    return this.putAside((alert) => api.unshelve(alert, reason));
+  }
+
+  private async putAside(ask: (alert: Alert) => Promise<Alert>): Promise<boolean> {
+    const alert = this.chosenAlert;
+    if (alert === null || this.acknowledging) return false;
+    this.acknowledging = true;
+    this.actionError = null;
+    try {
+      const answer = await ask(alert);
+      this.town = withAlert(this.town, answer);
+      this.keepLatest(answer);
+      this.shelving = false;
+      return true;
+    } catch (error) {
+      this.actionError = codeOf(error);
+      this.actionMembers = error instanceof ApiError ? error.members : {};
+      if (this.actionError === "version_conflict") void this.readSnapshot();
+      return false;
     } finally {
       this.acknowledging = false;
     }
@@ -342,6 +450,15 @@ export class Console {
         return this.primary();
       case "cases":
         return this.show(this.tab === "cases" ? "alerts" : "cases");
+      case "pick":
+        if (this.tab === "alerts" && this.mayAcknowledge && this.held !== null) this.pick(this.held.alert.id);
+        return;
+      case "pick-all":
+        if (this.tab === "alerts" && this.mayAcknowledge) this.pickAll();
+        return;
+      case "shelve":
+        if (this.tab === "alerts" && this.chosenAlert !== null && this.mayAcknowledge) this.shelving = true;
+        return;
       case "wall":
         this.wall = !this.wall;
         return;
@@ -364,7 +481,10 @@ export class Console {
 
   /** The one step that stands first: acknowledging an alert, or the next move of a case. */
   private primary(): void {
-    if (this.tab !== "cases") return void this.acknowledge();
+    if (this.tab !== "cases") {
+      if (this.picked !== null) return void this.acknowledgePicked("");
+      return void this.acknowledge();
+    }
     void this.cases.openPrimary();
   }
 
@@ -377,6 +497,8 @@ export class Console {
   private escape(): void {
     if (this.helpOpen) this.helpOpen = false;
     else if (this.wall) this.wall = false;
+    else if (this.shelving) this.shelving = false;
+    else if (this.picked !== null) this.picked = null;
     else if (this.cases.form !== null) this.cases.closeForm();
     else if (this.cases.chosenId !== null) this.cases.unchoose();
     else if (this.chosenAsset !== null || this.held !== null) this.unchoose();
@@ -393,6 +515,12 @@ export class Console {
 
   toggleUnacknowledged(): void {
     this.filter = { ...this.filter, unacknowledgedOnly: !this.filter.unacknowledgedOnly };
+  }
+
+  setStanding(standing: StandingName): void {
+    const same = this.filter.standing === standing;
+    this.filter = { ...this.filter, standing: same ? "annunciated" : standing };
+    this.picked = null;
   }
 
   search(text: string): void {

@@ -9,6 +9,9 @@ export type Action =
   | { do: "primary" }
   | { do: "cases" }
   | { do: "wall" }
+  | { do: "pick" }
+  | { do: "pick-all" }
+  | { do: "shelve" }
   | { do: "search" }
   | { do: "filter"; rank: Rank }
   | { do: "sound" }
@@ -23,6 +26,9 @@ const KEYS: Record<string, Action> = {
   a: { do: "primary" },
   c: { do: "cases" },
   w: { do: "wall" },
+  x: { do: "pick" },
+  X: { do: "pick-all" },
+  s: { do: "shelve" },
   "/": { do: "search" },
   "1": { do: "filter", rank: 1 },
   "2": { do: "filter", rank: 2 },
@@ -46,6 +52,6 @@ export interface Press {
 /** What a press means. Inside an input only Escape means anything, and a browser's own shortcuts stay its own. */
 export function actionOf(press: Press, inInput: boolean): Action | null {
   if (press.ctrlKey || press.metaKey || press.altKey || press.isComposing) return null;
-  const action = KEYS[press.key.length === 1 ? press.key.toLowerCase() : press.key] ?? null;
+  const action = KEYS[press.key] ?? KEYS[press.key.length === 1 ? press.key.toLowerCase() : press.key] ?? null;
   return inInput && action?.do !== "escape" ? null : action;
 }

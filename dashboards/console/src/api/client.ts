@@ -150,8 +150,9 @@ export const api = {
 
   /** Sets an alert aside until then; `hold` is a duration such as `4h`. */
   shelve: (alert: Alert, hold: string, reason: string): Promise<Alert> =>
-    post(`/alerts/${alert.id}/shelve`, { for: hold, reason }),
-  unshelve: (alert: Alert): Promise<Alert> => post(`/alerts/${alert.id}/unshelve`, {}),
+    post(`/alerts/${alert.id}/shelve`, { for: hold, reason, version: alert.version }),
+  unshelve: (alert: Alert, reason: string): Promise<Alert> =>
+    post(`/alerts/${alert.id}/unshelve`, { reason, version: alert.version }),
 
   /** Every open case, page after page. */
   async openCases(): Promise<Case[]> {

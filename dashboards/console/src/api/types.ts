@@ -114,15 +114,18 @@ export interface Alert {
 /** Why an alert is set aside; all null when it is not. */
 export interface Standing {
   shelved: { by: string; reason: string; at: string; until: string } | null;
-  suppressed: { cause: unknown; at: string } | null;
+  suppressed: { cause: SuppressionCause; at: string } | null;
   out_of_service: { by: string; reason: string; at: string } | null;
 }
+
+/** A silent gateway, an asset that this one hangs on, or a maintenance window with its number and reason. */
+export type SuppressionCause = { gateway: string } | { upstream: string } | { maintenance: [number, string] };
 
 /** What became of one alert of a bulk acknowledgement. */
 export interface BulkResult {
   id: number;
-  ok?: boolean;
-  problem?: Problem | null;
+  outcome: "acknowledged" | "already_acknowledged" | "not_found";
+  version: number | null;
 }
 
 export type Right =

@@ -180,6 +180,8 @@ test("the whole loop by keyboard alone, each by the one whose turn it is", async
   };
   await turn("chen", ["a", "Tab", "Tab", "Enter"]);
   await turn("li", ["a", "Enter", "a", "=水已退", "Control+Enter", "a", "Enter"]);
+  // What the field does is written down first and sent after.
+  await expect.poll(() => hub.desk.find(1).stage).toBe("reported");
   const alert = hub.town.alerts.find(({ id }) => id === 101);
   if (alert) hub.push({ ...alert, version: 2, active: false, value: 1.2 });
   await turn("zhao", ["a", "Enter", "a", "Enter"]);

@@ -4,8 +4,7 @@ import { createReadStream, existsSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { extname, join, normalize } from "node:path";
 import type { AddressInfo } from "node:net";
-import type { Alert, AssetProperties, Rank } from "../../src/api/types";
-import type { MoveKind } from "../../src/api/types";
+import type { Alert, AssetProperties, BulkResult, MoveKind, Rank } from "../../src/api/types";
 import { RANK } from "../../src/town/select";
 import { CaseDesk, Refused, UNITS, USERS, workday, type MockUser } from "./cases";
 import { detailOf, seriesOf, type MockTown } from "./town";
@@ -205,6 +204,9 @@ export class MockHub {
       return json(response, { alerts: open, next_before: null });
     }
     if (path.startsWith("/cases") || path === "/units") return this.cases(request, response, url, path);
+    const aside = /^\/alerts\/(\d+)\/(un)?shelve$/.exec(path);
+    if (path === "/alerts/acknowledge") return this.acknowledgeMany(request, response);
+    if (aside) return this.putAside(Number(aside[1]), aside[2] === undefined, request, response);
     if (acknowledge) return this.acknowledge(Number(acknowledge[1]), request, response);
     if (asset) {
       const detail = detailOf(this.town, this.town.features.find(({ properties }) => properties.asset === asset[1])?.id ?? -1, this.nowMs());
@@ -293,6 +295,41 @@ export class MockHub {
     response.on("close", () => this.streams.delete(stream));
   }
 
+  private async acknowledgeMany(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { ids, note } = JSON.parse(String(await bodyOf(request))) as { ids: number[]; note?: string };
+    if (request.headers["x-townhub"] !== "1") return problem(response, 403, "cross_site");
+    const results = ids.map((id): BulkResult => {
+      const alert = this.town.alerts.find((candidate) => candidate.id === id);
+      if (alert === undefined) return { id, outcome: "not_found", version: null };
+      if (alert.acknowledged_at !== null) return { id, outcome: "already_acknowledged", version: alert.version };
+      this.acknowledged.push({ id, ...(note === undefined ? {} : { note }) });
+      const by = { acknowledged_at: this.now(), acknowledged_by: this.user.name, note: note ?? null };
+      this.push({ ...alert, version: alert.version + 1, ...by });
+      return { id, outcome: "acknowledged", version: alert.version + 1 };
+    });
+    json(response, { results });
+  }
+
+  private async putAside(id: number, away: boolean, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const asked = JSON.parse(String(await bodyOf(request))) as { for?: string; reason?: string; version?: number };
+    const alert = this.town.alerts.find((candidate) => candidate.id === id);
+    if (alert === undefined) return problem(response, 404, "not_found");
+    if (request.headers["x-townhub"] !== "1") return problem(response, 403, "cross_site");
+    if (!asked.reason?.trim()) return problem(response, 400, "bad_body");
+    if (asked.version !== alert.version) return problem(response, 409, "version_conflict");
+    const [, count = "0", unit] = /^(\d+)(min|h)$/.exec(asked.for ?? "0h") ?? [];
+    const seconds = Number(count) * (unit === "h" ? 3600 : 60);
+    const longest = alert.severity === "critical" ? 1800 : 8 * 3600;
+    if (away && seconds > longest) return problem(response, 400, "bad_body", { id, longest_s: longest });
+    const until = new Date(this.nowMs() + seconds * 1000).toISOString();
+    const shelved = away ? { by: this.user.name, reason: asked.reason, at: this.now(), until } : null;
+    const answer: Alert = {
+      ...alert, version: alert.version + 1, standing: { shelved, suppressed: null, out_of_service: null },
+    };
+    json(response, answer);
+    this.push(answer);
+  }
+
   private async acknowledge(id: number, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const asked = JSON.parse(String(await bodyOf(request))) as { version?: number; note?: string };
     const alert = this.town.alerts.find((candidate) => candidate.id === id);
@@ -305,7 +342,7 @@ export class MockHub {
       ...alert,
       version: alert.version + 1,
       acknowledged_at: this.now(),
-      acknowledged_by: "admin",
+      acknowledged_by: this.user.name,
       note: asked.note ?? null,
     };
     json(response, answer);
