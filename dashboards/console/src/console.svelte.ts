@@ -27,6 +27,7 @@ import {
 } from "./town/select";
 import { EMPTY_TOWN, fromSnapshot, reduce, withAlert, type Town } from "./town/town";
 import { Casework } from "./work/casework.svelte";
+import { Gate } from "./work/gate.svelte";
 
 /** Displayed states are gathered for this long before the page is drawn. */
 const GATHER_MS = 250;
@@ -108,6 +109,12 @@ export class Console {
   chosenAlert = $derived(this.held && (this.town.alerts.get(this.held.alert.id) ?? this.held.latest));
 
   readonly cases = new Casework(this);
+  readonly gate = new Gate(this);
+  /** The device of the chosen asset that may be told something. */
+  orderable = $derived(
+    this.detail?.is === "ready" ? this.detail.asset.devices.find(({ commands }) => (commands?.length ?? 0) > 0) : undefined,
+  );
+  mayOrder = $derived(this.session?.rights.some((right) => right === "operate" || right === "engineer") ?? false);
 
   private line: FeedLine | null = null;
   private queue: LiveEvent[] = [];
@@ -351,6 +358,12 @@ export class Console {
     }
   }
 
+  /** Opens the command of the chosen asset, if there is one and we may. */
+  openGate(): void {
+    if (this.orderable === undefined || !this.mayOrder || this.detail?.is !== "ready") return;
+    void this.gate.start(this.orderable, String(this.detail.asset.asset));
+  }
+
   // --- many at once ---
 
   togglePicking(): void {
@@ -459,6 +472,8 @@ export class Console {
       case "shelve":
         if (this.tab === "alerts" && this.chosenAlert !== null && this.mayAcknowledge) this.shelving = true;
         return;
+      case "gate":
+        return this.openGate();
       case "wall":
         this.wall = !this.wall;
         return;

@@ -12,6 +12,7 @@ export type Action =
   | { do: "pick" }
   | { do: "pick-all" }
   | { do: "shelve" }
+  | { do: "gate" }
   | { do: "search" }
   | { do: "filter"; rank: Rank }
   | { do: "sound" }
@@ -29,6 +30,7 @@ const KEYS: Record<string, Action> = {
   x: { do: "pick" },
   X: { do: "pick-all" },
   s: { do: "shelve" },
+  g: { do: "gate" },
   "/": { do: "search" },
   "1": { do: "filter", rank: 1 },
   "2": { do: "filter", rank: 2 },

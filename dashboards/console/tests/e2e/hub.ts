@@ -56,7 +56,7 @@ export async function openWithoutMap(page: Page, hub: MockHub, query = "?lang=zh
     } as typeof original;
   });
   await page.goto(`${hub.url}/${query}`);
-  await expect(page.locator("[data-alert], [data-task]").first()).toBeVisible();
+  await expect(page.locator("[data-alert], [data-task]").first()).toBeVisible({ timeout: 15_000 });
   await expect(page.locator(".stream")).toHaveClass(/live/);
 }
 

@@ -7,6 +7,7 @@ import type { AddressInfo } from "node:net";
 import type { Alert, AssetProperties, BulkResult, MoveKind, Rank } from "../../src/api/types";
 import { RANK } from "../../src/town/select";
 import { CaseDesk, Refused, UNITS, USERS, workday, type MockUser } from "./cases";
+import { CommandDesk, SPECS } from "./commands";
 import { detailOf, seriesOf, type MockTown } from "./town";
 
 export const POLICY =
@@ -41,6 +42,7 @@ export class MockHub {
   /** While it is mute, changes reach the hub but not the feed. */
   mute = false;
   readonly desk: CaseDesk;
+  readonly orders: CommandDesk;
   private port = 0;
   private seq = 100;
   private readonly streams = new Set<Stream>();
@@ -53,6 +55,7 @@ export class MockHub {
     private readonly nowMs: () => number,
   ) {
     this.desk = new CaseDesk(() => this.town, nowMs, (one) => this.send("case", one));
+    this.orders = new CommandDesk(nowMs);
     if (town.alerts.length > 0) workday(this.desk, town);
     this.beatTimer = setInterval(() => this.beat(), 1_000);
   }
@@ -197,6 +200,8 @@ export class MockHub {
         must_change: false,
       });
     if (path === "/status") return json(response, this.status());
+    if (path.startsWith("/profiles/")) return json(response, { commands: path.includes("sluice-gate") ? SPECS : [] });
+    if (path.startsWith("/commands")) return this.command(request, response, path);
     if (path === "/profiles") return json(response, { profiles: [], refused: [] });
     if (path === "/map") return json(response, this.map());
     if (path === "/alerts") {
@@ -210,7 +215,12 @@ export class MockHub {
     if (acknowledge) return this.acknowledge(Number(acknowledge[1]), request, response);
     if (asset) {
       const detail = detailOf(this.town, this.town.features.find(({ properties }) => properties.asset === asset[1])?.id ?? -1, this.nowMs());
-      return detail === null ? problem(response, 404, "not_found") : json(response, detail);
+      if (detail === null) return problem(response, 404, "not_found");
+      for (const device of detail.devices) {
+        device.commands = detail.kind === "sluice-gate" ? SPECS.map(({ name }) => name) : [];
+        device.command = this.orders.running(device.id);
+      }
+      return json(response, detail);
     }
     if (series) {
       const [device, metric] = [decodeURIComponent(series[1] ?? ""), decodeURIComponent(series[2] ?? "")];
@@ -244,6 +254,25 @@ export class MockHub {
       const answer = this.doCase(id, step, body);
       if (this.fault === "after") return void response.destroy();
       json(response, answer, id === "" || step === "reopen" ? 201 : 200);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      problem(response, error.status, error.code, error.members);
+    }
+  }
+
+  private async command(request: IncomingMessage, response: ServerResponse, path: string): Promise<void> {
+    const [, , id = "", step = ""] = path.split("/");
+    const body = JSON.parse(String(await bodyOf(request)) || "{}") as { device: string; target?: number; command: string; challenge: string };
+    if (request.method === "POST" && request.headers["x-townhub"] !== "1") return problem(response, 403, "cross_site");
+    try {
+      if (request.method === "GET") return json(response, this.orders.show(Number(id), this.user));
+      if (!this.user.rights.includes("operate")) return problem(response, 403, "forbidden");
+      if (id === "stop") return json(response, this.orders.stop(body.device, this.user), 201);
+      if (step === "confirm") return json(response, this.orders.confirm(Number(id), body.challenge, this.user));
+      if (step === "cancel") return json(response, this.orders.cancel(Number(id)));
+      const number = Number(body.device.replace("dev-", ""));
+      const asset = String(this.town.features.find((feature) => feature.id === number)?.properties.asset);
+      json(response, this.orders.select(body, asset, number, this.user), 201);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       problem(response, error.status, error.code, error.members);
