@@ -9,7 +9,7 @@ import { gzipSync } from "node:zlib";
 
 const BUDGETS_KB = { page: 60, rooms: 40, chart: 25, map: 480 };
 /** What is loaded when it is first opened, by the names of its files. */
-const ROOMS = /^(CaseRoom|OverdueWall|GateDialog|Detail|AssetList|HelpDialog|EmptyTown|words|Due|Shelve|BulkBar)/;
+const ROOMS = /^(CaseRoom|OverdueWall|GateDialog|Detail|AssetList|HelpDialog|EmptyTown|words|Due|BulkBar|outbox|photo)/;
 const folder = new URL("../dist/assets/", import.meta.url);
 const sums = { page: 0, rooms: 0, chart: 0, map: 0 };
 

@@ -21,8 +21,8 @@ import {
   waitsFor,
   type CaseFilter,
 } from "./cases";
-import { openShelf, Outbox, type Queued } from "./outbox";
-import { MAX_PHOTOS, preparePhoto, type PhotoFault } from "./photo";
+import type { Outbox, Queued } from "./outbox";
+import type { PhotoFault } from "./photo";
 
 /** Reading a case anew waits for so long after an event, so that a burst of events is one read, milliseconds. */
 const REREAD_MS = 150;
@@ -119,14 +119,7 @@ export class Casework {
   /** Takes up the queue of an earlier page, and sends when there is a link. The answer ends it. */
   start(): () => void {
     void this.readUnits();
-    void openShelf().then(async (shelf) => {
-      this.outbox = new Outbox(shelf, api, (moves, made) => {
-        this.queue = moves;
-        if (made !== null) this.take(made);
-      });
-      await this.outbox.start();
-      await this.send();
-    });
+    void this.openQueue();
     const send = (): void => void this.send();
     addEventListener("online", send);
     this.resendTimer = setInterval(() => this.queue.length > 0 && send(), RESEND_MS);
@@ -134,6 +127,17 @@ export class Casework {
       removeEventListener("online", send);
       clearInterval(this.resendTimer);
     };
+  }
+
+  private async openQueue(): Promise<void> {
+    const { openShelf, Outbox } = await import("./outbox");
+    const outbox = new Outbox(await openShelf(), api, (moves, made) => {
+      this.queue = moves;
+      if (made !== null) this.take(made);
+    });
+    await outbox.start();
+    this.outbox = outbox;
+    await this.send();
   }
 
   private async readUnits(): Promise<void> {
@@ -272,6 +276,7 @@ export class Casework {
 
   async addPhotos(files: Iterable<File>): Promise<void> {
     this.photoFault = null;
+    const { MAX_PHOTOS, preparePhoto } = await import("./photo");
     for (const file of files) {
       if (this.draft.photos.length >= MAX_PHOTOS) return;
       const photo = await preparePhoto(file);

@@ -38,8 +38,8 @@ test("a handler sees the own tasks first, with their time, a way there and one b
 
 test("accept, on site with a photo, report: each with one thumb", async ({ page, hub }) => {
   await openTasks(page, hub);
-  await page.locator("[data-task='3']").getByRole("button", { name: "接单" }).click();
-  await detail(page).getByRole("button", { name: "接单" }).click();
+  await page.locator("[data-task='3']").getByRole("button", { name: "接单", exact: true }).click();
+  await detail(page).getByRole("button", { name: "接单", exact: true }).click();
   await expect.poll(() => hub.desk.find(3).stage).toBe("accepted");
   await detail(page).getByRole("button", { name: "到场登记" }).click();
   await page.getByLabel("现场情况").fill("井口有异味,已通风");
@@ -67,8 +67,8 @@ test("what is no photo is not taken", async ({ page, hub }) => {
 test("moves wait while the link is down, survive the page, and go out once, in order", async ({ page, hub }) => {
   await openTasks(page, hub);
   hub.fault = "before";
-  await page.locator("[data-task='3']").getByRole("button", { name: "接单" }).click();
-  await detail(page).getByRole("form").getByRole("button", { name: "接单" }).click();
+  await page.locator("[data-task='3']").getByRole("button", { name: "接单", exact: true }).click();
+  await detail(page).getByRole("form").getByRole("button", { name: "接单", exact: true }).click();
   await expect(queue(page)).toContainText("1 项待发送");
   await expect(queue(page)).toContainText("等待网络");
   await detail(page).getByRole("button", { name: "到场登记" }).click();
@@ -91,8 +91,8 @@ test("moves wait while the link is down, survive the page, and go out once, in o
 test("a move whose answer was lost is recognised as our own, not made twice and not refused", async ({ page, hub }) => {
   await openTasks(page, hub);
   hub.fault = "after";
-  await page.locator("[data-task='3']").getByRole("button", { name: "接单" }).click();
-  await detail(page).getByRole("form").getByRole("button", { name: "接单" }).click();
+  await page.locator("[data-task='3']").getByRole("button", { name: "接单", exact: true }).click();
+  await detail(page).getByRole("form").getByRole("button", { name: "接单", exact: true }).click();
   await expect.poll(() => hub.desk.find(3).stage).toBe("accepted");
   hub.fault = "none";
   await page.evaluate(() => dispatchEvent(new Event("online")));

@@ -86,7 +86,7 @@ test("the hub's refusal is told with its rule and facts", async ({ page, hub }) 
 
 test("a target beyond what may be is not sent", async ({ page, hub }) => {
   await openGate(page, hub);
-  for (const [target, why] of [["2.5", "可设 0 m 至 2 m"], ["1.955", "须为 0.01 m 的整数倍"], ["1.90", "单次最多改变"]] as const) {
+  for (const [target, why] of [["2.5", "可设 0.00 m 至 2.00 m"], ["1.955", "须为 0.01 m 的整数倍"], ["1.90", "单次最多改变"]] as const) {
     await dialog(page).getByRole("spinbutton").fill(target);
     await expect(dialog(page)).toContainText(why);
     await expect(dialog(page).getByRole("button", { name: "下一步" })).toBeDisabled();
