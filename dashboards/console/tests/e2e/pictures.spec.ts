@@ -132,3 +132,33 @@ test("tasks", async ({ page, hub }) => {
   await page.getByRole("button", { name: "关闭详情" }).click();
   await page.screenshot({ path: `${folder}/tasks-queued-list.png` });
 });
+
+for (const [size, language, theme] of [["laptop", "zh", "light"], ["laptop", "en", "dark"]] as const) {
+  test(`alerts and gate ${size} ${language} ${theme}`, async ({ page, hub }) => {
+    const [width, height] = SIZES[size];
+    await page.setViewportSize({ width, height });
+    await openWithoutMap(page, hub, `?lang=${language}&theme=${theme}`);
+    const shot = (name: string) => page.screenshot({ path: `${folder}/${name}-${size}-${language}-${theme}.png` });
+    await page.locator("[data-alert='103']").click();
+    await page.keyboard.press("Shift+X");
+    await page.keyboard.press("s");
+    await page.waitForTimeout(800);
+    await shot("alerts-pick-shelve");
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("Escape");
+    await page.getByRole("button", { name: /^(设施|Assets)/ }).click();
+    await page.getByRole("searchbox").fill("fulan");
+    await page.locator(".row").click();
+    await page.locator(".case kbd").waitFor();
+    await shot("gate-detail");
+    await page.keyboard.press("g");
+    await page.getByRole("spinbutton").fill("1.2");
+    await shot("gate-target");
+    await page.getByRole("dialog").locator("footer .primary").click();
+    await page.getByRole("dialog").getByRole("textbox").fill("SL-1");
+    await shot("gate-check");
+    hub.orders.go(1, { state: "executing", step: "moving", value: 1.02, sent_at: new Date().toISOString(), deadline: new Date(Date.now() + 400_000).toISOString() });
+    await page.locator(".way").waitFor();
+    await shot("gate-moving");
+  });
+}
