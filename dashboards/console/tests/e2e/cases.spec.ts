@@ -196,7 +196,7 @@ test("an alert opens its case, leads to it and back", async ({ page, hub }) => {
   await openWithoutMap(page, hub);
   await page.locator("[data-alert='106']").click();
   await page.getByRole("article").getByRole("button", { name: "立案" }).click();
-  await expect(detail(page)).toContainText("案卷 7 · 待派遣");
+  await expect(detail(page)).toContainText("案卷 7 · 通济桥堰 · 待派遣");
   await detail(page).getByRole("button", { name: /闸门电机故障/ }).click();
   await expect(page.getByRole("article", { name: "详情" })).toContainText("通济桥堰");
   await page.getByRole("button", { name: /^案卷 7 · 待派遣/ }).click();
