@@ -23,7 +23,7 @@ class FakeHub implements Post {
     return `photo-${this.photos}`;
   }
 
-  async move(id: number, kind: MoveKind, version: number, body: MoveBody): Promise<Case> {
+  async move(_id: number, kind: MoveKind, version: number, body: MoveBody): Promise<Case> {
     this.tries += 1;
     this.cut("before");
     if (version !== this.one.version) throw new ApiError("version_conflict", 409, "changed");
