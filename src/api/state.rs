@@ -19,6 +19,7 @@ use crate::ingest::mqtt::Doorman;
 use crate::library::Library;
 use crate::live::Feed;
 use crate::model::{Label, Position};
+use crate::notify::Notifier;
 use crate::pipeline::{Counters, Present};
 use crate::profile::ProfileSet;
 use crate::registry::{Registry, RegistryError};
@@ -63,6 +64,8 @@ pub struct AppState {
     pub reports: ReportSettings,
     /// Who moves cases.
     pub cases: Office,
+    /// Who is told of alerts and cases.
+    pub notifier: Notifier,
     /// Whether people reach the hub by https only: the session cookie is then marked `Secure`.
     pub https_only: bool,
     /// Bounds the work off the async threads.

@@ -4,6 +4,8 @@ mod access;
 mod cases;
 mod commands;
 mod doors;
+mod notifications;
+mod rehearsals;
 mod reports;
 mod resources;
 mod rules;
@@ -34,6 +36,7 @@ use crate::model::{
     AssetKind, Label, Measurement, PointIndex, Position, Quality, Reason, Role, SeriesId, Severity,
     Timestamp,
 };
+use crate::notify::{self, NotifierThread, Post, Settings};
 use crate::pipeline::{Counters, Judge, JudgeMessage, JudgeParts, StationTable, rules_of};
 use crate::profile::command::{Arg, Confirm, Goal, Order, RegisterOrder};
 use crate::profile::{
@@ -69,7 +72,10 @@ struct Rig {
     token: String,
     /// The judge ends when this goes.
     _judge: mpsc::Sender<JudgeMessage>,
+    /// Moves cases.
+    office: Office,
     _office: OfficeThread,
+    _notifier: NotifierThread,
     _folder: tempfile::TempDir,
 }
 
@@ -161,6 +167,8 @@ impl Rig {
         let registrar = Registrar::open(registry.connect().unwrap(), settings).unwrap();
         let town = Town::new(present.clone(), registry.clone(), feed.clone());
         let (cases, office) = Office::start(registrar, Box::new(town), clock.clone()).unwrap();
+        let post = Post::open(registry.connect().unwrap(), Settings::default(), NOW).unwrap();
+        let (notifier, notifier_thread) = notify::silent(post, clock.clone());
         let library = Library::open(folder.path().to_owned(), clock.clone(), |_| true).unwrap();
         let router = router(AppState {
             registry: registry.clone(),
@@ -186,7 +194,8 @@ impl Rig {
                 operators: 1,
                 zone: jiff::tz::TimeZone::get("Asia/Shanghai").unwrap(),
             },
-            cases,
+            cases: cases.clone(),
+            notifier,
             https_only: false,
             limits: Limits::default(),
             doorman: Arc::default(),
@@ -201,7 +210,9 @@ impl Rig {
             password,
             token,
             _judge: judge,
+            office: cases,
             _office: office,
+            _notifier: notifier_thread,
             _folder: folder,
         }
     }
