@@ -46,7 +46,7 @@ test("a storm of 2 000 alerts is listed, counted and acknowledged", async ({ pag
   await expect(page.locator("header .counts strong").nth(2)).toHaveText("2003");
   await page.keyboard.press("Shift+X");
   await page.getByRole("button", { name: "确认 2009 条" }).click();
-  await expect(page.getByRole("form", { name: "多选" }).getByRole("status")).toContainText("已确认 2009 条");
+  await expect(page.getByRole("form", { name: "多选" }).getByRole("status")).toContainText("已确认 2009 条", { timeout: 25_000 });
   expect(hub.acknowledged).toHaveLength(2009);
   expect(hub.requests.filter((line) => line === "POST /api/v1/alerts/acknowledge")).toHaveLength(5);
 });
