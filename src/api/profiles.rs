@@ -16,7 +16,8 @@ use super::state::{AppState, Hub, Work};
 use super::wire;
 use crate::model::{AssetKind, Label, ProfileId, Timestamp};
 use crate::profile::{
-    AlertSpec, AlertTest, Point, Profile, ProfileSet, RefusedProfile, Signal, Source, Version,
+    AlertSpec, AlertTest, CommandSpec, Point, Profile, ProfileSet, RefusedProfile, Signal, Source,
+    Version,
 };
 use crate::registry::Town;
 
@@ -94,6 +95,8 @@ pub(crate) struct ProfileDetail {
     summary: ProfileSummary,
     /// Its points in the order of the file.
     points_in_full: Vec<ProfilePoint>,
+    /// What its devices may be told.
+    commands: Vec<ProfileCommand>,
     /// Names of its tests.
     tests: Vec<String>,
     /// Why the file on disk is not in force.
@@ -147,6 +150,37 @@ pub(crate) struct ProfileAlert {
     text: Label,
 }
 
+/// What a device may be told.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProfileCommand {
+    name: String,
+    #[schema(value_type = wire::Label)]
+    label: Label,
+    /// One step, also while another command executes, which it ends.
+    emergency: bool,
+    /// Its target; null for one that needs none.
+    #[schema(required)]
+    arg: Option<ProfileArg>,
+}
+
+/// A command's target.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProfileArg {
+    /// UCUM.
+    unit: String,
+    /// Smallest and largest target.
+    range: [f64; 2],
+    /// Targets are multiples of this.
+    #[schema(required)]
+    step: Option<f64>,
+    /// The largest distance from the present value.
+    #[schema(required)]
+    max_change: Option<f64>,
+    /// The metric of the present value.
+    #[schema(required)]
+    from: Option<String>,
+}
+
 /// A step of a ladder of limits.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ProfileRung {
@@ -183,6 +217,7 @@ pub(crate) async fn show(
     Ok(Json(ProfileDetail {
         summary: summary(profile, &set, &devices),
         points_in_full: profile.points.iter().map(ProfilePoint::from).collect(),
+        commands: profile.commands.iter().map(|spec| ProfileCommand::new(spec, profile)).collect(),
         tests: version.map(|version| version.tests.clone()).unwrap_or_default(),
         refusal: refusal_of(profile, &set).map(Refused::from),
         text: text.filter(|text| text.len() <= MAX_TEXT_BYTES),
@@ -269,6 +304,27 @@ impl From<&RefusedProfile> for Refused {
             errors: refused.errors.clone(),
             since: refused.since,
             running: refused.running.clone(),
+        }
+    }
+}
+
+impl ProfileCommand {
+    fn new(spec: &CommandSpec, profile: &Profile) -> Self {
+        let arg = spec.arg.as_ref().map(|arg| ProfileArg {
+            unit: arg.unit.clone(),
+            range: [arg.range.0, arg.range.1],
+            step: arg.step,
+            max_change: arg.max_change,
+            from: arg
+                .from
+                .and_then(|from| profile.points.get(usize::from(from.0)))
+                .map(|point| point.name.to_string()),
+        });
+        ProfileCommand {
+            name: spec.name.clone(),
+            label: spec.label.clone(),
+            emergency: spec.emergency,
+            arg,
         }
     }
 }

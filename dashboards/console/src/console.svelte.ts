@@ -15,6 +15,7 @@ import {
   alertsOf,
   assetOf,
   countAlerts,
+  countAside,
   listAlerts,
   listAssets,
   nextUnacknowledged,
@@ -22,15 +23,23 @@ import {
   step,
   type Filter,
   type Held,
+  type StandingName,
 } from "./town/select";
 import { EMPTY_TOWN, fromSnapshot, reduce, withAlert, type Town } from "./town/town";
+import { Casework } from "./work/casework.svelte";
+import { Gate } from "./work/gate.svelte";
 
-/** Displayed states are gathered for this long before the page is drawn; alerts never wait. */
+/** Displayed states are gathered for this long before the page is drawn. */
 const GATHER_MS = 250;
+/** Alerts and cases wait no longer than an eye would notice: in a storm a thousand of them are one drawing. */
+const URGENT_MS = 40;
 const TICK_MS = 500;
 const STATUS_MS = 15_000;
 /** Waits between attempts to read the snapshot grow to this, milliseconds. */
 const MAX_RELOAD_MS = 30_000;
+
+/** As the styles have it. */
+const NARROW = "(max-width: 760px)";
 
 export type Detail =
   | { is: "loading" }
@@ -49,16 +58,27 @@ export class Console {
   loadError = $state<string | null>(null);
 
   filter = $state.raw<Filter>(NO_FILTER);
-  tab = $state<"alerts" | "assets">("alerts");
-  /** Which half a narrow screen shows. */
-  pane = $state<"list" | "map">("list");
+  tab = $state<"alerts" | "cases" | "assets">("alerts");
+  /** Which part a narrow screen shows. */
+  pane = $state<"tasks" | "list" | "map">("list");
   held = $state.raw<Held | null>(null);
   chosenAsset = $state<number | null>(null);
   detail = $state.raw<Detail | null>(null);
   acknowledging = $state(false);
   actionError = $state<string | null>(null);
+  /** What the hub said more of the last refusal. */
+  actionMembers = $state.raw<Readonly<Record<string, unknown>>>({});
   note = $state("");
+  /** The alerts that are picked to be acknowledged at once; nothing while none are being picked. */
+  picked = $state.raw<ReadonlySet<number> | null>(null);
+  /** What the last bulk acknowledgement came to. */
+  bulk = $state.raw<{ done: number; others: number; missing: number } | null>(null);
+  /** Whether the form to shelve the chosen alert is open. */
+  shelving = $state(false);
   helpOpen = $state(false);
+  /** Whether the wall of overdue cases stands in place of map and lists. */
+  wall = $state(new URLSearchParams(location.search).get("wall") === "overdue");
+  isNarrow = $state(matchMedia(NARROW).matches);
   /** Grows with every request to bring the chosen asset into the map's view. */
   locate = $state(0);
 
@@ -81,15 +101,25 @@ export class Console {
   alerts = $derived(listAlerts(this.town, this.filter, this.held));
   assets = $derived(listAssets(this.town, this.filter));
   counts = $derived(countAlerts(this.town));
+  aside = $derived(countAside(this.town));
   /** Until the hub has said who we are it decides by itself. */
   mayAcknowledge = $derived(this.session?.rights.includes("acknowledge") ?? true);
   dark = $derived(this.theme === "dark" || (this.theme === "auto" && this.systemDark));
   /** The chosen alert as it is now, or as it was when it closed. */
   chosenAlert = $derived(this.held && (this.town.alerts.get(this.held.alert.id) ?? this.held.latest));
 
+  readonly cases = new Casework(this);
+  readonly gate = new Gate(this);
+  /** The device of the chosen asset that may be told something. */
+  orderable = $derived(
+    this.detail?.is === "ready" ? this.detail.asset.devices.find(({ commands }) => (commands?.length ?? 0) > 0) : undefined,
+  );
+  mayOrder = $derived(this.session?.rights.some((right) => right === "operate" || right === "engineer") ?? false);
+
   private line: FeedLine | null = null;
   private queue: LiveEvent[] = [];
   private gatherTimer: ReturnType<typeof setTimeout> | undefined;
+  private gatherDueMs = 0;
   private loading = false;
   private reloadWaitMs = 0;
   private lastLoadMs = Number.NEGATIVE_INFINITY;
@@ -102,7 +132,8 @@ export class Console {
     this.line = connect((message) => this.hear(message));
     void this.readSnapshot();
     void this.readStatus();
-    void this.readSession();
+    void this.readSession().then(() => this.cases.send());
+    const endCases = this.cases.start();
     const timers = [
       setInterval(() => this.tick(), TICK_MS),
       setInterval(() => void this.readStatus(), STATUS_MS),
@@ -110,16 +141,24 @@ export class Console {
     const media = matchMedia("(prefers-color-scheme: dark)");
     const follow = (): void => void (this.systemDark = media.matches);
     media.addEventListener("change", follow);
+    const narrow = matchMedia(NARROW);
+    const followWidth = (): void => void (this.isNarrow = narrow.matches);
+    narrow.addEventListener("change", followWidth);
     return () => {
       timers.forEach(clearInterval);
+      endCases();
       media.removeEventListener("change", follow);
+      narrow.removeEventListener("change", followWidth);
       this.line?.close();
     };
   }
 
   private async readSession(): Promise<void> {
     try {
+      const first = this.session === null;
       this.session = await api.session();
+      // Who works outside with a phone wants the tasks first.
+      if (first && this.isNarrow && this.session.user.role === "handler") this.showPane("tasks");
     } catch {
       // A lost session leads to the login; a hub that does not answer is asked again with the feed.
     }
@@ -138,9 +177,16 @@ export class Console {
       const event = readEvent(raw.name, raw.id, raw.data);
       if (event !== null) this.queue.push(event);
     }
-    const urgent = this.queue.some(({ type }) => type === "alert" || type === "reload");
-    if (urgent) this.flush();
-    else this.gatherTimer ??= setTimeout(() => this.flush(), GATHER_MS);
+    const urgent = this.queue.some(({ type }) => type === "alert" || type === "case" || type === "reload");
+    this.flushWithin(urgent ? URGENT_MS : GATHER_MS);
+  }
+
+  private flushWithin(ms: number): void {
+    const dueMs = monotonicMs() + ms;
+    if (this.gatherTimer !== undefined && this.gatherDueMs <= dueMs) return;
+    clearTimeout(this.gatherTimer);
+    this.gatherDueMs = dueMs;
+    this.gatherTimer = setTimeout(() => this.flush(), ms);
   }
 
   private flush(): void {
@@ -151,7 +197,10 @@ export class Console {
     const events = this.queue;
     this.queue = [];
     this.town = reduce(this.town, events, wallMs());
-    for (const event of events) if (event.type === "alert") this.keepLatest(event.alert);
+    for (const event of events) {
+      if (event.type === "alert") this.keepLatest(event.alert);
+      if (event.type === "case") this.cases.heard(event.case);
+    }
     if (this.town.reload !== null) this.reloadSoon();
   }
 
@@ -168,8 +217,8 @@ export class Console {
     this.lastLoadMs = monotonicMs();
     try {
       const map = await api.map();
-      const alerts = await api.openAlerts();
-      this.town = fromSnapshot(map, alerts, this.town, wallMs());
+      const [alerts, cases] = await Promise.all([api.openAlerts(), api.openCases()]);
+      this.town = fromSnapshot(map, alerts, cases, this.town, wallMs());
       this.loaded = true;
       this.loadError = null;
       this.loading = false;
@@ -202,11 +251,28 @@ export class Console {
   // --- choosing ---
 
   chooseAlert(alert: Alert): void {
-    if (this.held?.alert.id !== alert.id) this.note = "";
+    if (this.held?.alert.id !== alert.id) {
+      this.note = "";
+      this.shelving = false;
+    }
     this.held = { alert, latest: alert };
     this.actionError = null;
+    this.actionMembers = {};
     this.chooseNumber(assetOf(this.town, alert)?.number ?? null);
     this.locate += 1;
+  }
+
+  /** Goes from a case to one of its alerts. */
+  showAlert(alert: Alert): void {
+    this.show("alerts");
+    if (this.pane === "tasks") this.pane = "list";
+    this.chooseAlert(alert);
+  }
+
+  /** Goes from an alert to its case. */
+  showCase(id: number): void {
+    this.show("cases");
+    this.cases.choose(id);
   }
 
   /** Chooses an asset, and with it its worst alert. */
@@ -223,6 +289,26 @@ export class Console {
     this.held = null;
     this.actionError = null;
     this.chooseNumber(null);
+  }
+
+  /** Shows an asset on the map and follows its values, for a case. */
+  follow(number: number | null): void {
+    this.held = null;
+    if (number !== null && number !== this.chosenAsset) this.locate += 1;
+    this.chooseNumber(number);
+  }
+
+  /** Turns a narrow screen to another part. Tasks are cases, so their detail is a case's. */
+  showPane(pane: Console["pane"]): void {
+    if (pane === "tasks") this.show("cases");
+    this.pane = pane;
+  }
+
+  show(tab: Console["tab"]): void {
+    if (this.tab === tab) return;
+    if (this.tab === "cases") this.cases.unchoose();
+    else if (tab === "cases") this.unchoose();
+    this.tab = tab;
   }
 
   private chooseNumber(number: number | null): void {
@@ -256,6 +342,7 @@ export class Console {
     if (alert === null || alert.acknowledged_at !== null || this.acknowledging || !this.mayAcknowledge) return;
     this.acknowledging = true;
     this.actionError = null;
+    this.actionMembers = {};
     try {
       const answer = await api.acknowledge(alert, this.note.trim());
       this.town = withAlert(this.town, answer);
@@ -271,6 +358,94 @@ export class Console {
     }
   }
 
+  /** Opens the command of the chosen asset, if there is one and we may. */
+  openGate(): void {
+    if (this.orderable === undefined || !this.mayOrder || this.detail?.is !== "ready") return;
+    void this.gate.start(this.orderable, String(this.detail.asset.asset));
+  }
+
+  // --- many at once ---
+
+  togglePicking(): void {
+    this.picked = this.picked === null ? new Set() : null;
+    this.bulk = null;
+    this.actionError = null;
+  }
+
+  pick(id: number): void {
+    this.picked = toggled(this.picked ?? new Set(), id);
+    this.bulk = null;
+  }
+
+  /** Picks all that the list shows and nobody has acknowledged; none, when all of them are picked already. */
+  pickAll(): void {
+    const all = this.pickable;
+    const isWhole = this.picked !== null && all.every((id) => this.picked?.has(id));
+    this.picked = new Set(isWhole ? [] : all);
+    this.bulk = null;
+  }
+
+  /** What the list shows that can be acknowledged. */
+  pickable = $derived(this.alerts.filter((alert) => alert.acknowledged_at === null).map(({ id }) => id));
+  /** Picked, and still to be acknowledged: somebody else may have been faster. */
+  toAcknowledge = $derived.by(() => {
+    const open = [...(this.picked ?? [])].map((id) => this.town.alerts.get(id));
+    return open.filter((alert) => alert !== undefined && alert.acknowledged_at === null).map((alert) => alert!.id);
+  });
+
+  async acknowledgePicked(note: string): Promise<boolean> {
+    const ids = this.toAcknowledge;
+    if (ids.length === 0 || this.acknowledging) return false;
+    this.acknowledging = true;
+    this.actionError = null;
+    try {
+      const results = await api.acknowledgeMany(ids, note);
+      const count = (outcome: string): number => results.filter((result) => result.outcome === outcome).length;
+      this.bulk = { done: count("acknowledged"), others: count("already_acknowledged"), missing: count("not_found") };
+      this.picked = new Set();
+      // The feed brings each of them; a feed that lags must not leave them standing as open.
+      void this.readSnapshot();
+      return true;
+    } catch (error) {
+      this.actionError = codeOf(error);
+      return false;
+    } finally {
+      this.acknowledging = false;
+    }
+  }
+
+  // --- putting aside ---
+
+  /** Puts the chosen alert aside for `hold`, such as `4h`. Answers whether it was done. */
+  async shelve(hold: string, reason: string): Promise<boolean> {
+    return this.putAside((alert) => api.shelve(alert, hold, reason));
+  }
+
+  async unshelve(reason: string): Promise<boolean> {
+    return this.putAside((alert) => api.unshelve(alert, reason));
+  }
+
+  private async putAside(ask: (alert: Alert) => Promise<Alert>): Promise<boolean> {
+    const alert = this.chosenAlert;
+    if (alert === null || this.acknowledging) return false;
+    this.acknowledging = true;
+    this.actionError = null;
+    try {
+      const answer = await ask(alert);
+      this.town = withAlert(this.town, answer);
+      this.keepLatest(answer);
+      this.shelving = false;
+      return true;
+    } catch (error) {
+      this.actionError = codeOf(error);
+      this.actionMembers = error instanceof ApiError ? error.members : {};
+      if (this.actionError === "version_conflict") void this.readSnapshot();
+      return false;
+    } finally {
+      this.acknowledging = false;
+    }
+  }
+
   /** The chosen row keeps its place, but shows what is last known of it, even when the alert has closed. */
   private keepLatest(alert: Alert): void {
     if (this.held?.alert.id === alert.id) this.held = { alert: this.held.alert, latest: alert };
@@ -279,11 +454,29 @@ export class Console {
   act(action: Action): void {
     switch (action.do) {
       case "next":
+        if (this.tab === "cases") return this.cases.next();
         return this.moveTo(nextUnacknowledged(this.alerts, this.held?.alert.id ?? null));
       case "step":
+        if (this.tab === "cases") return this.cases.step(action.by);
         return this.moveTo(step(this.alerts, this.held?.alert.id ?? null, action.by));
-      case "acknowledge":
-        return void this.acknowledge();
+      case "primary":
+        return this.primary();
+      case "cases":
+        return this.show(this.tab === "cases" ? "alerts" : "cases");
+      case "pick":
+        if (this.tab === "alerts" && this.mayAcknowledge && this.held !== null) this.pick(this.held.alert.id);
+        return;
+      case "pick-all":
+        if (this.tab === "alerts" && this.mayAcknowledge) this.pickAll();
+        return;
+      case "shelve":
+        if (this.tab === "alerts" && this.chosenAlert !== null && this.mayAcknowledge) this.shelving = true;
+        return;
+      case "gate":
+        return this.openGate();
+      case "wall":
+        this.wall = !this.wall;
+        return;
       case "filter":
         return this.toggleRank(action.rank);
       case "sound":
@@ -301,6 +494,15 @@ export class Console {
     }
   }
 
+  /** The one step that stands first: acknowledging an alert, or the next move of a case. */
+  private primary(): void {
+    if (this.tab !== "cases") {
+      if (this.picked !== null) return void this.acknowledgePicked("");
+      return void this.acknowledge();
+    }
+    void this.cases.openPrimary();
+  }
+
   private moveTo(alert: Alert | undefined): void {
     this.tab = "alerts";
     if (alert !== undefined) this.chooseAlert(alert);
@@ -309,6 +511,11 @@ export class Console {
   /** Escape takes back one thing at a time, the nearest first. */
   private escape(): void {
     if (this.helpOpen) this.helpOpen = false;
+    else if (this.wall) this.wall = false;
+    else if (this.shelving) this.shelving = false;
+    else if (this.picked !== null) this.picked = null;
+    else if (this.cases.form !== null) this.cases.closeForm();
+    else if (this.cases.chosenId !== null) this.cases.unchoose();
     else if (this.chosenAsset !== null || this.held !== null) this.unchoose();
     else this.filter = NO_FILTER;
   }
@@ -323,6 +530,12 @@ export class Console {
 
   toggleUnacknowledged(): void {
     this.filter = { ...this.filter, unacknowledgedOnly: !this.filter.unacknowledgedOnly };
+  }
+
+  setStanding(standing: StandingName): void {
+    const same = this.filter.standing === standing;
+    this.filter = { ...this.filter, standing: same ? "annunciated" : standing };
+    this.picked = null;
   }
 
   search(text: string): void {

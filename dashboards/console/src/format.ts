@@ -113,13 +113,25 @@ export function clockText(ms: number): string {
 
 /** Day and hour, to the minute; the day is left out when it is today. */
 export function momentText(ms: number, nowMs: number): string {
-  const today = dayOf.format(ms) === dayOf.format(nowMs);
-  return today ? timeOfDay.format(ms) : `${dayOf.format(ms)} ${timeOfDay.format(ms).slice(0, 5)}`;
+  const today = dayText(ms) === dayText(nowMs);
+  return today ? timeOfDay.format(ms) : `${dayText(ms)} ${timeOfDay.format(ms).slice(0, 5)}`;
+}
+
+/** Day and hour to the minute, for what is promised; the day is left out when it is today. */
+export function dueText(ms: number, nowMs: number): string {
+  const today = dayText(ms) === dayText(nowMs);
+  const time = timeOfDay.format(ms).slice(0, 5);
+  return today ? time : `${dayText(ms)} ${time}`;
 }
 
 // The Swedish form is the ISO one: 2026-07-01 and 09:05:00, the same in both languages.
 const timeOfDay = new Intl.DateTimeFormat("sv-SE", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const dayOf = new Intl.DateTimeFormat("sv-SE", { month: "2-digit", day: "2-digit" });
+const dayOf = new Intl.DateTimeFormat("sv-SE", { year: "numeric", month: "2-digit", day: "2-digit" });
+
+/** Month and day, 07-01. Without the year the Swedish form would turn round. */
+function dayText(ms: number): string {
+  return dayOf.format(ms).slice(5);
+}
 
 /** A label in the reader's language. */
 export function labelText(label: Label, language: Language): string {

@@ -5,7 +5,14 @@ import type { Rank } from "./api/types";
 export type Action =
   | { do: "next" }
   | { do: "step"; by: 1 | -1 }
-  | { do: "acknowledge" }
+  /** The one step that stands first. */
+  | { do: "primary" }
+  | { do: "cases" }
+  | { do: "wall" }
+  | { do: "pick" }
+  | { do: "pick-all" }
+  | { do: "shelve" }
+  | { do: "gate" }
   | { do: "search" }
   | { do: "filter"; rank: Rank }
   | { do: "sound" }
@@ -17,7 +24,13 @@ const KEYS: Record<string, Action> = {
   n: { do: "next" },
   j: { do: "step", by: 1 },
   k: { do: "step", by: -1 },
-  a: { do: "acknowledge" },
+  a: { do: "primary" },
+  c: { do: "cases" },
+  w: { do: "wall" },
+  x: { do: "pick" },
+  X: { do: "pick-all" },
+  s: { do: "shelve" },
+  g: { do: "gate" },
   "/": { do: "search" },
   "1": { do: "filter", rank: 1 },
   "2": { do: "filter", rank: 2 },
@@ -41,6 +54,6 @@ export interface Press {
 /** What a press means. Inside an input only Escape means anything, and a browser's own shortcuts stay its own. */
 export function actionOf(press: Press, inInput: boolean): Action | null {
   if (press.ctrlKey || press.metaKey || press.altKey || press.isComposing) return null;
-  const action = KEYS[press.key.length === 1 ? press.key.toLowerCase() : press.key] ?? null;
+  const action = KEYS[press.key] ?? KEYS[press.key.length === 1 ? press.key.toLowerCase() : press.key] ?? null;
   return inInput && action?.do !== "escape" ? null : action;
 }

@@ -1,5 +1,6 @@
 /** The alarm's voice: two tones for severity 1 every ten seconds until it is acknowledged, one tone when a 2 arrives. */
 
+import { rings } from "./town/select";
 import type { Town } from "./town/town";
 
 /** How often an unacknowledged critical alert is heard again, milliseconds. */
@@ -15,7 +16,7 @@ export interface Heard {
 
 /** What to sound now, and what has been heard then. Pure. */
 export function nextCall(town: Town, heard: Heard, nowMs: number): { call: Call; heard: Heard } {
-  const unacknowledged = [...town.alerts.values()].filter((alert) => alert.acknowledged_at === null);
+  const unacknowledged = [...town.alerts.values()].filter((alert) => alert.acknowledged_at === null && rings(alert));
   const major = new Set(unacknowledged.filter(({ severity }) => severity === "major").map(({ id }) => id));
   const isNew = [...major].some((id) => !heard.major.has(id));
   if (unacknowledged.some(({ severity }) => severity === "critical")) {

@@ -3,12 +3,21 @@
 import type {
   Alert,
   AssetDetail,
+  BulkResult,
+  Case,
+  CaseDetail,
+  Command,
+  CommandAnswer,
+  CommandSpec,
   MapAnswer,
+  MoveBody,
+  MoveKind,
   Problem,
   ProfilesAnswer,
   SeriesAnswer,
   SessionAnswer,
   Status,
+  Unit,
 } from "./types";
 
 /** A refusal by the hub, or no answer at all (`code` is then `unreachable`). */
@@ -17,8 +26,15 @@ export class ApiError extends Error {
     readonly code: string,
     readonly status: number,
     detail: string,
+    /** Further members of the hub's problem document. */
+    readonly members: Readonly<Record<string, unknown>> = {},
   ) {
     super(detail);
+  }
+
+  /** Nobody knows whether the hub did it: the line broke, or something in between answered. */
+  get isUncertain(): boolean {
+    return this.code === "unreachable" || this.status === 502 || this.status === 504;
   }
 }
 
@@ -40,7 +56,7 @@ async function call<T>(path: string, init: RequestInit = {}): Promise<T> {
       ...init,
       headers: { accept: "application/json", ...init.headers },
       credentials: "same-origin",
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+      signal: init.signal ?? AbortSignal.timeout(TIMEOUT_MS),
     });
   } catch (error) {
     throw new ApiError("unreachable", 0, error instanceof Error ? error.message : String(error));
@@ -65,7 +81,7 @@ export async function logOut(): Promise<void> {
 async function refusal(response: Response): Promise<ApiError> {
   try {
     const problem = (await response.json()) as Problem;
-    return new ApiError(problem.code, response.status, problem.detail ?? problem.title);
+    return new ApiError(problem.code, response.status, problem.detail ?? problem.title, problem);
   } catch {
     // A proxy in between answers in its own words.
     return new ApiError("internal", response.status, response.statusText);
@@ -81,12 +97,18 @@ function post<T>(path: string, body: unknown): Promise<T> {
   });
 }
 
+/** How long a photo may take on its way, in milliseconds: a phone in the rain has little of the net. */
+const PHOTO_TIMEOUT_MS = 120_000;
+
 /** A zoom at which the hub sends every asset by itself, never a cluster. */
 const UNCLUSTERED_ZOOM = 16;
 /** The hub's largest page of alerts that the console asks for. */
 const ALERT_PAGE = 500;
 /** Pages of open alerts read at most; a town with more has another problem than this list. */
 const MAX_ALERT_PAGES = 10;
+const MAX_CASE_PAGES = 10;
+/** Alerts of one bulk acknowledgement. */
+const BULK = 500;
 
 export const api = {
   session: (): Promise<SessionAnswer> => call("/session"),
@@ -115,6 +137,66 @@ export const api = {
       version: alert.version,
       ...(note === "" ? {} : { note }),
     }),
+
+  /** Acknowledges many at once; each has its own answer. */
+  acknowledgeMany: async (ids: number[], note: string): Promise<BulkResult[]> => {
+    const results: BulkResult[] = [];
+    for (let from = 0; from < ids.length; from += BULK) {
+      const part = { ids: ids.slice(from, from + BULK), ...(note === "" ? {} : { note }) };
+      results.push(...(await post<{ results: BulkResult[] }>("/alerts/acknowledge", part)).results);
+    }
+    return results;
+  },
+
+  /** Sets an alert aside until then; `hold` is a duration such as `4h`. */
+  shelve: (alert: Alert, hold: string, reason: string): Promise<Alert> =>
+    post(`/alerts/${alert.id}/shelve`, { for: hold, reason, version: alert.version }),
+  unshelve: (alert: Alert, reason: string): Promise<Alert> =>
+    post(`/alerts/${alert.id}/unshelve`, { reason, version: alert.version }),
+
+  /** Every open case, page after page. */
+  async openCases(): Promise<Case[]> {
+    const cases: Case[] = [];
+    let before = "";
+    for (let page = 0; page < MAX_CASE_PAGES; page += 1) {
+      const answer = await call<{ cases: Case[]; next_before: number | null }>(`/cases?open=true&limit=500${before}`);
+      cases.push(...answer.cases);
+      if (answer.next_before === null) break;
+      before = `&before=${answer.next_before}`;
+    }
+    return cases;
+  },
+  /** The newest closed cases. */
+  closedCases: async (): Promise<Case[]> =>
+    (await call<{ cases: Case[] }>("/cases?stage=closed&limit=100")).cases,
+  case: (id: number): Promise<CaseDetail> => call(`/cases/${id}`),
+  units: async (): Promise<Unit[]> => (await call<{ units: Unit[] }>("/units")).units,
+  move: (id: number, kind: MoveKind, version: number, body: MoveBody): Promise<Case> =>
+    post(`/cases/${id}/${kind}`, { version, ...body }),
+  reopen: (id: number, reason: string): Promise<Case> => post(`/cases/${id}/reopen`, { reason }),
+  attach: (id: number, alert: number): Promise<Case> => post(`/cases/${id}/attach`, { alert }),
+  openCase: (body: { title: Case["title"]; severity: Case["severity"]; asset?: string; note?: string }): Promise<Case> =>
+    post("/cases", body),
+  putPhoto: async (id: number, photo: Blob): Promise<string> => {
+    const answer = await call<{ name: string }>(`/cases/${id}/photos`, {
+      method: "POST",
+      body: photo,
+      headers: { "content-type": photo.type, "x-townhub": "1" },
+      signal: AbortSignal.timeout(PHOTO_TIMEOUT_MS),
+    });
+    return answer.name;
+  },
+  photoUrl: (id: number, name: string): string => `/api/v1/cases/${id}/photos/${encodeURIComponent(name)}`,
+
+  /** What a profile's devices may be told. */
+  commandSpecs: async (profile: string): Promise<CommandSpec[]> =>
+    (await call<{ commands?: CommandSpec[] }>(`/profiles/${encodeURIComponent(profile)}`)).commands ?? [],
+  command: (id: number): Promise<CommandAnswer> => call(`/commands/${id}`),
+  select: (device: string, command: string, target: number | null): Promise<CommandAnswer> =>
+    post("/commands", { device, command, ...(target === null ? {} : { target }) }),
+  confirm: (id: number, challenge: string): Promise<Command> => post(`/commands/${id}/confirm`, { challenge }),
+  cancel: (id: number): Promise<Command> => post(`/commands/${id}/cancel`, {}),
+  stop: (device: string): Promise<Command> => post("/commands/stop", { device }),
 
   series: (
     device: string,

@@ -82,10 +82,20 @@ export interface Alert {
   device: string;
   metric: string | null;
   name: string;
-  kind: "limit" | "state" | "no_data";
+  /** `limit`, `state`, `no_data`, and what later rules add. */
+  kind: string;
   asset: number | string | null;
   asset_number: number | null;
   severity: SeverityName;
+  /** The highest severity since it was raised. */
+  worst?: SeverityName;
+  /** It comes and goes so often that it is shown as one. */
+  chattering?: boolean;
+  /** The first of those that came together. */
+  first_in_group?: boolean;
+  /** How often it was raised while it chattered. */
+  raised_count?: number;
+  standing?: Standing;
   text: Label;
   value: number | null;
   peak: number | null;
@@ -99,6 +109,196 @@ export interface Alert {
   acknowledged_by: string | null;
   note: string | null;
   cleared_at: string | null;
+}
+
+/** Why an alert is set aside; all null when it is not. */
+export interface Standing {
+  shelved: { by: string; reason: string; at: string; until: string } | null;
+  suppressed: { cause: SuppressionCause; at: string } | null;
+  out_of_service: { by: string; reason: string; at: string } | null;
+}
+
+/** A silent gateway, an asset that this one hangs on, or a maintenance window with its number and reason. */
+export type SuppressionCause = { gateway: string } | { upstream: string } | { maintenance: [number, string] };
+
+/** What became of one alert of a bulk acknowledgement. */
+export interface BulkResult {
+  id: number;
+  outcome: "acknowledged" | "already_acknowledged" | "not_found";
+  version: number | null;
+}
+
+export type Right =
+  | "view"
+  | "acknowledge"
+  | "operate"
+  | "dispatch"
+  | "handle"
+  | "verify"
+  | "supervise"
+  | "engineer"
+  | "administer";
+
+export type Stage = "opened" | "dispatched" | "accepted" | "reported" | "verified" | "closed";
+/** A step of a case that has a deadline. */
+export type DueStep = "accept" | "arrive" | "fix";
+export type MoveKind =
+  | "dispatch"
+  | "accept"
+  | "return"
+  | "recall"
+  | "handle"
+  | "report"
+  | "verify"
+  | "reject"
+  | "close";
+
+export type Proof = { by: "sensor" } | { by: "site_check"; person: string; reason: string };
+
+/** What people do about alerts. */
+export interface Case {
+  id: number;
+  /** Grows with every event; a move names the version that it was made on. */
+  version: number;
+  asset: string | null;
+  kind: Kind | null;
+  zone: string | null;
+  device: string | null;
+  title: Label;
+  severity: SeverityName;
+  stage: Stage;
+  unit?: string;
+  person?: string | null;
+  handler?: string;
+  verifier?: string;
+  proof?: Proof;
+  /** The one that opened it first. */
+  alerts: number[];
+  opened_at: string;
+  /** Null for the hub. */
+  opened_by: string | null;
+  deadlines: { dispatched_at: string; accept: string | null; arrive: string | null; fix: string } | null;
+  arrived_at: string | null;
+  reported_at: string | null;
+  closed_at: string | null;
+  overdue: DueStep | null;
+  escalation: number;
+  reopens: number | null;
+  reopened_as: number | null;
+}
+
+/** One event of a case; which members it has depends on `what`. */
+export interface CaseEvent {
+  case: number;
+  version: number;
+  at: string;
+  /** Null for the hub. */
+  actor: string | null;
+  note: string | null;
+  what: string;
+  severity?: SeverityName;
+  alert?: number;
+  reopens?: number | null;
+  unit?: string;
+  person?: string | null;
+  reason?: string;
+  photos?: string[];
+  proof?: Proof;
+  step?: DueStep;
+  level?: number;
+  by?: number;
+}
+
+/** What a sensor still lacks before it says that all is well. */
+export type Lacking = { alert: number } & (
+  | { missing: "clear"; value: number | null; clear: number | null; unit: string }
+  | { missing: "hold"; until: string }
+  | { missing: "fresh"; observed_at: string | null }
+  | { missing: "good" }
+);
+
+export interface CaseDetail {
+  case: Case;
+  allowed: MoveKind[];
+  lacking: Lacking[];
+  suggested_unit: string | null;
+  events: CaseEvent[];
+}
+
+/** The body of a move, without the version. */
+export interface MoveBody {
+  note?: string;
+  unit?: string;
+  person?: string;
+  reason?: string;
+  site_check?: string;
+  photos?: string[];
+}
+
+export interface Unit {
+  id: string;
+  name: Label;
+  zones: string[];
+  kinds: Kind[];
+  members: string[];
+  version: number;
+}
+
+export type CommandPhase = "selected" | "confirmed" | "executing" | "reached" | "timeout" | "fault" | "cancelled";
+
+/** What a refusal or an end rests on. */
+export interface Fact {
+  name: string;
+  value: number | null;
+  unit: string;
+  grade?: Grade;
+  age_s?: number;
+}
+
+/** An order to a device. */
+export interface Command {
+  id: number;
+  version: number;
+  device: string;
+  asset: string | null;
+  asset_number: number | null;
+  command: string;
+  label: Label;
+  unit: string;
+  target: number | null;
+  present: number | null;
+  value: number | null;
+  state: CommandPhase;
+  step: "writing" | "in_doubt" | "echo" | "moving" | null;
+  cause: string | null;
+  text: Label | null;
+  facts: Fact[];
+  emergency: boolean;
+  /** Why another person has to confirm. */
+  second_person: Label | null;
+  selected_by: string;
+  selected_at: string;
+  confirmed_by: string | null;
+  confirmed_at: string | null;
+  sent_at: string | null;
+  deadline: string | null;
+  ended_at: string | null;
+  note: string | null;
+}
+
+export interface CommandAnswer {
+  command: Command;
+  /** What we confirm it with, once. */
+  challenge: string | null;
+}
+
+/** A command as a profile describes it. */
+export interface CommandSpec {
+  name: string;
+  label: Label;
+  emergency: boolean;
+  /** Null for a command without a target. */
+  arg: { unit: string; range: [number, number]; step: number | null; max_change: number | null; from: string | null } | null;
 }
 
 /** A limit of a point; one of `above`, `below`, `equals` is given. */
@@ -150,6 +350,10 @@ export interface Device {
   freshness: Freshness;
   points: Point[];
   undecoded: Undecoded[];
+  /** The names of what it may be told. */
+  commands?: string[];
+  /** The command that has not ended. */
+  command?: Command | null;
 }
 
 export interface AssetDetail {
@@ -199,7 +403,7 @@ export interface SessionAnswer {
   user: { name: string; role: string; zones: string[] | null };
   role: Label;
   /** All that may be done with this session. */
-  rights: string[];
+  rights: Right[];
   must_change: boolean;
 }
 
@@ -231,4 +435,6 @@ export interface Problem {
   status: number;
   detail?: string;
   code: string;
+  /** Further members say more about some codes. */
+  [member: string]: unknown;
 }

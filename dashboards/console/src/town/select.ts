@@ -13,19 +13,44 @@ export interface Filter {
   families: ReadonlySet<Family>;
   ranks: ReadonlySet<Rank>;
   unacknowledgedOnly: boolean;
+  standing: StandingName;
   text: string;
+}
+
+/** Whether an alert rings, or what keeps it from ringing. */
+export type StandingName = "annunciated" | "shelved" | "suppressed" | "out_of_service";
+export const ASIDE: readonly Exclude<StandingName, "annunciated">[] = ["shelved", "suppressed", "out_of_service"];
+
+/** How an alert stands; what a person did goes before what the hub found. */
+export function standingOf({ standing }: Alert): StandingName {
+  if (standing?.out_of_service) return "out_of_service";
+  if (standing?.shelved) return "shelved";
+  return standing?.suppressed ? "suppressed" : "annunciated";
+}
+
+/** Whether an alert calls for somebody. */
+export function rings(alert: Alert): boolean {
+  return standingOf(alert) === "annunciated";
+}
+
+/** The open alerts that are put aside, by why. */
+export function countAside(town: Town): Record<StandingName, number> {
+  const counts = { annunciated: 0, shelved: 0, suppressed: 0, out_of_service: 0 };
+  for (const alert of town.alerts.values()) counts[standingOf(alert)] += 1;
+  return counts;
 }
 
 export const NO_FILTER: Filter = {
   families: new Set(),
   ranks: new Set(),
   unacknowledgedOnly: false,
+  standing: "annunciated",
   text: "",
 };
 
 /** Whether anything but the search text is narrowed. */
 export function isNarrowed(filter: Filter): boolean {
-  return filter.families.size > 0 || filter.ranks.size > 0 || filter.unacknowledgedOnly;
+  return filter.families.size > 0 || filter.ranks.size > 0 || filter.unacknowledgedOnly || filter.standing !== "annunciated";
 }
 
 /**
@@ -67,6 +92,7 @@ function order(a: Alert, b: Alert): number {
 }
 
 function passes(town: Town, filter: Filter, alert: Alert): boolean {
+  if (standingOf(alert) !== filter.standing) return false;
   if (filter.ranks.size > 0 && !filter.ranks.has(RANK[alert.severity])) return false;
   if (filter.unacknowledgedOnly && alert.acknowledged_at !== null) return false;
   const asset = assetOf(town, alert);
@@ -127,6 +153,7 @@ export function countAlerts(town: Town): Record<Rank, Count> {
     4: { open: 0, unacknowledged: 0 },
   };
   for (const alert of town.alerts.values()) {
+    if (!rings(alert)) continue;
     const count = counts[RANK[alert.severity]];
     count.open += 1;
     if (alert.acknowledged_at === null) count.unacknowledged += 1;
@@ -135,8 +162,8 @@ export function countAlerts(town: Town): Record<Rank, Count> {
 }
 
 /** The row `by` steps from the chosen one; the first or last when none is chosen. It stops at the ends. */
-export function step(list: readonly Alert[], chosen: number | null, by: 1 | -1): Alert | undefined {
-  const at = list.findIndex((alert) => alert.id === chosen);
+export function step<T extends { id: number }>(list: readonly T[], chosen: number | null, by: 1 | -1): T | undefined {
+  const at = list.findIndex(({ id }) => id === chosen);
   if (at < 0) return by > 0 ? list[0] : list.at(-1);
   return list[Math.min(list.length - 1, Math.max(0, at + by))];
 }

@@ -5,7 +5,7 @@
  * page. Maps are copied once per batch of events and only when touched, so a view may compare by identity.
  */
 
-import type { Alert, AssetFeature, Family, Kind, Label, MapAnswer } from "../api/types";
+import type { Alert, AssetFeature, Case, Family, Kind, Label, MapAnswer, SeverityName } from "../api/types";
 import type { FeedPosition, LiveEvent, Shown, ValueChange } from "../live/events";
 import { anchor, type LonLat } from "./geometry";
 
@@ -26,8 +26,14 @@ export interface Town {
   /** The position up to which everything is known; nothing before the first snapshot. */
   position: FeedPosition | null;
   assets: ReadonlyMap<number, Asset>;
+  /** The numbers of the assets by their ids. */
+  numbers: ReadonlyMap<string, number>;
   shown: ReadonlyMap<number, Shown>;
   alerts: ReadonlyMap<number, Alert>;
+  /** Which way the severity of an alert went last, of those that this page saw move. */
+  moved: ReadonlyMap<number, "up" | "down">;
+  /** The cases that are not closed. */
+  cases: ReadonlyMap<number, Case>;
   /** Newest values by `pointKey`, of the assets that this page asked for. */
   values: ReadonlyMap<string, ValueChange>;
   /** Why the map must be read again; nothing when the town is whole. */
@@ -39,8 +45,11 @@ export interface Town {
 export const EMPTY_TOWN: Town = {
   position: null,
   assets: new Map(),
+  numbers: new Map(),
   shown: new Map(),
   alerts: new Map(),
+  moved: new Map(),
+  cases: new Map(),
   values: new Map(),
   reload: null,
   clockOffsetMs: 0,
@@ -56,18 +65,26 @@ export function isOpen(alert: Alert): boolean {
   return alert.active || alert.acknowledged_at === null;
 }
 
-/** The town of a snapshot. `alerts` must have been read after `map`, so that no alert falls between the two. */
-export function fromSnapshot(map: MapAnswer, alerts: Alert[], previous: Town, nowMs: number): Town {
+/** The town of a snapshot. `alerts` and `cases` must have been read after `map`, so that none falls between them. */
+export function fromSnapshot(map: MapAnswer, alerts: Alert[], cases: Case[], previous: Town, nowMs: number): Town {
   const features = map.features.filter((feature): feature is AssetFeature => feature.properties.kind !== undefined);
   return {
     position: { epoch: String(map.townhub.epoch), seq: map.townhub.seq },
     assets: new Map(features.map((feature) => [feature.id, toAsset(feature)])),
+    numbers: new Map(features.map((feature) => [String(feature.properties.asset), feature.id])),
     shown: new Map(features.map((feature) => [feature.id, toShown(feature)])),
     alerts: new Map(alerts.filter(isOpen).map((alert) => [alert.id, alert])),
+    moved: previous.moved,
+    cases: new Map(cases.filter(isUnderway).map((one) => [one.id, one])),
     values: previous.values,
     reload: null,
     clockOffsetMs: Date.parse(map.townhub.at) - nowMs,
   };
+}
+
+/** A case that somebody still has to move. */
+export function isUnderway(one: Case): boolean {
+  return one.stage !== "closed";
 }
 
 function toAsset(feature: AssetFeature): Asset {
@@ -104,11 +121,21 @@ export function withAlert(town: Town, alert: Alert): Town {
   return draft.done();
 }
 
+/** The town after an answer that carries a case, such as a move's. */
+export function withCase(town: Town, one: Case): Town {
+  const draft = new Draft(town);
+  draft.takeCase(one);
+  return draft.done();
+}
+
+const WEIGHT: Record<SeverityName, number> = { critical: 4, major: 3, minor: 2, info: 1 };
+
 /** Copies on the first write, so a batch of a thousand states costs one copy. */
 class Draft {
   private readonly next: Town;
   private shown: Map<number, Shown> | null = null;
   private alerts: Map<number, Alert> | null = null;
+  private cases: Map<number, Case> | null = null;
   private values: Map<string, ValueChange> | null = null;
 
   constructor(town: Town) {
@@ -143,6 +170,7 @@ class Draft {
     if (event.at.seq <= position.seq) return;
     this.next.position = event.at;
     if (event.type === "alert") this.takeAlert(event.alert);
+    else if (event.type === "case") this.takeCase(event.case);
     else for (const [asset, shown] of event.changes) this.takeShown(asset, shown);
   }
 
@@ -162,9 +190,22 @@ class Draft {
     const known = this.next.alerts.get(alert.id);
     if (known !== undefined && known.version > alert.version) return;
     this.alerts ??= new Map(this.next.alerts);
+    if (known !== undefined && known.severity !== alert.severity) {
+      const way = WEIGHT[alert.severity] > WEIGHT[known.severity] ? "up" : "down";
+      this.next.moved = new Map(this.next.moved).set(alert.id, way);
+    }
     if (isOpen(alert)) this.alerts.set(alert.id, alert);
     else this.alerts.delete(alert.id);
     this.next.alerts = this.alerts;
+  }
+
+  takeCase(one: Case): void {
+    const known = this.next.cases.get(one.id);
+    if (known !== undefined && known.version > one.version) return;
+    this.cases ??= new Map(this.next.cases);
+    if (isUnderway(one)) this.cases.set(one.id, one);
+    else this.cases.delete(one.id);
+    this.next.cases = this.cases;
   }
 
   private takeValue(change: ValueChange): void {

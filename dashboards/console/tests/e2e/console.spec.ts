@@ -1,25 +1,8 @@
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import type { Page } from "@playwright/test";
 import type { Alert } from "../../src/api/types";
 import { MockHub } from "../mock/server";
 import { quietTown } from "../mock/town";
-import { expect, open, test } from "./hub";
-
-const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-
-/** Breaches of WCAG 2.2 A and AA and of good practice, by rule. */
-async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(axeSource);
-  return page.evaluate(async () => {
-    // @ts-expect-error axe is put into the page by the line above
-    const found = await window.axe.run(document, { resultTypes: ["violations"] });
-    return found.violations.map(
-      (one: { id: string; nodes: { html: string; failureSummary: string }[] }) =>
-        `${one.id}: ${one.nodes[0]?.html} ${one.nodes[0]?.failureSummary}`,
-    );
-  });
-}
+import { expect, open, openWithoutMap, test, violations } from "./hub";
 
 const rows = (page: Page) => page.locator("[data-alert]");
 const counts = (page: Page) => page.locator("header .counts strong");
@@ -199,16 +182,8 @@ test("a lost session leads to the login", async ({ page, hub }) => {
 });
 
 test("without WebGL everything but the map works", async ({ page, hub }) => {
-  await page.addInitScript(() => {
-    const original = HTMLCanvasElement.prototype.getContext;
-    HTMLCanvasElement.prototype.getContext = function (this: HTMLCanvasElement, kind: string, ...rest: never[]) {
-      return kind.startsWith("webgl") ? null : original.call(this, kind as "2d", ...rest);
-    } as typeof original;
-  });
-  await page.goto(`${hub.url}/?lang=en`);
+  await openWithoutMap(page, hub, "?lang=en");
   await expect(page.getByText("This browser cannot show the map")).toBeVisible();
-  // The notice stands before the alerts have come.
-  await expect(rows(page).first()).toBeVisible();
   await page.keyboard.press("n");
   await page.keyboard.press("a");
   await expect(page.locator("article footer")).toContainText("Acknowledged by admin");

@@ -4,8 +4,10 @@ import { createReadStream, existsSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { extname, join, normalize } from "node:path";
 import type { AddressInfo } from "node:net";
-import type { Alert, AssetProperties, Rank } from "../../src/api/types";
+import type { Alert, AssetProperties, BulkResult, MoveKind, Rank } from "../../src/api/types";
 import { RANK } from "../../src/town/select";
+import { CaseDesk, Refused, UNITS, USERS, workday, type MockUser } from "./cases";
+import { CommandDesk, SPECS } from "./commands";
 import { detailOf, seriesOf, type MockTown } from "./town";
 
 export const POLICY =
@@ -34,6 +36,13 @@ export class MockHub {
   epoch = 7;
   beating = true;
   signedIn = true;
+  user: MockUser = USERS.admin as MockUser;
+  /** While it is down, no request of a move is answered; `after` does the move and loses the answer. */
+  fault: "none" | "before" | "after" = "none";
+  /** While it is mute, changes reach the hub but not the feed. */
+  mute = false;
+  readonly desk: CaseDesk;
+  readonly orders: CommandDesk;
   private port = 0;
   private seq = 100;
   private readonly streams = new Set<Stream>();
@@ -45,6 +54,9 @@ export class MockHub {
     public town: MockTown,
     private readonly nowMs: () => number,
   ) {
+    this.desk = new CaseDesk(() => this.town, nowMs, (one) => this.send("case", one));
+    this.orders = new CommandDesk(nowMs);
+    if (town.alerts.length > 0) workday(this.desk, town);
     this.beatTimer = setInterval(() => this.beat(), 1_000);
   }
 
@@ -139,6 +151,7 @@ export class MockHub {
   }
 
   private send(name: string, body: unknown): void {
+    if (this.mute) return;
     this.seq += 1;
     const text = this.event(name, body);
     this.log.push({ seq: this.seq, text });
@@ -181,22 +194,33 @@ export class MockHub {
     const series = /^\/series\/([^/]+)\/([^/]+)$/.exec(path);
     if (path === "/live") return this.live(request, response, url);
     if (path === "/session") return json(response, {
-        user: { name: "admin", role: "admin", zones: null },
-        role: { zh: "管理员", en: "administrator" },
-        rights: ["view", "acknowledge"],
+        user: { name: this.user.name, role: this.user.role, zones: null },
+        role: this.user.label,
+        rights: this.user.rights,
         must_change: false,
       });
     if (path === "/status") return json(response, this.status());
+    if (path.startsWith("/profiles/")) return json(response, { commands: path.includes("sluice-gate") ? SPECS : [] });
+    if (path.startsWith("/commands")) return this.command(request, response, path);
     if (path === "/profiles") return json(response, { profiles: [], refused: [] });
     if (path === "/map") return json(response, this.map());
     if (path === "/alerts") {
       const open = this.town.alerts.filter((alert) => alert.active || alert.acknowledged_at === null);
       return json(response, { alerts: open, next_before: null });
     }
+    if (path.startsWith("/cases") || path === "/units") return this.cases(request, response, url, path);
+    const aside = /^\/alerts\/(\d+)\/(un)?shelve$/.exec(path);
+    if (path === "/alerts/acknowledge") return this.acknowledgeMany(request, response);
+    if (aside) return this.putAside(Number(aside[1]), aside[2] === undefined, request, response);
     if (acknowledge) return this.acknowledge(Number(acknowledge[1]), request, response);
     if (asset) {
       const detail = detailOf(this.town, this.town.features.find(({ properties }) => properties.asset === asset[1])?.id ?? -1, this.nowMs());
-      return detail === null ? problem(response, 404, "not_found") : json(response, detail);
+      if (detail === null) return problem(response, 404, "not_found");
+      for (const device of detail.devices) {
+        device.commands = detail.kind === "sluice-gate" ? SPECS.map(({ name }) => name) : [];
+        device.command = this.orders.running(device.id);
+      }
+      return json(response, detail);
     }
     if (series) {
       const [device, metric] = [decodeURIComponent(series[1] ?? ""), decodeURIComponent(series[2] ?? "")];
@@ -206,6 +230,63 @@ export class MockHub {
       return json(response, { device, metric, unit: "m", from, to, step_s: stepS, points });
     }
     problem(response, 404, "not_found");
+  }
+
+  private async cases(request: IncomingMessage, response: ServerResponse, url: URL, path: string): Promise<void> {
+    const [, , id = "", step = "", name = ""] = path.split("/");
+    if (path === "/units") return json(response, { units: UNITS });
+    if (this.fault === "before" && request.method === "POST") return void response.destroy();
+    const bytes = await bodyOf(request);
+    if (request.method === "POST" && request.headers["x-townhub"] !== "1") return problem(response, 403, "cross_site");
+    try {
+      if (request.method === "GET") {
+        if (step === "photos") {
+          const photo = this.desk.photos.get(decodeURIComponent(name));
+          return void response.writeHead(photo ? 200 : 404, { "content-type": "image/jpeg" }).end(photo);
+        }
+        if (id !== "") return json(response, this.desk.show(Number(id), this.user));
+        const wanted = url.searchParams.get("stage")?.split(",");
+        const cases = [...this.desk.cases.values()].filter(({ stage }) => (wanted ? wanted.includes(stage) : stage !== "closed"));
+        return json(response, { cases: cases.sort((a, b) => b.id - a.id), next_before: null });
+      }
+      if (step === "photos") return json(response, { name: this.desk.putPhoto(bytes) }, 201);
+      const body = JSON.parse(bytes.toString() || "{}") as Record<string, never>;
+      const answer = this.doCase(id, step, body);
+      if (this.fault === "after") return void response.destroy();
+      json(response, answer, id === "" || step === "reopen" ? 201 : 200);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      problem(response, error.status, error.code, error.members);
+    }
+  }
+
+  private async command(request: IncomingMessage, response: ServerResponse, path: string): Promise<void> {
+    const [, , id = "", step = ""] = path.split("/");
+    const body = JSON.parse(String(await bodyOf(request)) || "{}") as { device: string; target?: number; command: string; challenge: string };
+    if (request.method === "POST" && request.headers["x-townhub"] !== "1") return problem(response, 403, "cross_site");
+    try {
+      if (request.method === "GET") return json(response, this.orders.show(Number(id), this.user));
+      if (!this.user.rights.includes("operate")) return problem(response, 403, "forbidden");
+      if (id === "stop") return json(response, this.orders.stop(body.device, this.user), 201);
+      if (step === "confirm") return json(response, this.orders.confirm(Number(id), body.challenge, this.user));
+      if (step === "cancel") return json(response, this.orders.cancel(Number(id)));
+      const number = Number(body.device.replace("dev-", ""));
+      const asset = String(this.town.features.find((feature) => feature.id === number)?.properties.asset);
+      json(response, this.orders.select(body, asset, number, this.user), 201);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      problem(response, error.status, error.code, error.members);
+    }
+  }
+
+  private doCase(id: string, step: string, body: Record<string, never>): unknown {
+    if (id === "") {
+      const kind = this.town.features.find(({ properties }) => properties.asset === body.asset)?.properties.kind ?? null;
+      return this.desk.open({ asset: body.asset ?? null, kind, title: body.title!, severity: body.severity! }, [], this.user.name);
+    }
+    if (step === "reopen") return this.desk.reopen(Number(id), body.reason ?? "", this.user);
+    if (step === "attach") return this.desk.attach(Number(id), Number(body.alert), this.user);
+    return this.desk.make(Number(id), step as MoveKind, body, this.user);
   }
 
   private status(): unknown {
@@ -243,10 +324,43 @@ export class MockHub {
     response.on("close", () => this.streams.delete(stream));
   }
 
+  private async acknowledgeMany(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { ids, note } = JSON.parse(String(await bodyOf(request))) as { ids: number[]; note?: string };
+    if (request.headers["x-townhub"] !== "1") return problem(response, 403, "cross_site");
+    const results = ids.map((id): BulkResult => {
+      const alert = this.town.alerts.find((candidate) => candidate.id === id);
+      if (alert === undefined) return { id, outcome: "not_found", version: null };
+      if (alert.acknowledged_at !== null) return { id, outcome: "already_acknowledged", version: alert.version };
+      this.acknowledged.push({ id, ...(note === undefined ? {} : { note }) });
+      const by = { acknowledged_at: this.now(), acknowledged_by: this.user.name, note: note ?? null };
+      this.push({ ...alert, version: alert.version + 1, ...by });
+      return { id, outcome: "acknowledged", version: alert.version + 1 };
+    });
+    json(response, { results });
+  }
+
+  private async putAside(id: number, away: boolean, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const asked = JSON.parse(String(await bodyOf(request))) as { for?: string; reason?: string; version?: number };
+    const alert = this.town.alerts.find((candidate) => candidate.id === id);
+    if (alert === undefined) return problem(response, 404, "not_found");
+    if (request.headers["x-townhub"] !== "1") return problem(response, 403, "cross_site");
+    if (!asked.reason?.trim()) return problem(response, 400, "bad_body");
+    if (asked.version !== alert.version) return problem(response, 409, "version_conflict");
+    const [, count = "0", unit] = /^(\d+)(min|h)$/.exec(asked.for ?? "0h") ?? [];
+    const seconds = Number(count) * (unit === "h" ? 3600 : 60);
+    const longest = alert.severity === "critical" ? 1800 : 8 * 3600;
+    if (away && seconds > longest) return problem(response, 400, "bad_body", { id, longest_s: longest });
+    const until = new Date(this.nowMs() + seconds * 1000).toISOString();
+    const shelved = away ? { by: this.user.name, reason: asked.reason, at: this.now(), until } : null;
+    const answer: Alert = {
+      ...alert, version: alert.version + 1, standing: { shelved, suppressed: null, out_of_service: null },
+    };
+    json(response, answer);
+    this.push(answer);
+  }
+
   private async acknowledge(id: number, request: IncomingMessage, response: ServerResponse): Promise<void> {
-    let body = "";
-    for await (const chunk of request) body += String(chunk);
-    const asked = JSON.parse(body) as { version?: number; note?: string };
+    const asked = JSON.parse(String(await bodyOf(request))) as { version?: number; note?: string };
     const alert = this.town.alerts.find((candidate) => candidate.id === id);
     if (alert === undefined) return problem(response, 404, "not_found");
     if (request.headers["x-townhub"] !== "1") return problem(response, 403, "bad_body");
@@ -257,7 +371,7 @@ export class MockHub {
       ...alert,
       version: alert.version + 1,
       acknowledged_at: this.now(),
-      acknowledged_by: "admin",
+      acknowledged_by: this.user.name,
       note: asked.note ?? null,
     };
     json(response, answer);
@@ -265,14 +379,20 @@ export class MockHub {
   }
 }
 
-function json(response: ServerResponse, body: unknown): void {
-  response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(body));
+async function bodyOf(request: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
 }
 
-function problem(response: ServerResponse, status: number, code: string): void {
+function json(response: ServerResponse, body: unknown, status = 200): void {
+  response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
+}
+
+function problem(response: ServerResponse, status: number, code: string, members: Record<string, unknown> = {}): void {
   response
     .writeHead(status, { "content-type": "application/problem+json" })
-    .end(JSON.stringify({ type: "about:blank", title: code, status, code }));
+    .end(JSON.stringify({ type: "about:blank", title: code, status, code, ...members }));
 }
 
 function file(response: ServerResponse, path: string): void {

@@ -12,6 +12,7 @@ import type {
   Label,
   Point,
   SeverityName,
+  Standing,
 } from "../../src/api/types";
 
 const FAMILY: Record<Kind, AssetProperties["family"]> = {
@@ -186,6 +187,7 @@ interface Trouble {
   unit?: string;
   acknowledged?: boolean;
   returned?: boolean;
+  more?: Partial<Alert>;
 }
 
 const RANK = { critical: 1, major: 2, minor: 3, info: 4 } as const;
@@ -210,7 +212,28 @@ export function stormyTown(nowMs: number): MockTown {
     { at: find("manhole", 48), severity: "info", minutes: 1560, metric: "sewer.level", kind: "no_data", text: label("超过 15 分钟没有数据", "No data for 15 minutes") },
     { at: find("parking-bay", 200), severity: "info", minutes: 90, metric: "bay.occupied", kind: "state", text: label("占用超过 24 小时", "Occupied for over a day"), value: 1, unit: "1" },
   ];
-  for (const [i, trouble] of troubles.entries()) raise(town, trouble, i + 101, nowMs);
+  const ago = (minutes: number): string => new Date(nowMs - minutes * 60_000).toISOString();
+  const clear: Standing = { shelved: null, suppressed: null, out_of_service: null };
+  const aside: [Partial<Trouble>, Standing][] = [
+    [{ at: find("manhole", 20), text: label("硫化氢偏高", "High hydrogen sulphide"), metric: "h2s" },
+      { ...clear, shelved: { by: "zhao", reason: "探头待校准", at: ago(50), until: ago(-70) } }],
+    [{ at: find("manhole", 3), text: label("超过 15 分钟没有数据", "No data for 15 minutes"), kind: "no_data" },
+      { ...clear, suppressed: { cause: { gateway: "gw-west" }, at: ago(31) } }],
+    [{ at: find("manhole", 22), text: label("超过 15 分钟没有数据", "No data for 15 minutes"), kind: "no_data" },
+      { ...clear, suppressed: { cause: { maintenance: [4, "新华路管道清淤"] }, at: ago(12) } }],
+    [{ at: find("rain-gauge", 1), text: label("雨量筒堵塞", "Rain gauge clogged") },
+      { ...clear, out_of_service: { by: "admin", reason: "返厂维修", at: ago(900) } }],
+  ];
+  const marks: Record<number, Partial<Alert>> = {
+    101: { first_in_group: true },
+    103: { worst: "critical" },
+    107: { chattering: true, raised_count: 7 },
+  };
+  for (const [i, trouble] of troubles.entries()) raise(town, { ...trouble, more: marks[i + 101] ?? {} }, i + 101, nowMs);
+  for (const [i, [trouble, standing]] of aside.entries()) {
+    const base: Trouble = { at: 0, severity: "minor", minutes: 60, metric: "sewer.level", text: level, value: 7.1, limit: 6, unit: "[ppm]" };
+    raise(town, { ...base, ...trouble, more: { standing } }, i + 121, nowMs);
+  }
   for (const n of [3, 22, 57]) {
     const feature = town.features.find(({ id }) => id === find("manhole", n));
     if (feature) feature.properties.freshness = n === 57 ? "dead" : "stale";
@@ -237,7 +260,7 @@ function raise(town: MockTown, trouble: Trouble, id: number, nowMs: number): voi
     value: trouble.value ?? null,
     peak: trouble.value === undefined ? null : trouble.value * 1.04,
     limit: trouble.limit ?? null,
-    clear: null,
+    clear: trouble.limit === undefined ? null : Math.round(trouble.limit * 92) / 100,
     unit: trouble.unit ?? null,
     active: trouble.returned !== true,
     since: raisedAt,
@@ -246,7 +269,15 @@ function raise(town: MockTown, trouble: Trouble, id: number, nowMs: number): voi
     acknowledged_by: acknowledged ? "wang" : null,
     note: acknowledged ? "已通知养护班组" : null,
     cleared_at: trouble.returned === true ? new Date(nowMs - 300_000).toISOString() : null,
+    worst: trouble.severity,
+    chattering: false,
+    first_in_group: false,
+    raised_count: 1,
+    standing: { shelved: null, suppressed: null, out_of_service: null },
+    ...trouble.more,
   });
+  // What is put aside does not colour the map.
+  if (trouble.more?.standing !== undefined) return;
   const { properties } = feature;
   const rank = RANK[trouble.severity];
   if (properties.severity === 0 || rank < properties.severity) {

@@ -1,6 +1,6 @@
 /** Small building blocks for the unit tests. */
 
-import type { Alert, AssetFeature, MapAnswer } from "../../src/api/types";
+import type { Alert, AssetFeature, Case, MapAnswer } from "../../src/api/types";
 import { EMPTY_TOWN, fromSnapshot, type Town } from "../../src/town/town";
 
 export const NOW = Date.parse("2026-07-01T08:00:00Z");
@@ -31,6 +31,15 @@ export function mapOf(features: AssetFeature[], seq = 10, epoch = 3): MapAnswer 
   return { type: "FeatureCollection", features, townhub: { epoch, seq, at: "2026-07-01T08:00:05Z" } };
 }
 
-export function townOf(features: AssetFeature[], alerts: Alert[] = []): Town {
-  return fromSnapshot(mapOf(features), alerts, EMPTY_TOWN, NOW);
+export function townOf(features: AssetFeature[], alerts: Alert[] = [], cases: Case[] = []): Town {
+  return fromSnapshot(mapOf(features), alerts, cases, EMPTY_TOWN, NOW);
+}
+
+export function caseOf(id: number, more: Partial<Case> = {}): Case {
+  return {
+    id, version: 1, asset: `MH-${id}`, kind: "manhole", zone: "wuzhen", device: `dev-${id}`,
+    title: { zh: "水位偏高", en: "High level" }, severity: "major", stage: "opened", alerts: [id],
+    opened_at: "2026-07-01T07:00:00Z", opened_by: null, deadlines: null, arrived_at: null, reported_at: null,
+    closed_at: null, overdue: null, escalation: 0, reopens: null, reopened_as: null, ...more,
+  };
 }

@@ -10,7 +10,7 @@ const red = (asset: number, seq: number): LiveEvent => ({ type: "state", at: at(
 describe("a snapshot and its events", () => {
   test("a snapshot sets assets, open alerts, the position and the hub's clock", () => {
     const closed = alert(2, { active: false, acknowledged_at: "2026-07-01T07:30:00Z" });
-    const town = fromSnapshot(mapOf([feature(1), feature(2)]), [alert(1), closed], EMPTY_TOWN, NOW);
+    const town = fromSnapshot(mapOf([feature(1), feature(2)]), [alert(1), closed], [], EMPTY_TOWN, NOW);
     expect(town.position).toEqual(at(10));
     expect([...town.assets.keys()]).toEqual([1, 2]);
     expect([...town.alerts.keys()]).toEqual([1]);
@@ -88,6 +88,6 @@ describe("a broken feed asks for a new snapshot", () => {
   test("nothing is applied between the break and the new snapshot", () => {
     const town = reduce(townOf([feature(1)]), [{ type: "reload", at: at(900), reason: "gap" }, red(1, 901)], NOW);
     expect(town.shown.get(1)?.severity).toBe(0);
-    expect(fromSnapshot(mapOf([feature(1)], 905), [], town, NOW).reload).toBeNull();
+    expect(fromSnapshot(mapOf([feature(1)], 905), [], [], town, NOW).reload).toBeNull();
   });
 });

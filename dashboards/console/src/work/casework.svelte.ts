@@ -1,0 +1,399 @@
+/** The state of the work on cases: the list, the chosen case with its open form, and the queue of the field. */
+
+import { api, ApiError } from "../api/client";
+import type { Alert, Case, CaseDetail, CaseEvent, MoveBody, MoveKind, Unit } from "../api/types";
+import type { Console } from "../console.svelte";
+import { wallMs } from "../clock";
+import { step } from "../town/select";
+import { withCase } from "../town/town";
+import {
+  assetOfCase,
+  FIELD_MOVES,
+  fieldMoves,
+  isOwnMove,
+  listCases,
+  NO_CASE_FILTER,
+  overdueCases,
+  personOf,
+  primaryMove,
+  project,
+  tasksOf,
+  waitsFor,
+  type CaseFilter,
+} from "./cases";
+import type { Outbox, Queued } from "./outbox";
+import type { PhotoFault } from "./photo";
+
+/** Reading a case anew waits for so long after an event, so that a burst of events is one read, milliseconds. */
+const REREAD_MS = 150;
+/** How long a change is shown before it can be confirmed, milliseconds. */
+const LOOK_MS = 1_000;
+/** Waits between attempts to send the queue, milliseconds. */
+const RESEND_MS = 4_000;
+
+/** What has been written into the open form. */
+export interface Draft {
+  note: string;
+  reason: string;
+  unit: string;
+  person: string;
+  siteCheck: boolean;
+  photos: { blob: Blob; url: string }[];
+}
+
+const emptyDraft = (): Draft => ({ note: "", reason: "", unit: "", person: "", siteCheck: false, photos: [] });
+
+export class Casework {
+  filter = $state.raw<CaseFilter>(NO_CASE_FILTER);
+  /** Closed cases, read when they are asked for. */
+  closed = $state.raw<Case[]>([]);
+  units = $state.raw<Unit[]>([]);
+  chosenId = $state<number | null>(null);
+  detail = $state.raw<CaseDetail | null>(null);
+  /** The code of the error when the case cannot be read. */
+  detailError = $state<string | null>(null);
+  form = $state<MoveKind | "reopen" | null>(null);
+  draft = $state<Draft>(emptyDraft());
+  photoFault = $state<PhotoFault | null>(null);
+  busy = $state(false);
+  error = $state.raw<ApiError | null>(null);
+  /** What others did while a form was open: shown in place of a bare refusal. */
+  changed = $state.raw<CaseEvent[]>([]);
+  /** A change has just been shown: the button waits for a moment, so that a hand already on its way does not confirm it. */
+  looking = $state(false);
+  queue = $state.raw<Queued[]>([]);
+  /** Whether the last attempt to send found a link. */
+  linked = $state(true);
+
+  private readonly hub: Console;
+  private outbox: Outbox | null = null;
+  private rereadTimer: ReturnType<typeof setTimeout> | undefined;
+  private resendTimer: ReturnType<typeof setInterval> | undefined;
+
+  constructor(hub: Console) {
+    this.hub = hub;
+  }
+
+  me = $derived.by(() => {
+    const session = this.hub.session;
+    return personOf(session?.user.name ?? "", session?.rights ?? [], this.units);
+  });
+  /** Cases as they will be once the queue is sent. */
+  private projected = $derived.by(() => {
+    const cases = new Map(this.hub.town.cases);
+    for (const id of new Set(this.queue.map((move) => move.case))) {
+      const one = cases.get(id);
+      if (one === undefined) continue;
+      const waiting = this.queue.filter((move) => move.case === id && move.refused === null && move.version >= one.version);
+      cases.set(id, project(one, waiting, this.me.name, this.hub.nowMs));
+    }
+    return cases;
+  });
+  list = $derived.by(() => {
+    const { town, filter, nowMs } = this.hub;
+    const known = this.filter.stages.has("closed") ? this.closed : this.projected.values();
+    return listCases(known, town, filter, this.filter, this.me, nowMs);
+  });
+  tasks = $derived.by(() => tasksOf(this.projected.values(), this.me, this.hub.nowMs));
+  /** How many wait for this person. */
+  waiting = $derived.by(() => [...this.projected.values()].filter((one) => waitsFor(one, this.me)).length);
+  overdue = $derived.by(() => overdueCases(this.projected.values(), this.hub.nowMs));
+  chosen = $derived(
+    this.chosenId === null ? null : (this.projected.get(this.chosenId) ?? (this.detail?.case.id === this.chosenId ? this.detail.case : null)),
+  );
+  /** The moves of the chosen case that wait for the link. */
+  queued = $derived(this.queue.filter((move) => move.case === this.chosenId));
+  allowed = $derived.by<MoveKind[]>(() => {
+    const { chosen } = this;
+    if (chosen === null) return [];
+    if (this.queued.length > 0) return this.queued.some(({ refused }) => refused !== null) ? [] : fieldMoves(chosen);
+    if (this.detail?.case.id === chosen.id && this.detail.case.stage === chosen.stage) return this.detail.allowed;
+    // The feed, or a task that was taken up without a link, is ahead of the detail.
+    return this.me.rights.includes("handle") && waitsFor(chosen, this.me) ? fieldMoves(chosen) : [];
+  });
+  primary = $derived(this.chosen === null ? null : primaryMove(this.chosen, this.allowed));
+  mayReopen = $derived(
+    this.chosen?.stage === "closed" && this.chosen.reopened_as === null && this.me.rights.includes("acknowledge"),
+  );
+
+  /** Takes up the queue of an earlier page, and sends when there is a link. The answer ends it. */
+  start(): () => void {
+    void this.readUnits();
+    void this.openQueue();
+    const send = (): void => void this.send();
+    addEventListener("online", send);
+    this.resendTimer = setInterval(() => this.queue.length > 0 && send(), RESEND_MS);
+    return () => {
+      removeEventListener("online", send);
+      clearInterval(this.resendTimer);
+    };
+  }
+
+  private async openQueue(): Promise<void> {
+    const { openShelf, Outbox } = await import("./outbox");
+    const outbox = new Outbox(await openShelf(), api, (moves, made) => {
+      this.queue = moves;
+      if (made !== null) this.take(made);
+    });
+    await outbox.start();
+    this.outbox = outbox;
+    await this.send();
+  }
+
+  private async readUnits(): Promise<void> {
+    try {
+      this.units = await api.units();
+    } catch {
+      // Asked again with the next case that is opened.
+    }
+  }
+
+  // --- choosing ---
+
+  choose(id: number): void {
+    if (this.chosenId !== id) {
+      this.closeForm();
+      this.detail = null;
+      this.detailError = null;
+      this.chosenId = id;
+    }
+    const one = this.chosen ?? this.closed.find((closed) => closed.id === id);
+    const asset = one && assetOfCase(this.hub.town, one);
+    this.hub.follow(asset?.number ?? null);
+    void this.readDetail();
+  }
+
+  unchoose(): void {
+    this.closeForm();
+    this.chosenId = null;
+    this.detail = null;
+    this.hub.follow(null);
+  }
+
+  step(by: 1 | -1): void {
+    const next = step(this.list, this.chosenId, by);
+    if (next !== undefined) this.choose(next.id);
+  }
+
+  /** The next case that waits for this person, after the chosen one and round again. */
+  next(): void {
+    const at = this.list.findIndex(({ id }) => id === this.chosenId);
+    const turned = [...this.list.slice(at + 1), ...this.list.slice(0, at + 1)];
+    const next = turned.find((one) => waitsFor(one, this.me));
+    if (next !== undefined) this.choose(next.id);
+  }
+
+  async readDetail(): Promise<void> {
+    const id = this.chosenId;
+    if (id === null) return;
+    if (this.units.length === 0) void this.readUnits();
+    try {
+      const detail = await api.case(id);
+      if (this.chosenId !== id) return;
+      this.detail = detail;
+      this.detailError = null;
+      this.take(detail.case);
+      if (this.chosen?.asset !== null) this.hub.follow(assetOfCase(this.hub.town, detail.case)?.number ?? null);
+    } catch (error) {
+      if (this.chosenId === id) this.detailError = codeOf(error);
+    }
+  }
+
+  async readClosed(): Promise<void> {
+    try {
+      this.closed = await api.closedCases();
+    } catch (error) {
+      this.error = error instanceof ApiError ? error : null;
+    }
+  }
+
+  /** A case changed, says the feed. */
+  heard(one: Case): void {
+    if (one.id !== this.chosenId) return;
+    clearTimeout(this.rereadTimer);
+    this.rereadTimer = setTimeout(() => void this.reread(), REREAD_MS);
+  }
+
+  /** Reads the chosen case anew; an open form learns what others did meanwhile. */
+  private async reread(): Promise<void> {
+    const before = this.detail?.case.version;
+    await this.readDetail();
+    if (this.form !== null && !this.busy && before !== undefined && this.detail !== null) {
+      this.show(this.detail.events.filter(({ version, actor }) => version > before && actor !== this.me.name));
+    }
+  }
+
+  private show(news: CaseEvent[]): void {
+    if (news.length === 0) return;
+    this.changed = [...this.changed, ...news];
+    this.looking = true;
+    setTimeout(() => (this.looking = false), LOOK_MS);
+  }
+
+  private take(one: Case): void {
+    this.hub.town = withCase(this.hub.town, one);
+    if (one.stage === "closed" && this.closed.some(({ id }) => id === one.id)) {
+      this.closed = this.closed.map((known) => (known.id === one.id ? one : known));
+    }
+  }
+
+  // --- filtering ---
+
+  toggle(what: "mine" | "overdue"): void {
+    this.filter = { ...this.filter, [what]: !this.filter[what] };
+  }
+
+  setStage(stage: Case["stage"] | null): void {
+    this.filter = { ...this.filter, stages: new Set(stage === null ? [] : [stage]) };
+    if (stage === "closed") void this.readClosed();
+  }
+
+  // --- moving ---
+
+  open(kind: MoveKind | "reopen"): void {
+    this.closeForm();
+    this.form = kind;
+    if (kind === "dispatch") this.draft.unit = this.detail?.suggested_unit ?? this.units[0]?.id ?? "";
+    if (kind === "close") this.draft.siteCheck = false;
+  }
+
+  /** Opens the form of the move that stands first; a press that comes before the hub's answer waits for it. */
+  async openPrimary(): Promise<void> {
+    const id = this.chosenId;
+    if (id === null || this.form !== null) return;
+    if (this.detail === null) await this.readDetail();
+    if (this.chosenId === id && this.primary !== null && this.form === null) this.open(this.primary);
+  }
+
+  closeForm(): void {
+    for (const { url } of this.draft.photos) URL.revokeObjectURL(url);
+    this.form = null;
+    this.draft = emptyDraft();
+    this.photoFault = null;
+    this.error = null;
+    this.changed = [];
+  }
+
+  async addPhotos(files: Iterable<File>): Promise<void> {
+    this.photoFault = null;
+    const { MAX_PHOTOS, preparePhoto } = await import("./photo");
+    for (const file of files) {
+      if (this.draft.photos.length >= MAX_PHOTOS) return;
+      const photo = await preparePhoto(file);
+      if (typeof photo === "string") this.photoFault = photo;
+      else this.draft.photos.push({ blob: photo, url: URL.createObjectURL(photo) });
+    }
+  }
+
+  dropPhoto(at: number): void {
+    const [gone] = this.draft.photos.splice(at, 1);
+    if (gone !== undefined) URL.revokeObjectURL(gone.url);
+  }
+
+  /** The body of the move as the form has it. */
+  private body(kind: MoveKind): MoveBody {
+    const { draft } = this;
+    const [note, reason] = [draft.note.trim(), draft.reason.trim()];
+    return {
+      ...(note === "" ? {} : { note }),
+      ...(["return", "recall", "reject"].includes(kind) ? { reason } : {}),
+      ...(kind === "dispatch" ? { unit: draft.unit, ...(draft.person === "" ? {} : { person: draft.person }) } : {}),
+      ...(kind === "close" && draft.siteCheck ? { site_check: reason } : {}),
+    };
+  }
+
+  async submit(): Promise<void> {
+    const [one, form] = [this.chosen, this.form];
+    if (one === null || form === null || this.busy) return;
+    this.busy = true;
+    this.error = null;
+    try {
+      if (form === "reopen") {
+        const opened = await api.reopen(one.id, this.draft.reason.trim());
+        this.take(opened);
+        this.setStage(null);
+        this.choose(opened.id);
+      } else if (FIELD_MOVES.includes(form) && this.outbox !== null) {
+        await this.enqueue(one, form, this.body(form));
+      } else {
+        await this.make(one, form, this.body(form));
+      }
+    } catch (error) {
+      this.error = error instanceof ApiError ? error : new ApiError("internal", 0, String(error));
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  private async enqueue(one: Case, kind: MoveKind, body: MoveBody): Promise<void> {
+    const photos = kind === "handle" ? this.draft.photos.map(({ blob }) => blob) : [];
+    await this.outbox?.add({
+      person: this.me.name, case: one.id, kind, version: one.version, body, photos, queuedAtMs: wallMs(),
+    });
+    // It is safe now; the sending goes on behind, and the next move need not wait for it.
+    this.closeForm();
+    void this.send();
+  }
+
+  /** A move of the desk: made at once or refused; what was refused for its version is shown as what changed. */
+  private async make(one: Case, kind: MoveKind, body: MoveBody): Promise<void> {
+    try {
+      this.take(await api.move(one.id, kind, one.version, body));
+    } catch (error) {
+      const isStale = error instanceof ApiError && error.code === "version_conflict";
+      if (!isStale && !(error instanceof ApiError && error.isUncertain)) {
+        await this.readDetail();
+        throw error;
+      }
+      await this.readDetail();
+      const events = this.detail?.events ?? [];
+      if (!isOwnMove(events, { kind, version: one.version, body }, this.me.name)) {
+        this.show(events.filter(({ version }) => version > one.version));
+        throw error;
+      }
+    }
+    this.closeForm();
+    await this.readDetail();
+  }
+
+  /** Sends what waits. */
+  async send(): Promise<void> {
+    if (this.outbox === null || this.hub.session === null) return;
+    const before = this.queue.length;
+    this.linked = await this.outbox.flush(this.hub.session.user.name);
+    if (this.queue.length !== before) void this.readDetail();
+  }
+
+  /** Puts a refused move onto the case as it is now. */
+  async retry(): Promise<void> {
+    const one = this.chosenId === null ? undefined : this.hub.town.cases.get(this.chosenId);
+    if (one !== undefined) await this.outbox?.retry(one.id, one.version, this.me.name);
+    await this.readDetail();
+  }
+
+  async drop(key: number): Promise<void> {
+    await this.outbox?.drop(key);
+  }
+
+  /** Opens a case by hand for an alert that has none. */
+  async openFor(alert: Alert): Promise<void> {
+    if (this.busy) return;
+    this.busy = true;
+    try {
+      const asset = alert.asset === null ? {} : { asset: String(alert.asset) };
+      const opened = await api.openCase({ title: alert.text, severity: alert.severity, ...asset });
+      this.take(opened);
+      this.take(await api.attach(opened.id, alert.id));
+      this.hub.tab = "cases";
+      this.choose(opened.id);
+    } catch (error) {
+      this.hub.actionError = codeOf(error);
+    } finally {
+      this.busy = false;
+    }
+  }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof ApiError ? error.code : "internal";
+}
