@@ -26,6 +26,7 @@ mod live;
 mod map;
 mod modbus;
 mod openapi;
+mod parking;
 mod password;
 mod points;
 mod profiles;

@@ -18,8 +18,8 @@ use utoipa_axum::routes;
 use super::openapi::operations;
 use super::state::Hub;
 use super::{
-    alerts, assets, audit, cases, commands, devices, enrolments, health, import, live, map, modbus,
-    openapi, password, profiles, secrets, series, session, sessions, status, tokens, users, zones,
+    alerts, assets, audit, cases, commands, console, devices, enrolments, health, import, live, map, modbus,
+    openapi, parking, password, profiles, secrets, series, session, sessions, status, tokens, users, zones,
 };
 use crate::case::MAX_PHOTO_BYTES;
 use crate::model::Right;
@@ -97,6 +97,10 @@ pub(crate) fn table() -> Table {
         .right(View, Zones, routes!(status::show))
         .right(View, Zones, routes!(map::show))
         .right(View, Zones, routes!(live::stream))
+        .open(routes!(parking::board))
+        .right(View, Zones, routes!(parking::figures))
+        .open(routes!(parking::page))
+        .open(routes!(console::public_file))
         .right(View, Zones, routes!(assets::list))
         .right(View, Zones, routes!(assets::show))
         .right(Engineer, Zones, routes!(import::assets).layer(large()))

@@ -5,10 +5,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Problem;
+use super::parking::Written;
 use crate::case::Office;
 use crate::clock::Clock;
 use crate::command::Commands;
@@ -17,6 +18,7 @@ use crate::ingest::mqtt::Doorman;
 use crate::library::Library;
 use crate::live::Feed;
 use crate::model::{Label, Position};
+use crate::parking::Parking;
 use crate::pipeline::{Counters, Present};
 use crate::profile::ProfileSet;
 use crate::registry::{Registry, RegistryError};
@@ -63,6 +65,10 @@ pub struct AppState {
     pub limits: Limits,
     /// Who is connected by MQTT, and what waiting devices say.
     pub doorman: Arc<Doorman>,
+    /// Which lots have free bays.
+    pub parking: Arc<Parking>,
+    /// The same, written out.
+    pub(crate) board: ArcSwapOption<Written>,
 }
 
 /// Which town this is and where its map opens.

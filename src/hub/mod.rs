@@ -37,6 +37,7 @@ use crate::ingest::mqtt::{
 use crate::library::Library;
 use crate::live::Feed;
 use crate::model::{Position, ProfileId, Sample, SeriesId};
+use crate::parking::{self, Parking};
 use crate::pipeline::{
     Committer, Counters, Judge, JudgeError, JudgeMessage, Present, StationTable, StoreHealth,
 };
@@ -134,6 +135,7 @@ struct Shown {
     commands: Commands,
     doorman: Arc<Doorman>,
     poller: Arc<Poller>,
+    parking: Arc<Parking>,
 }
 
 impl Hub {
@@ -223,7 +225,9 @@ impl Hub {
             commands: commands.clone(),
             doorman,
             poller: Arc::clone(&poller),
+            parking: Arc::default(),
         };
+        let lots = rooms.parking(&shown);
         let state = rooms.app_state(&config, shown)?;
         let going_down = until_down(down.clone());
         servers.spawn(async move {
@@ -234,6 +238,7 @@ impl Hub {
         let buses = Arc::new(bus::Buses(Arc::clone(&poller)));
         servers.spawn(command::run(commands, buses, orders, until_down(down.clone())));
         servers.spawn(follow(Arc::clone(&rooms.library), until_down(down.clone())));
+        servers.spawn(lots.keep(until_down(down.clone())));
         let keeper =
             Keeper { rooms, present, poller: Arc::clone(&poller), judge: judge_queue.clone() };
         let feed = keeper.rooms.feed.clone();
@@ -381,9 +386,29 @@ impl Rooms {
         })
     }
 
+    /// Who counts the bays.
+    fn parking(&self, shown: &Shown) -> parking::Keeper {
+        let around = parking::Around {
+            registry: self.registry.clone(),
+            present: shown.present.clone(),
+            store: Arc::clone(&self.store),
+            clock: self.clock.clone(),
+        };
+        parking::Keeper::new(Arc::clone(&shown.parking), around)
+    }
+
     fn app_state(&self, config: &Config, shown: Shown) -> Result<AppState, HubError> {
-        let Shown { present, metrics, counters, readiness, cases, commands, doorman, poller } =
-            shown;
+        let Shown {
+            present,
+            metrics,
+            counters,
+            readiness,
+            cases,
+            commands,
+            doorman,
+            poller,
+            parking,
+        } = shown;
         let [lon, lat] = config.town.center;
         let center = Position::new(lon, lat).map_err(|why| ConfigError::Value {
             key: "town.center",
@@ -410,6 +435,8 @@ impl Rooms {
             https_only: config.http.https_only,
             limits: Limits::default(),
             doorman,
+            parking,
+            board: Default::default(),
         })
     }
 }

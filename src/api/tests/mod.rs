@@ -4,6 +4,7 @@ mod access;
 mod cases;
 mod commands;
 mod doors;
+mod parking_lots;
 mod resources;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ use crate::model::{
     AssetKind, Label, Measurement, PointIndex, Position, Quality, Reason, Role, SeriesId, Severity,
     Timestamp,
 };
+use crate::parking::{self, Parking};
 use crate::pipeline::{Counters, Judge, JudgeMessage, JudgeParts, StationTable, rules_of};
 use crate::profile::command::{Arg, Confirm, Goal, Order, RegisterOrder};
 use crate::profile::{
@@ -63,8 +65,10 @@ struct Rig {
     password: String,
     /// A bearer token.
     token: String,
+    /// Counts the bays when it is told to.
+    lots: parking::Keeper,
     /// The judge ends when this goes.
-    _judge: mpsc::Sender<JudgeMessage>,
+    judge: mpsc::Sender<JudgeMessage>,
     _office: OfficeThread,
     _folder: tempfile::TempDir,
 }
@@ -153,6 +157,16 @@ impl Rig {
         let registrar = Registrar::open(registry.connect().unwrap(), settings).unwrap();
         let town = Town::new(present.clone(), registry.clone(), feed.clone());
         let (cases, office) = Office::start(registrar, Box::new(town), clock.clone()).unwrap();
+        let parking = Arc::new(Parking::default());
+        let lots = parking::Keeper::new(
+            Arc::clone(&parking),
+            parking::Around {
+                registry: registry.clone(),
+                present: present.clone(),
+                store: Arc::clone(&store),
+                clock: clock.clone(),
+            },
+        );
         let library = Library::open(folder.path().to_owned(), clock.clone(), |_| true).unwrap();
         let router = router(AppState {
             registry: registry.clone(),
@@ -177,6 +191,8 @@ impl Rig {
             https_only: false,
             limits: Limits::default(),
             doorman: Arc::default(),
+            parking,
+            board: Default::default(),
         });
         Rig {
             router,
@@ -187,7 +203,8 @@ impl Rig {
             user,
             password,
             token,
-            _judge: judge,
+            lots,
+            judge,
             _office: office,
             _folder: folder,
         }
