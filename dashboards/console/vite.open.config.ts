@@ -12,6 +12,6 @@ export default defineConfig({
     assetsDir: "open",
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    rolldownOptions: { input: { parking: "parking.html" } },
+    rolldownOptions: { input: { parking: "parking.html", join: "join.html" } },
   },
 });

@@ -126,8 +126,8 @@ mod tests {
     /// A wrong folder would not fail to compile: a console that is not built is allowed.
     #[test]
     fn a_built_console_is_found() {
-        let built =
-            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards/console/dist/index.html");
+        let built = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("dashboards/console/dist/index.html");
         assert_eq!(Files::get("index.html").is_some(), built.exists());
     }
 

@@ -42,6 +42,7 @@ mod status;
 mod tests;
 mod tokens;
 mod users;
+mod walls;
 mod wire;
 mod zones;
 

@@ -137,10 +137,7 @@ pub(crate) struct Written {
         (status = 304, description = "Nothing changed since the ETag in If-None-Match"),
     )
 )]
-pub(crate) async fn board(
-    State(hub): State<Hub>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+pub(crate) async fn board(State(hub): State<Hub>, headers: HeaderMap) -> Result<Response, Problem> {
     let board = hub.parking.board(hub.clock.now());
     let board = board.ok_or_else(|| Problem::unavailable("the bays are not being counted"))?;
     Ok(written(&hub, board)?.respond(&headers))
@@ -296,7 +293,8 @@ mod tests {
     #[test]
     fn a_period_is_checked() {
         let check = |from: Option<&str>, to: Option<&str>| {
-            let params = FiguresParams { from: from.map(Into::into), to: to.map(Into::into), lot: None };
+            let params =
+                FiguresParams { from: from.map(Into::into), to: to.map(Into::into), lot: None };
             params.check(NOW).map(|query| (query.from, query.to))
         };
         assert_eq!(check(None, None).unwrap(), (NOW.minus(DEFAULT_SPAN), NOW));

@@ -18,8 +18,9 @@ use utoipa_axum::routes;
 use super::openapi::operations;
 use super::state::Hub;
 use super::{
-    alerts, assets, audit, cases, commands, console, devices, enrolments, health, import, live, map, modbus,
-    openapi, parking, password, profiles, secrets, series, session, sessions, status, tokens, users, zones,
+    alerts, assets, audit, cases, commands, console, devices, enrolments, health, import, live,
+    map, modbus, openapi, parking, password, profiles, secrets, series, session, sessions, status,
+    tokens, users, walls, zones,
 };
 use crate::case::MAX_PHOTO_BYTES;
 use crate::model::Right;
@@ -89,6 +90,9 @@ pub(crate) fn table() -> Table {
         .right(View, Nowhere, routes!(sessions::end))
         .right(View, Nowhere, routes!(tokens::list, tokens::create))
         .right(View, Nowhere, routes!(tokens::delete))
+        .right(View, Nowhere, routes!(walls::create))
+        .open(routes!(walls::redeem))
+        .open(routes!(walls::page))
         .right(Administer, Town, routes!(users::list, users::create))
         .right(Administer, Town, routes!(users::change, users::delete))
         .right(Administer, Town, routes!(users::reset))

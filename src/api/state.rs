@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Problem;
 use super::parking::Written;
+use super::walls::WallLinks;
 use crate::case::Office;
 use crate::clock::Clock;
 use crate::command::Commands;
@@ -69,6 +70,8 @@ pub struct AppState {
     pub parking: Arc<Parking>,
     /// The same, written out.
     pub(crate) board: ArcSwapOption<Written>,
+    /// Wall screens that wait to be let in.
+    pub(crate) walls: WallLinks,
 }
 
 /// Which town this is and where its map opens.

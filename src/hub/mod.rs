@@ -437,6 +437,7 @@ impl Rooms {
             doorman,
             parking,
             board: Default::default(),
+            walls: Default::default(),
         })
     }
 }

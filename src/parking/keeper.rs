@@ -104,7 +104,10 @@ impl Keeper {
                 Ok((keeper, outcome)) => {
                     self = keeper;
                     if let Err(why) = outcome {
-                        tracing::warn!(error = crate::error_chain(&why), "the parking board is old");
+                        tracing::warn!(
+                            error = crate::error_chain(&why),
+                            "the parking board is old"
+                        );
                     }
                 }
                 Err(why) => {

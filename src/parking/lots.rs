@@ -110,7 +110,8 @@ impl Lot {
     fn new(asset: &Arc<Asset>, bays: Option<Vec<&Arc<Asset>>>, stations: &StationTable) -> Self {
         let mut bays = bays.unwrap_or_default();
         bays.sort_by(|a, b| a.id.cmp(&b.id));
-        let said = number(asset, "capacity").map_or(0, |bays| bays.clamp(0.0, f64::from(MAX_CAPACITY)) as u32);
+        let said = number(asset, "capacity")
+            .map_or(0, |bays| bays.clamp(0.0, f64::from(MAX_CAPACITY)) as u32);
         let capacity = said.max(u32::try_from(bays.len()).unwrap_or(u32::MAX));
         let open: Vec<_> = bays.iter().filter(|bay| !is_closed(bay)).collect();
         let closed = if is_closed(asset) { capacity } else { (bays.len() - open.len()) as u32 };

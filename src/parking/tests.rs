@@ -28,7 +28,7 @@ fn hours(hours: f64) -> Duration {
 
 /// Hours after a midnight.
 fn at(h: f64) -> Timestamp {
-    Timestamp::from_secs(1_000_000).plus(hours(h))
+    Timestamp::from_secs(1_000_000 + (h * 3600.0) as i64)
 }
 
 fn line(from: f64, to: f64, readings: &[(f64, Option<u32>)]) -> Timeline {
@@ -234,7 +234,18 @@ fn a_bay_that_stands_still_among_busy_ones_is_stuck() {
     let far = stuck(&[false, false, false, false, false, true, true, true, true, true, true]);
     assert!(!far.contains(&"p0".to_owned()), "{far:?}");
     // 60 hours are no 72.
-    let late = line(0.0, 96.0, &[(24.0, Some(0)), (36.0, Some(1)), (48.0, Some(1)), (60.0, Some(1)), (72.0, Some(1)), (84.0, Some(1))]);
+    let late = line(
+        0.0,
+        96.0,
+        &[
+            (24.0, Some(0)),
+            (36.0, Some(1)),
+            (48.0, Some(1)),
+            (60.0, Some(1)),
+            (72.0, Some(1)),
+            (84.0, Some(1)),
+        ],
+    );
     let parts = [part("x", 0, late), part("y", 1, busy)];
     assert!(Figures::new(at(72.0), at(96.0), 2, hours(72.0), &parts).stuck.is_empty());
 }
@@ -248,7 +259,8 @@ fn a_trend_needs_more_than_a_car() {
     assert_eq!(Trend::new(8, [(8, Some(1), Some(2))]), Some(Trend::Steady), "one car");
     assert_eq!(Trend::new(8, [(8, Some(1), Some(3))]), Some(Trend::Filling));
     // Three of eight bays are known at both times.
-    let few = [(1, Some(0), Some(1)), (1, Some(0), Some(1)), (1, Some(0), Some(1)), (5, None, Some(5))];
+    let few =
+        [(1, Some(0), Some(1)), (1, Some(0), Some(1)), (1, Some(0), Some(1)), (5, None, Some(5))];
     assert_eq!(Trend::new(8, few), None);
     assert_eq!(Trend::new(0, []), None);
 }
@@ -436,6 +448,7 @@ fn figures_come_from_the_store_within_bounds() {
     near(bays.known, 16.0 / 24.0);
     assert_eq!((bays.capacity, bays.arrivals, bays.turnover), (3, Some(1), Some(1.0)));
     assert_eq!((bays.mean_stay_s, bays.overstays.len()), (Some(3.0 * 3600.0), 1));
-    let too_much = FiguresOf::of(&lots, &*rig.store, Timestamp::EPOCH, Timestamp::from_secs(1 << 33));
+    let too_much =
+        FiguresOf::of(&lots, &*rig.store, Timestamp::EPOCH, Timestamp::from_secs(1 << 33));
     assert!(matches!(too_much, Err(FiguresError::TooMuch { bays: 4, .. })), "{too_much:?}");
 }

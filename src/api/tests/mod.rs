@@ -6,6 +6,7 @@ mod commands;
 mod doors;
 mod parking_lots;
 mod resources;
+mod walls;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -68,7 +69,7 @@ struct Rig {
     /// Counts the bays when it is told to.
     lots: parking::Keeper,
     /// The judge ends when this goes.
-    judge: mpsc::Sender<JudgeMessage>,
+    _judge: mpsc::Sender<JudgeMessage>,
     _office: OfficeThread,
     _folder: tempfile::TempDir,
 }
@@ -193,6 +194,7 @@ impl Rig {
             doorman: Arc::default(),
             parking,
             board: Default::default(),
+            walls: Default::default(),
         });
         Rig {
             router,
@@ -204,7 +206,7 @@ impl Rig {
             password,
             token,
             lots,
-            judge,
+            _judge: judge,
             _office: office,
             _folder: folder,
         }
