@@ -171,6 +171,7 @@ fn figures_of_a_day_by_hand() {
     let overstays: Vec<_> = found.overstays.iter().map(|s| (s.bay.as_str(), s.standing)).collect();
     // B for 8 h, A's second car for 6 h; the limit is 4 h.
     assert_eq!(overstays, [("b", false), ("a", false)]);
+    // C has not moved, but nobody knows for how long.
     assert!(found.stuck.is_empty());
 }
 

@@ -113,10 +113,14 @@ impl Timeline {
         })
     }
 
-    /// Whether the bay changed from `from` on; `None` when nothing was known of it.
+    /// Whether the bay changed from `from` on; `None` when that is not known: it was not seen to change, and nothing is known
+    /// of it at `from`.
     pub fn changed(&self, from: Timestamp) -> Option<bool> {
         let mut known = self.spans(from).filter_map(|(_, _, cars)| cars);
         let first = known.next()?;
-        Some(known.any(|cars| cars != first))
+        if known.any(|cars| cars != first) {
+            return Some(true);
+        }
+        self.at(from).map(|_| false)
     }
 }
