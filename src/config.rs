@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::alert::ShelfLimits;
 use crate::case::{CalendarConfig, CalendarError, DutyCalendar, Promises, Settings};
 use crate::model::{Label, Position, Severity};
 
@@ -25,8 +26,12 @@ pub struct Config {
     pub mqtt: MqttConfig,
     /// The API and the console.
     pub http: HttpConfig,
+    /// Alerts.
+    pub alert: AlertConfig,
     /// Cases: what people do about alerts.
     pub case: CaseConfig,
+    /// Reports on both.
+    pub report: ReportConfig,
 }
 
 /// What the town is called and where the map opens.
@@ -83,6 +88,42 @@ pub struct HttpConfig {
     pub https_only: bool,
 }
 
+/// Alerts.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertConfig {
+    /// The longest shelf, by the alert's severity.
+    pub shelve_max: ShelveMax,
+}
+
+/// The longest shelf, by the alert's severity.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShelveMax {
+    /// Of critical alerts.
+    #[serde(with = "duration")]
+    pub critical: Duration,
+    /// Of major ones.
+    #[serde(with = "duration")]
+    pub major: Duration,
+    /// Of all others.
+    #[serde(with = "duration")]
+    pub other: Duration,
+}
+
+impl Default for ShelveMax {
+    fn default() -> Self {
+        let ShelfLimits { critical, major, other } = ShelfLimits::default();
+        ShelveMax { critical, major, other }
+    }
+}
+
+impl From<&ShelveMax> for ShelfLimits {
+    fn from(max: &ShelveMax) -> Self {
+        ShelfLimits { critical: max.critical, major: max.major, other: max.other }
+    }
+}
+
 /// How the town runs its cases.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -102,6 +143,21 @@ pub struct CaseConfig {
     pub promises: Promises,
     /// When people work.
     pub duty: CalendarConfig,
+}
+
+/// How the town reports on its alarms and cases. Days, weeks and months are those of `case.duty.zone`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReportConfig {
+    /// Operators on duty at a time, whose share of the alarms is judged: the hub cannot know who of those with an account
+    /// sits at a screen.
+    pub operators: u32,
+}
+
+impl Default for ReportConfig {
+    fn default() -> Self {
+        ReportConfig { operators: 1 }
+    }
 }
 
 impl CaseConfig {
@@ -142,7 +198,9 @@ impl Default for Config {
             town: TownConfig::default(),
             mqtt: MqttConfig::default(),
             http: HttpConfig::default(),
+            alert: AlertConfig::default(),
             case: CaseConfig::default(),
+            report: ReportConfig::default(),
         }
     }
 }
@@ -251,6 +309,14 @@ impl Config {
                 remedy,
             });
         }
+        if self.report.operators == 0 {
+            let remedy = "use at least 1";
+            return Err(ConfigError::Value {
+                key: "report.operators",
+                found: "0".to_owned(),
+                remedy,
+            });
+        }
         self.case.settings()?;
         Ok(())
     }
@@ -317,6 +383,9 @@ mod tests {
         );
         check("[case.duty]\nhours = [\"9-17\"]", Err("case.duty.hours = `9-17`: write from-to"));
         check("[case]\nopens_from = \"minor\"\n[case.duty]\nholidays = [\"2026-10-01\"]", Ok(()));
+        check("[alert.shelve_max]\ncritical = \"30min\"", Ok(()));
+        check("[alert]\nshelve_max = \"1h\"", Err("shelve_max"));
+        check("[report]\noperators = 0", Err("report.operators is 0; use at least 1"));
         check("[town]\ncenter = [30.7, 120.4]", Err("latitude 120.4"));
     }
 }

@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use super::rule::{Rule, Verdict};
+use super::rule::{Rule, Verdict, further, verdict};
 use crate::model::Timestamp;
 
 /// Where a rule stands.
@@ -85,8 +85,8 @@ impl Condition {
     pub(super) fn deadline(&self, rule: &Rule) -> Option<Timestamp> {
         match self {
             Condition::Normal | Condition::Active { .. } => None,
-            Condition::Pending { since, .. } => Some(since.plus(rule.on_delay)),
-            Condition::Returning { since, .. } => Some(since.plus(rule.off_delay)),
+            Condition::Pending { since, .. } => Some(since.plus(rule.spec.on_delay)),
+            Condition::Returning { since, .. } => Some(since.plus(rule.spec.off_delay)),
         }
     }
 
@@ -116,34 +116,38 @@ impl Condition {
     }
 
     fn observe(&mut self, rule: &Rule, at: Timestamp, value: f64) -> Transition {
-        let verdict = rule.test.verdict(value);
-        match (*self, verdict) {
+        let said = verdict(&rule.spec.test, 0, value);
+        match (*self, said) {
             (Condition::Normal, Verdict::Beyond) => {
-                let peak = rule.test.further(None, value);
-                if rule.on_delay == Duration::ZERO {
+                let peak = further(&rule.spec.test, None, value);
+                if rule.spec.on_delay == Duration::ZERO {
                     return self.raise(at, value, peak);
                 }
                 self.move_to(Condition::Pending { since: at, value, peak })
             }
             (Condition::Pending { .. }, Verdict::Within) => self.move_to(Condition::Normal),
             (Condition::Pending { since, value: first, peak }, Verdict::Beyond) => {
-                match rule.test.further(peak, value) {
+                match further(&rule.spec.test, peak, value) {
                     None => Transition::Nothing,
                     peak => self.move_to(Condition::Pending { since, value: first, peak }),
                 }
             }
-            (Condition::Active { .. }, Verdict::Within) if rule.off_delay == Duration::ZERO => {
+            (Condition::Active { .. }, Verdict::Within)
+                if rule.spec.off_delay == Duration::ZERO =>
+            {
                 self.end()
             }
             (Condition::Active { peak }, Verdict::Within) => {
                 self.move_to(Condition::Returning { since: at, peak })
             }
-            (Condition::Active { peak }, Verdict::Beyond) => match rule.test.further(peak, value) {
-                None => Transition::Nothing,
-                Some(peak) => self.go_further(peak),
-            },
+            (Condition::Active { peak }, Verdict::Beyond) => {
+                match further(&rule.spec.test, peak, value) {
+                    None => Transition::Nothing,
+                    Some(peak) => self.go_further(peak),
+                }
+            }
             (Condition::Returning { peak, .. }, Verdict::Beyond) => {
-                match rule.test.further(peak, value) {
+                match further(&rule.spec.test, peak, value) {
                     None => self.move_to(Condition::Active { peak }),
                     Some(peak) => self.go_further(peak),
                 }

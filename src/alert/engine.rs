@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::aside::Standings;
 use super::condition::{Condition, Event, Transition};
 use super::index::{CHUNK, Index};
 use super::ledger::{Ledger, Onset, What};
@@ -16,12 +17,14 @@ use crate::store::CommitSeq;
 /// The judge: every condition of every rule, one owner, no locks, no clock.
 #[derive(Debug)]
 pub struct Engine {
-    db: rusqlite::Connection,
+    pub(super) db: rusqlite::Connection,
     index: Index,
     /// By rule, as in the index.
     slots: Vec<Slot>,
     timers: Timers,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
+    /// What is put aside.
+    pub(super) standings: Standings,
     /// Rules whose condition or peak is not as on disk.
     dirty: Vec<u32>,
     /// Rules that are gone but may have a running delay on disk.
@@ -64,8 +67,10 @@ impl Engine {
             .collect();
         conditions.extend(saved.delays);
 
+        let standings = Standings::load(&db, saved.open.iter())?;
         let mut engine = Engine {
             db,
+            standings,
             index: Index::new(rules, now),
             slots: Vec::new(),
             timers: Timers::default(),
@@ -193,11 +198,12 @@ impl Engine {
                 }
             }
         }
+        self.tick_standing(now);
     }
 
     /// The time at which [`Engine::tick`] next has something to do; it may turn out to be only a look.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.standings.next()).min()
     }
 
     /// A person has seen it. In memory until [`Engine::commit`]: tell them so after that.
@@ -225,7 +231,9 @@ impl Engine {
     /// Whether [`Engine::commit`] has anything to write or to report. Delays that began or ended and new peaks do not
     /// count: they are written along with the next event or checkpoint, and replay finds them again until then.
     pub fn is_dirty(&self) -> bool {
-        !self.ledger.events().is_empty() || !self.ledger.changed().is_empty()
+        !self.ledger.events().is_empty()
+            || !self.ledger.changed().is_empty()
+            || self.standings.is_dirty()
     }
 
     /// Writes every change since the last commit, with its event and how far the judgement has come, in one transaction,
@@ -235,7 +243,8 @@ impl Engine {
     /// When the transaction failed. Nothing is lost: the next call writes and returns the same and what came since. Call
     /// it again before judging on, for what is not written stays in memory.
     pub fn commit(&mut self) -> Result<Vec<Alert>, AlertError> {
-        if !self.ledger.events().is_empty() {
+        self.follow_events();
+        if !self.ledger.events().is_empty() || self.standings.is_dirty() {
             self.write(false)?;
         }
         Ok(self.ledger.report())
@@ -247,8 +256,11 @@ impl Engine {
     /// # Errors
     /// When the transaction failed; nothing is lost.
     pub fn checkpoint(&mut self) -> Result<CommitSeq, AlertError> {
-        let has_changes =
-            !self.ledger.events().is_empty() || !self.dirty.is_empty() || !self.gone.is_empty();
+        self.follow_events();
+        let has_changes = !self.ledger.events().is_empty()
+            || self.standings.is_dirty()
+            || !self.dirty.is_empty()
+            || !self.gone.is_empty();
         if self.seen != self.watermark || has_changes {
             self.write(true)?;
         }
@@ -298,6 +310,7 @@ impl Engine {
         }
         self.mark_dirty(rule);
         self.arm(rule);
+        self.follow_events();
     }
 
     fn deadline(&self, rule: u32) -> Option<Timestamp> {
@@ -387,6 +400,7 @@ impl Engine {
             progress,
             alerts: alerts.into_iter().filter_map(|id| self.ledger.get(id)).collect(),
             events: self.ledger.events(),
+            standings: &self.standings,
             gone: &self.gone,
             conditions: dirty()
                 .map(|rule| (&self.index.rules[rule].key, &self.slots[rule].condition))
@@ -398,6 +412,7 @@ impl Engine {
         self.judged = progress.judged;
         self.watermark = progress.replay_from;
         self.ledger.events_written();
+        self.standings.written();
         self.gone.clear();
         for rule in self.dirty.drain(..) {
             self.slots[rule as usize].is_dirty = false;

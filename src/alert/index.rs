@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::rule::{Rule, RuleKey, Test};
+use super::rule::{Rule, RuleKey};
 use crate::model::{DeviceId, SeriesId, Timestamp};
+use crate::profile::{AlertTest, Side};
 
 /// Series per row of the table that keeps the times of the last readings: 512 x 8 bytes are one SQLite page.
 pub(super) const CHUNK: usize = 512;
@@ -104,7 +105,7 @@ impl Index {
         let mut limits = Vec::with_capacity(rules.len());
         let mut silences = Vec::new();
         for rule in rules.into_iter().filter(|rule| known.insert(rule.key.clone())) {
-            match Raise::of(&rule.test) {
+            match Raise::of(&rule.spec.test) {
                 Some(raise) => limits.push((rule, raise)),
                 None => silences.push(rule),
             }
@@ -143,7 +144,9 @@ impl Index {
     /// The silence rule's device and how long it may be silent; `None` for a limit or a state.
     pub(super) fn silence(&self, rule: u32) -> Option<(&Device, Duration)> {
         let device = (rule as usize).checked_sub(self.gates.len()).map(|i| self.silence[i])?;
-        let Test::NoData { after } = self.rules[rule as usize].test else { return None };
+        let AlertTest::NoData { after, .. } = self.rules[rule as usize].spec.test else {
+            return None;
+        };
         Some((&self.devices[device as usize], after))
     }
 
@@ -205,12 +208,14 @@ impl Index {
 }
 
 impl Raise {
-    fn of(test: &Test) -> Option<Self> {
-        match *test {
-            Test::Above { limit, .. } => Some(Raise::Above(limit)),
-            Test::Below { limit, .. } => Some(Raise::Below(limit)),
-            Test::Equals { code, .. } => Some(Raise::Equals(code)),
-            Test::NoData { .. } => None,
+    fn of(test: &AlertTest) -> Option<Self> {
+        match test {
+            AlertTest::Limit { side, rungs, .. } => match side {
+                Side::Above => Some(Raise::Above(rungs.first()?.limit)),
+                Side::Below => Some(Raise::Below(rungs.first()?.limit)),
+            },
+            AlertTest::Equals { code, .. } => Some(Raise::Equals(*code)),
+            AlertTest::Flat { .. } | AlertTest::Holds { .. } | AlertTest::NoData { .. } => None,
         }
     }
 }

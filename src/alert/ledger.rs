@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
-use super::rule::{Rule, RuleKey};
-use super::{Alert, AlertError, AlertId};
-use crate::model::Timestamp;
+use super::rule::{Rule, RuleKey, further, shown_clear, shown_limit};
+use super::{Alert, AlertError, AlertId, Standing};
+use crate::model::{Severity, Timestamp};
 
 /// One change of one alert, for ever.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -22,10 +22,16 @@ pub struct AlertEvent {
     pub what: What,
     /// When, by the hub's clock.
     pub at: Timestamp,
+    /// The alert's severity after it.
+    pub severity: Severity,
+    /// Whether the alert is active after it.
+    pub active: bool,
     /// Who did it; `None` for the hub itself.
     pub actor: Option<String>,
     /// What they said.
     pub note: Option<String>,
+    /// What else belongs to it: until when it is shelved, what suppressed it.
+    pub detail: Option<serde_json::Value>,
 }
 
 /// What can happen to an alert.
@@ -44,6 +50,29 @@ pub enum What {
     RuleRemoved,
     /// The rule's severity, text, limits or asset were changed; the condition stays.
     RuleChanged,
+    /// A worse step of its ladder became active.
+    SeverityUp,
+    /// The worst active step of its ladder is over; a milder one is still active.
+    SeverityDown,
+    /// It rings again: nobody counts as having seen it. Comes when it has stood acknowledged for too long, and after
+    /// [`What::SeverityUp`] of an acknowledged alert.
+    Rearmed,
+    /// It came and went too often: it stays active, and says no more of it until it has been quiet.
+    Chattering,
+    /// It has been quiet for long enough: from here on it is again what the sensor says.
+    Settled,
+    /// A person put it aside for a while.
+    Shelved,
+    /// It is no longer put aside.
+    Unshelved,
+    /// Something else explains it, or its place is being worked at.
+    Suppressed,
+    /// What explained it is over.
+    Unsuppressed,
+    /// A person took it out of service.
+    OutOfService,
+    /// It is in service again.
+    InService,
 }
 
 /// The values with which a condition became active.
@@ -67,13 +96,24 @@ pub(super) struct Ledger {
 
 impl What {
     /// Everything that can happen.
-    pub const ALL: [What; 6] = [
+    pub const ALL: [What; 17] = [
         What::Raised,
         What::RaisedAgain,
         What::Acknowledged,
         What::Returned,
         What::RuleRemoved,
         What::RuleChanged,
+        What::SeverityUp,
+        What::SeverityDown,
+        What::Rearmed,
+        What::Chattering,
+        What::Settled,
+        What::Shelved,
+        What::Unshelved,
+        What::Suppressed,
+        What::Unsuppressed,
+        What::OutOfService,
+        What::InService,
     ];
 
     /// Its spelling in the table and in the API.
@@ -85,6 +125,17 @@ impl What {
             What::Returned => "returned",
             What::RuleRemoved => "rule_removed",
             What::RuleChanged => "rule_changed",
+            What::SeverityUp => "severity_up",
+            What::SeverityDown => "severity_down",
+            What::Rearmed => "rearmed",
+            What::Chattering => "chattering",
+            What::Settled => "settled",
+            What::Shelved => "shelved",
+            What::Unshelved => "unshelved",
+            What::Suppressed => "suppressed",
+            What::Unsuppressed => "unsuppressed",
+            What::OutOfService => "out_of_service",
+            What::InService => "in_service",
         }
     }
 }
@@ -139,7 +190,8 @@ impl Ledger {
         copy_rule(alert, rule);
         alert.active = true;
         alert.cleared_at = None;
-        let further = onset.peak.and_then(|peak| rule.test.further(alert.peak, peak));
+        alert.raised_count += 1;
+        let further = onset.peak.and_then(|peak| further(&rule.spec.test, alert.peak, peak));
         alert.peak = further.or(alert.peak);
         record(alert, what, at, &mut self.events);
         self.changed.insert(id);
@@ -202,6 +254,41 @@ impl Ledger {
         Ok(alert.clone())
     }
 
+    /// Makes a change that is not the condition's own, with its event. `who` and `note` are a person's, `detail` what
+    /// else belongs to it.
+    #[allow(clippy::too_many_arguments, reason = "one event, all that stands in it")]
+    pub(super) fn change(
+        &mut self,
+        id: AlertId,
+        what: What,
+        at: Timestamp,
+        who: Option<&str>,
+        note: Option<&str>,
+        detail: Option<serde_json::Value>,
+        change: impl FnOnce(&mut Alert),
+    ) {
+        let Some(alert) = self.alerts.get_mut(&id) else { return };
+        change(alert);
+        record(alert, what, at, &mut self.events);
+        if let Some(event) = self.events.last_mut() {
+            event.actor = who.map(str::to_owned);
+            event.note = note.map(str::to_owned);
+            event.detail = detail;
+        }
+        self.changed.insert(id);
+    }
+
+    /// Marks the alert that its last event has just raised as the first of its group.
+    pub(super) fn mark_first_in_group(&mut self, id: AlertId) {
+        if let Some(alert) = self.alerts.get_mut(&id) {
+            alert.first_in_group = true;
+            let raised = self.events.iter_mut().rev().find(|event| event.alert == id);
+            if let Some(event) = raised {
+                event.detail = Some(serde_json::json!({ "first_in_group": true }));
+            }
+        }
+    }
+
     /// What is not yet on disk.
     pub(super) fn events(&self) -> &[AlertEvent] {
         &self.events
@@ -239,29 +326,38 @@ fn record(alert: &mut Alert, what: What, at: Timestamp, events: &mut Vec<AlertEv
         version: alert.version,
         what,
         at,
+        severity: alert.severity,
+        active: alert.active,
         actor: alert.acknowledged_by.clone().filter(|_| by_person),
         note: alert.note.clone().filter(|_| by_person),
+        detail: None,
     });
 }
 
 /// An alert that has had no event yet: version 0.
 fn new_alert(id: AlertId, rule: &Rule, onset: Onset, at: Timestamp) -> Alert {
     let (asset, asset_number) = rule.asset.clone().unzip();
+    let spec = &rule.spec;
     Alert {
         id,
         version: 0,
         rule: rule.key.clone(),
-        kind: rule.test.kind(),
+        kind: spec.test.kind(),
         asset,
         asset_number,
-        severity: rule.severity,
-        text: rule.text.clone(),
+        severity: spec.test.severity(0),
+        worst: spec.test.severity(0),
+        text: spec.text_of(0).clone(),
         value: onset.value,
         peak: onset.peak,
-        limit: rule.test.limit(),
-        clear: rule.test.clear(),
+        limit: shown_limit(&spec.test, 0),
+        clear: shown_clear(&spec.test, 0),
         unit: rule.unit.clone(),
         active: true,
+        chattering: false,
+        first_in_group: false,
+        raised_count: 0,
+        standing: Standing::default(),
         since: onset.since,
         raised_at: at,
         acknowledged_at: None,
@@ -272,10 +368,12 @@ fn new_alert(id: AlertId, rule: &Rule, onset: Onset, at: Timestamp) -> Alert {
 }
 
 fn copy_rule(alert: &mut Alert, rule: &Rule) {
+    let spec = &rule.spec;
     (alert.asset, alert.asset_number) = rule.asset.clone().unzip();
-    alert.severity = rule.severity;
-    alert.text = rule.text.clone();
-    alert.limit = rule.test.limit();
-    alert.clear = rule.test.clear();
+    alert.severity = spec.test.severity(0);
+    alert.worst = alert.worst.max(alert.severity);
+    alert.text = spec.text_of(0).clone();
+    alert.limit = shown_limit(&spec.test, 0);
+    alert.clear = shown_clear(&spec.test, 0);
     alert.unit.clone_from(&rule.unit);
 }

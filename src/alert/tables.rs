@@ -8,16 +8,20 @@ use rusqlite::{
 };
 use serde_json::json;
 
+use super::aside::Standings;
 use super::condition::Condition;
 use super::ledger::{AlertEvent, What};
 use super::rule::RuleKey;
-use super::{Alert, AlertError, AlertId, AlertQuery};
+use super::{Alert, AlertError, AlertId, AlertQuery, Standing};
 use crate::audit;
 use crate::model::{AssetNumber, Label, Severity, Timestamp};
 use crate::store::CommitSeq;
 
 /// The most alerts in one answer of [`list`]: the next page goes on with [`AlertQuery::before`].
 pub const MAX_LISTED: usize = 1_000;
+
+/// Every [`Alert::kind`].
+const KINDS: [&str; 8] = ["limit", "rise", "fall", "sum", "state", "flat", "condition", "no_data"];
 
 /// The town's state file has other writers (imports, logins): how long to wait for one.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,6 +53,7 @@ pub(super) struct Changes<'a> {
     pub(super) progress: Progress,
     pub(super) alerts: Vec<&'a Alert>,
     pub(super) events: &'a [AlertEvent],
+    pub(super) standings: &'a Standings,
     /// Rules that are gone, before the conditions of those that are in force.
     pub(super) gone: &'a [RuleKey],
     pub(super) conditions: Vec<(&'a RuleKey, &'a Condition)>,
@@ -94,6 +99,7 @@ pub(super) fn write(db: &mut Connection, changes: &Changes<'_>) -> rusqlite::Res
     for event in changes.events {
         write_event(&tx, event)?;
     }
+    changes.standings.write(&tx)?;
     for key in changes.gone {
         delete_delay(&tx, key)?;
     }
@@ -119,15 +125,18 @@ fn write_alert(tx: &Transaction<'_>, alert: &Alert) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "INSERT INTO alert (id, version, device, metric, name, kind, asset, asset_number, severity,
              text_zh, text_en, value, peak, limit_value, clear_value, unit, active, since, raised_at,
-             acknowledged_at, acknowledged_by, note, cleared_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+             acknowledged_at, acknowledged_by, note, cleared_at, worst, chattering, first_in_group,
+             raised_count, standing)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (id) DO UPDATE SET version = excluded.version, asset = excluded.asset,
              asset_number = excluded.asset_number, severity = excluded.severity,
              text_zh = excluded.text_zh, text_en = excluded.text_en, peak = excluded.peak,
              limit_value = excluded.limit_value, clear_value = excluded.clear_value,
              unit = excluded.unit, active = excluded.active,
              acknowledged_at = excluded.acknowledged_at, acknowledged_by = excluded.acknowledged_by,
-             note = excluded.note, cleared_at = excluded.cleared_at",
+             note = excluded.note, cleared_at = excluded.cleared_at, worst = excluded.worst,
+             chattering = excluded.chattering, first_in_group = excluded.first_in_group,
+             raised_count = excluded.raised_count, standing = excluded.standing",
     )?
     .execute(params![
         alert.id.0 as i64,
@@ -153,13 +162,19 @@ fn write_alert(tx: &Transaction<'_>, alert: &Alert) -> rusqlite::Result<()> {
         alert.acknowledged_by,
         alert.note,
         alert.cleared_at.map(Timestamp::as_micros),
+        alert.worst.rank(),
+        alert.chattering,
+        alert.first_in_group,
+        alert.raised_count,
+        standing_text(&alert.standing)?,
     ])?;
     Ok(())
 }
 
 fn write_event(tx: &Transaction<'_>, event: &AlertEvent) -> rusqlite::Result<()> {
     tx.prepare_cached(
-        "INSERT INTO alert_event (alert, version, what, at, actor, note) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO alert_event (alert, version, what, at, actor, note, severity, active, detail)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         event.alert.0 as i64,
@@ -168,6 +183,9 @@ fn write_event(tx: &Transaction<'_>, event: &AlertEvent) -> rusqlite::Result<()>
         event.at.as_micros(),
         event.actor,
         event.note,
+        event.severity.rank(),
+        event.active,
+        event.detail.as_ref().map(ToString::to_string),
     ])?;
     // What a person did stands in the audit log too.
     let Some(actor) = &event.actor else { return Ok(()) };
@@ -176,7 +194,12 @@ fn write_event(tx: &Transaction<'_>, event: &AlertEvent) -> rusqlite::Result<()>
         actor,
         action: &format!("alert.{}", event.what.as_str()),
         subject: &event.alert.0.to_string(),
-        detail: json!({ "version": event.version, "note": event.note }),
+        detail: match &event.detail {
+            None => json!({ "version": event.version, "note": event.note }),
+            Some(detail) => {
+                json!({ "version": event.version, "note": event.note, "detail": detail })
+            }
+        },
     };
     audit::append(tx, &entry)
 }
@@ -189,8 +212,8 @@ fn write_delay(tx: &Transaction<'_>, key: &RuleKey, condition: &Condition) -> ru
         Condition::Returning { since, peak } => ("returning", since, None, peak),
     };
     tx.prepare_cached(
-        "INSERT OR REPLACE INTO alert_condition (device, metric, name, state, since, value, peak)
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO alert_condition (device, metric, name, rung, state, since, value, peak)
+         VALUES (?, ?, ?, 0, ?, ?, ?, ?)",
     )?
     .execute(params![
         key.device.as_str(),
@@ -235,6 +258,9 @@ pub(super) fn list_sql(query: &AlertQuery) -> (String, Vec<Box<dyn ToSql>>) {
         conditions.push(format!("severity IN ({marks})"));
         values.extend(query.severities.iter().map(|s| Box::new(s.rank()) as Box<dyn ToSql>));
     }
+    if let Some(standing) = query.standing {
+        conditions.push(standing.sql().to_owned());
+    }
     if let Some(asset) = &query.asset {
         conditions.push("asset = ?".to_owned());
         values.push(Box::new(asset.as_str().to_owned()));
@@ -261,7 +287,8 @@ pub(super) fn list_sql(query: &AlertQuery) -> (String, Vec<Box<dyn ToSql>>) {
 /// When SQLite fails.
 pub fn history(db: &Connection, id: AlertId) -> Result<Vec<AlertEvent>, AlertError> {
     let mut statement = db.prepare_cached(
-        "SELECT alert, version, what, at, actor, note FROM alert_event WHERE alert = ? ORDER BY version",
+        "SELECT alert, version, what, at, actor, note, severity, active, detail
+         FROM alert_event WHERE alert = ? ORDER BY version",
     )?;
     let events = statement.query_map([id.0 as i64], event_of)?.collect::<Result<_, _>>()?;
     Ok(events)
@@ -276,7 +303,7 @@ pub fn find(db: &Connection, id: AlertId) -> rusqlite::Result<Option<Alert>> {
     db.prepare_cached("SELECT * FROM alert WHERE id = ?")?.query_row([number], alert_of).optional()
 }
 
-fn metric_text(key: &RuleKey) -> &str {
+pub(super) fn metric_text(key: &RuleKey) -> &str {
     key.metric.as_ref().map_or("", |metric| metric.as_str())
 }
 
@@ -289,7 +316,8 @@ fn alert_of(row: &Row<'_>) -> rusqlite::Result<Alert> {
         kind: kind_of(row)?,
         asset: row.get::<_, Option<String>>("asset")?.map(|text| parse(&text)).transpose()?,
         asset_number: row.get::<_, Option<u32>>("asset_number")?.map(AssetNumber),
-        severity: severity_of(row)?,
+        severity: severity_of(row, "severity")?,
+        worst: severity_of(row, "worst")?,
         text: Label { zh: row.get("text_zh")?, en: row.get("text_en")? },
         value: row.get("value")?,
         peak: row.get("peak")?,
@@ -297,6 +325,10 @@ fn alert_of(row: &Row<'_>) -> rusqlite::Result<Alert> {
         clear: row.get("clear_value")?,
         unit: row.get("unit")?,
         active: row.get("active")?,
+        chattering: row.get("chattering")?,
+        first_in_group: row.get("first_in_group")?,
+        raised_count: row.get("raised_count")?,
+        standing: standing_of(row)?,
         since: Timestamp::from_micros(row.get("since")?),
         raised_at: Timestamp::from_micros(row.get("raised_at")?),
         acknowledged_at: time("acknowledged_at")?,
@@ -306,7 +338,7 @@ fn alert_of(row: &Row<'_>) -> rusqlite::Result<Alert> {
     })
 }
 
-fn key_of(row: &Row<'_>) -> rusqlite::Result<RuleKey> {
+pub(super) fn key_of(row: &Row<'_>) -> rusqlite::Result<RuleKey> {
     let metric: String = row.get("metric")?;
     Ok(RuleKey {
         device: parse(&row.get::<_, String>("device")?)?,
@@ -317,14 +349,35 @@ fn key_of(row: &Row<'_>) -> rusqlite::Result<RuleKey> {
 
 fn kind_of(row: &Row<'_>) -> rusqlite::Result<&'static str> {
     let kind: String = row.get("kind")?;
-    let known = ["limit", "state", "no_data"].into_iter().find(|known| *known == kind);
+    let known = KINDS.into_iter().find(|known| *known == kind);
     known.ok_or_else(|| damaged(format!("`{kind}` is no kind of alert")))
 }
 
-fn severity_of(row: &Row<'_>) -> rusqlite::Result<Severity> {
-    let rank: u8 = row.get("severity")?;
+fn severity_of(row: &Row<'_>, column: &str) -> rusqlite::Result<Severity> {
+    let rank: u8 = row.get(column)?;
     let known = Severity::ALL.into_iter().find(|severity| severity.rank() == rank);
     known.ok_or_else(|| damaged(format!("{rank} is no rank of a severity")))
+}
+
+/// `None` for an alert that nothing keeps from ringing: nearly all of them.
+fn standing_text(standing: &Standing) -> rusqlite::Result<Option<String>> {
+    if standing.is_clear() {
+        return Ok(None);
+    }
+    let text = serde_json::to_string(standing);
+    text.map(Some).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+fn standing_of(row: &Row<'_>) -> rusqlite::Result<Standing> {
+    let Some(text) = row.get::<_, Option<String>>("standing")? else {
+        return Ok(Standing::default());
+    };
+    serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))
+}
+
+fn detail_of(row: &Row<'_>) -> rusqlite::Result<Option<serde_json::Value>> {
+    let Some(text) = row.get::<_, Option<String>>("detail")? else { return Ok(None) };
+    serde_json::from_str(&text).map(Some).map_err(|error| damaged(error.to_string()))
 }
 
 fn delay_of(row: &Row<'_>) -> rusqlite::Result<Condition> {
@@ -351,12 +404,15 @@ fn event_of(row: &Row<'_>) -> rusqlite::Result<AlertEvent> {
         version: row.get("version")?,
         what: known.ok_or_else(|| damaged(format!("`{what}` is no event of an alert")))?,
         at: Timestamp::from_micros(row.get("at")?),
+        severity: severity_of(row, "severity")?,
+        active: row.get("active")?,
         actor: row.get("actor")?,
         note: row.get("note")?,
+        detail: detail_of(row)?,
     })
 }
 
-fn parse<T>(text: &str) -> rusqlite::Result<T>
+pub(super) fn parse<T>(text: &str) -> rusqlite::Result<T>
 where
     T: std::str::FromStr,
     T::Err: std::error::Error + Send + Sync + 'static,

@@ -23,6 +23,7 @@ mod geo;
 mod health;
 mod import;
 mod live;
+mod maintenance;
 mod map;
 mod modbus;
 mod openapi;
@@ -30,7 +31,9 @@ mod parking;
 mod password;
 mod points;
 mod profiles;
+mod reports;
 mod routes;
+mod rules;
 mod secrets;
 mod series;
 mod session;
@@ -62,6 +65,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use error::Problem;
+pub use reports::ReportSettings;
 pub use state::{AppState, Limits, Readiness, TableReader, TownInfo};
 
 /// The longest body of a request that is no import.

@@ -10,7 +10,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Problem;
 use super::parking::Written;
+use super::reports::ReportSettings;
 use super::walls::WallLinks;
+use crate::alert::book::Book;
 use crate::case::Office;
 use crate::clock::Clock;
 use crate::command::Commands;
@@ -56,8 +58,12 @@ pub struct AppState {
     pub counters: Arc<Counters>,
     /// Moves things.
     pub commands: Commands,
+    /// Which rules are in force.
+    pub book: Book,
     /// Alerts, cases and their histories.
     pub tables: TableReader,
+    /// How reports are made.
+    pub reports: ReportSettings,
     /// Who moves cases.
     pub cases: Office,
     /// Whether people reach the hub by https only: the session cookie is then marked `Secure`.

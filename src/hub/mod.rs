@@ -23,8 +23,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
+use crate::alert::book::{Book, BookError};
 use crate::alert::{AlertError, Engine};
-use crate::api::{self, AppState, Limits, Readiness, TableReader, TownInfo};
+use crate::api::{self, AppState, Limits, Readiness, ReportSettings, TableReader, TownInfo};
+use crate::calendar::DutyCalendar;
 use crate::case::{CaseError, Office, OfficeThread, Registrar};
 use crate::clock::Clock;
 use crate::codec::{self, Codecs};
@@ -75,6 +77,8 @@ pub enum HubError {
     Store(#[from] StoreError),
     #[error("cannot open the alerts")]
     Alert(#[from] AlertError),
+    #[error("cannot open the rule book")]
+    Book(#[from] BookError),
     #[error("cannot take up the commands")]
     Commands(#[from] command::Failure),
     #[error("cannot start the judge")]
@@ -121,6 +125,7 @@ struct Rooms {
     library: Arc<Library>,
     profiles: Arc<ArcSwap<ProfileSet>>,
     stations: Arc<ArcSwap<StationTable>>,
+    book: Book,
     feed: Feed,
     clock: Clock,
 }
@@ -156,7 +161,7 @@ impl Hub {
         let first_login = rooms.registry.first_admin()?;
         let latest = rooms.latest()?;
         rooms.rebuild(&|series| latest.get(series.index()).copied().flatten())?;
-        let (judge, judge_queue, present) = Judge::start(rooms.judge_parts()?, latest)?;
+        let (judge, judge_queue, present) = Judge::start(rooms.judge_parts(&config)?, latest)?;
         let counters = Arc::new(Counters::default());
         let health = Arc::new(StoreHealth::default());
         let (committer, intake) = Committer::start(
@@ -327,6 +332,8 @@ impl Rooms {
             move |id: &ProfileId| town.town().devices.values().any(|device| device.profile == *id);
         let library = Library::open(config.profiles.clone(), clock.clone(), in_use)
             .map_err(|source| HubError::Profiles { folder: config.profiles.clone(), source })?;
+        let calendar = DutyCalendar::new(&config.case.duty).map_err(ConfigError::from)?;
+        let book = Book::open(registry.connect()?, calendar)?;
         // Pages that were open before the restart must read the map again: a new epoch tells them.
         let epoch = u32::try_from(clock.now().as_millis() / 1_000).unwrap_or_default();
         Ok(Rooms {
@@ -335,6 +342,7 @@ impl Rooms {
             profiles: library.profiles(),
             library: Arc::new(library),
             stations: Arc::default(),
+            book,
             feed: Feed::new(epoch, FEED_RING),
             clock,
         })
@@ -374,11 +382,14 @@ impl Rooms {
         Office::start(registrar, Box::new(town), self.clock.clone()).map_err(HubError::Thread)
     }
 
-    fn judge_parts(&self) -> Result<crate::pipeline::JudgeParts, HubError> {
-        let rules = crate::pipeline::rules_of(&self.stations.load());
-        let engine = Engine::open(self.registry.connect()?, rules, self.clock.now())?;
+    fn judge_parts(&self, config: &Config) -> Result<crate::pipeline::JudgeParts, HubError> {
+        let now = self.clock.now();
+        let in_force = crate::pipeline::rules_of(&self.stations.load(), &self.book, now);
+        let mut engine = Engine::open(self.registry.connect()?, in_force.rules, now)?;
+        engine.set_shelf_limits((&config.alert.shelve_max).into());
         Ok(crate::pipeline::JudgeParts {
             engine,
+            book: self.book.clone(),
             store: Arc::clone(&self.store),
             stations: Arc::clone(&self.stations),
             feed: self.feed.clone(),
@@ -416,6 +427,9 @@ impl Rooms {
             remedy: "write [longitude, latitude] in degrees",
         })?;
         let registry = self.registry.clone();
+        let calendar = config.case.settings().map_err(ConfigError::from)?.calendar;
+        let reports =
+            ReportSettings { operators: config.report.operators, zone: calendar.zone().clone() };
         Ok(AppState {
             registry: self.registry.clone(),
             present,
@@ -430,7 +444,9 @@ impl Rooms {
             poller: Some(poller),
             counters,
             commands,
+            book: self.book.clone(),
             tables: TableReader::new(move || registry.connect()),
+            reports,
             cases,
             https_only: config.http.https_only,
             limits: Limits::default(),

@@ -11,6 +11,8 @@ use super::figures::Part;
 use super::keeper::was_nearly_full;
 use super::*;
 use crate::alert::Engine;
+use crate::alert::book::Book;
+use crate::calendar::{CalendarConfig, DutyCalendar};
 use crate::clock::{Clock, ManualClock};
 use crate::live::Feed;
 use crate::model::{Measurement, Position, ProfileId, Quality, Reason, SeriesId, Timestamp};
@@ -332,8 +334,12 @@ impl Rig {
         for (series, sample) in store.latest().unwrap() {
             latest[series.index()] = Some(sample);
         }
+        let calendar = DutyCalendar::new(&CalendarConfig::default()).unwrap();
+        let book = Book::open(registry.connect().unwrap(), calendar).unwrap();
+        let rules = rules_of(&table, &book, NOW).rules;
         let parts = JudgeParts {
-            engine: Engine::open(registry.connect().unwrap(), rules_of(&table), NOW).unwrap(),
+            engine: Engine::open(registry.connect().unwrap(), rules, NOW).unwrap(),
+            book,
             store: Arc::clone(&store),
             stations: Arc::new(ArcSwap::new(Arc::clone(&table))),
             feed: Feed::new(7, 64),

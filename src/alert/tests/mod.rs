@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod aside;
 mod crash;
 mod properties;
 mod scenarios;
@@ -9,16 +10,24 @@ mod speed;
 mod tables;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{Alert, AlertEvent, AlertQuery, Engine, Rule, RuleKey, Test, history, list};
+use super::{Alert, AlertEvent, AlertQuery, Engine, Rule, RuleKey, history, list};
 use crate::model::{AssetNumber, Label, Measurement, Quality, SeriesId, Severity, Timestamp};
+use crate::profile::{AlertSpec, AlertTest, Flap, Side};
 use crate::store::CommitSeq;
 
-const SCHEMA: &str = concat!(include_str!("../schema.sql"), include_str!("../../audit/schema.sql"));
+const SCHEMA: &str = concat!(
+    include_str!("../schema.sql"),
+    include_str!("../../audit/schema.sql"),
+    include_str!("../event_seq.sql"),
+    include_str!("../loop.sql"),
+    include_str!("../aside.sql"),
+);
 
 /// Seconds since the test's midnight.
 fn at(secs: i64) -> Timestamp {
@@ -111,46 +120,55 @@ fn connect(path: &Path) -> Connection {
     db
 }
 
-fn rule(series: u32, name: &str, test: Test) -> Rule {
+fn rule(series: u32, name: &str, test: AlertTest) -> Rule {
     let device = format!("dev-{series}");
     Rule {
         key: RuleKey {
             device: device.parse().unwrap(),
             metric: match test {
-                Test::NoData { .. } => None,
+                AlertTest::NoData { .. } => None,
                 _ => Some("level".parse().unwrap()),
             },
             name: name.to_owned(),
         },
         series: vec![SeriesId(series)],
         asset: Some((format!("asset-{series}").parse().unwrap(), AssetNumber(series))),
-        test,
-        on_delay: Duration::ZERO,
-        off_delay: Duration::ZERO,
-        severity: Severity::Major,
-        text: Label::new("水位高", "Level high"),
         unit: "m".to_owned(),
+        spec: Arc::new(AlertSpec {
+            flap: Some(Flap::NEVER),
+            ..AlertSpec::new(name, Label::new("水位高", "Level high"), test)
+        }),
     }
 }
 
+fn beyond(limit: f64, clear: f64) -> AlertTest {
+    AlertTest::limit(Side::Above, limit, clear, Severity::Major)
+}
+
 fn above(series: u32, limit: f64, clear: f64) -> Rule {
-    rule(series, "high", Test::Above { limit, clear })
+    rule(series, "high", beyond(limit, clear))
 }
 
 fn below(series: u32, limit: f64, clear: f64) -> Rule {
-    rule(series, "low", Test::Below { limit, clear })
+    rule(series, "low", AlertTest::limit(Side::Below, limit, clear, Severity::Major))
 }
 
 fn equals(series: u32, code: f64) -> Rule {
-    rule(series, "open", Test::Equals { code, state: Label::same("open") })
+    rule(series, "open", AlertTest::Equals { code, severity: Severity::Major })
 }
 
 fn no_data(series: u32, after: u64) -> Rule {
-    rule(series, "no_data", Test::NoData { after: secs(after) })
+    rule(series, "no_data", AlertTest::NoData { after: secs(after), severity: Severity::Major })
 }
 
 fn delays(rule: Rule, on: u64, off: u64) -> Rule {
-    Rule { on_delay: secs(on), off_delay: secs(off), ..rule }
+    with(rule, |spec| (spec.on_delay, spec.off_delay) = (secs(on), secs(off)))
+}
+
+/// The rule with a changed spec.
+fn with(mut rule: Rule, change: impl FnOnce(&mut AlertSpec)) -> Rule {
+    change(Arc::make_mut(&mut rule.spec));
+    rule
 }
 
 /// A Good reading that is heard at once.

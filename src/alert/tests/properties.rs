@@ -14,10 +14,10 @@ const END: i64 = 100_000;
 fn rules() -> Vec<Rule> {
     vec![
         above(0, 6.0, 4.0),
-        delays(rule(0, "very_high", Test::Above { limit: 7.0, clear: 5.0 }), 20, 10),
+        delays(rule(0, "very_high", beyond(7.0, 5.0)), 20, 10),
         delays(below(1, 2.0, 3.0), 10, 0),
         delays(equals(2, 5.0), 0, 15),
-        delays(rule(2, "slow", Test::Above { limit: 6.0, clear: 6.0 }), 40, 40),
+        delays(rule(2, "slow", beyond(6.0, 6.0)), 40, 40),
     ]
 }
 
@@ -53,7 +53,7 @@ fn edges(town: &Town) -> BTreeMap<RuleKey, Vec<Edge>> {
         let each = events.iter().filter_map(|event| match event.what {
             What::Raised | What::RaisedAgain => Some((true, event.at)),
             What::Returned => Some((false, event.at)),
-            What::Acknowledged | What::RuleRemoved | What::RuleChanged => None,
+            _ => None,
         });
         edges.entry(alert.rule).or_default().extend(each);
     }
@@ -72,11 +72,13 @@ fn reference(rule: &Rule, history: &[Measurement]) -> Vec<Edge> {
     let mut runs: Vec<(bool, Timestamp)> = vec![(false, Timestamp::from_micros(i64::MIN))];
     for m in &news {
         let last = runs[runs.len() - 1].0;
-        let is_on = match rule.test {
-            Test::Above { limit, clear } => m.value > limit || (last && m.value > clear),
-            Test::Below { limit, clear } => m.value < limit || (last && m.value < clear),
-            Test::Equals { code, .. } => m.value == code,
-            Test::NoData { .. } => unreachable!(),
+        let is_on = match &rule.spec.test {
+            AlertTest::Limit { side, rungs, .. } => {
+                let (limit, clear) = (rungs[0].limit, rungs[0].clear);
+                side.is_beyond(m.value, limit) || (last && side.is_beyond(m.value, clear))
+            }
+            AlertTest::Equals { code, .. } => m.value == *code,
+            _ => unreachable!(),
         };
         if is_on != last {
             runs.push((is_on, m.observed_at));
@@ -88,7 +90,7 @@ fn reference(rule: &Rule, history: &[Measurement]) -> Vec<Edge> {
     let mut raised = false;
     let mut edges = Vec::new();
     for (i, &(is_on, start)) in runs.iter().enumerate() {
-        let over = start.plus(if is_on { rule.on_delay } else { rule.off_delay });
+        let over = start.plus(if is_on { rule.spec.on_delay } else { rule.spec.off_delay });
         let lasts = runs.get(i + 1).is_none_or(|&(_, end)| end >= over);
         if is_on != raised && lasts {
             raised = is_on;

@@ -5,7 +5,9 @@ mod cases;
 mod commands;
 mod doors;
 mod parking_lots;
+mod reports;
 mod resources;
+mod rules;
 mod walls;
 
 use std::collections::BTreeMap;
@@ -22,6 +24,8 @@ use tower::ServiceExt;
 
 use super::{AppState, Limits, Readiness, TableReader, TownInfo, router};
 use crate::alert::Engine;
+use crate::alert::book::Book;
+use crate::calendar::{CalendarConfig, DutyCalendar};
 use crate::case::{Office, OfficeThread, Registrar};
 use crate::clock::{Clock, ManualClock};
 use crate::command::{Around, Commands};
@@ -37,7 +41,7 @@ use crate::pipeline::{Counters, Judge, JudgeMessage, JudgeParts, StationTable, r
 use crate::profile::command::{Arg, Confirm, Goal, Order, RegisterOrder};
 use crate::profile::{
     AlertSpec, AlertTest, CommandSpec, ModbusSource, NumberType, Point, Profile, ProfileSet, Read,
-    RegisterKind, RegisterRead, Source, Staleness, State, Table, WordOrder,
+    RegisterKind, RegisterRead, Side, Source, Staleness, State, Table, WordOrder,
 };
 use crate::registry::{ImportMode, Registry};
 use crate::store::{EmbeddedStore, Store};
@@ -133,8 +137,12 @@ impl Rig {
         }
         let feed = Feed::new(EPOCH, 64);
         let stations = Arc::new(ArcSwap::new(Arc::clone(&table)));
+        let calendar = DutyCalendar::new(&CalendarConfig::default()).unwrap();
+        let book = Book::open(registry.connect().unwrap(), calendar).unwrap();
+        let rules = rules_of(&table, &book, NOW).rules;
         let parts = JudgeParts {
-            engine: Engine::open(registry.connect().unwrap(), rules_of(&table), NOW).unwrap(),
+            engine: Engine::open(registry.connect().unwrap(), rules, NOW).unwrap(),
+            book: book.clone(),
             store: Arc::clone(&store),
             stations: Arc::clone(&stations),
             feed: feed.clone(),
@@ -187,7 +195,12 @@ impl Rig {
             poller: None,
             counters: Arc::new(Counters::default()),
             commands,
+            book,
             tables: TableReader::new(move || alerts_of.connect()),
+            reports: super::ReportSettings {
+                operators: 1,
+                zone: jiff::tz::TimeZone::get("Asia/Shanghai").unwrap(),
+            },
             cases,
             https_only: false,
             limits: Limits::default(),
@@ -354,14 +367,8 @@ fn profile() -> Profile {
         states: None,
         alerts: vec![],
     };
-    let surcharge = AlertSpec {
-        name: "surcharge".into(),
-        test: AlertTest::Above { limit: 2.0, clear: 1.8 },
-        on_delay: Duration::ZERO,
-        off_delay: Duration::ZERO,
-        severity: Severity::Critical,
-        text: Label::new("满管", "Surcharge"),
-    };
+    let test = AlertTest::limit(Side::Above, 2.0, 1.8, Severity::Critical);
+    let surcharge = AlertSpec::new("surcharge", Label::new("满管", "Surcharge"), test);
     let open = State { code: 1.0, name: "open".into(), label: Label::new("开", "Open") };
     Profile {
         id: "probe".parse().unwrap(),
@@ -383,7 +390,7 @@ fn profile() -> Profile {
             severity: Severity::Minor,
         },
         points: vec![
-            Point { alerts: vec![surcharge], ..point("level", 0) },
+            Point { alerts: vec![Arc::new(surcharge)], ..point("level", 0) },
             Point { states: Some(vec![open]), unit: "1".into(), ..point("cover", 1) },
         ],
         headline: PointIndex(0),

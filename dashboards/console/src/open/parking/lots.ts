@@ -52,7 +52,7 @@ export function inOrder(lots: readonly Lot[], here: [number, number] | null, lan
 
 /** The big number: a count, its bounds where only those are known, or nothing. */
 export function freeText({ free, occupation }: Lot): string {
-  if (occupation === "unknown" || occupation === "closed") return "—";
+  if (occupation === "unknown" || occupation === "closed") return "–";
   return free.least === free.most ? String(free.least) : `${free.least}–${free.most}`;
 }
 

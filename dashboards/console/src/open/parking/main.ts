@@ -58,7 +58,7 @@ class Card {
   private readonly taken = element("span", "taken");
   private readonly unknown = element("span", "unknown");
   private readonly closed = element("span", "closed");
-  private readonly go = element("summary");
+  private readonly go = element("button", "go");
   private readonly links = element("div", "links");
 
   constructor() {
@@ -66,7 +66,15 @@ class Card {
     this.bar.append(this.taken, this.unknown, this.closed);
     const words = element("div", "words", this.name, this.facts, this.age);
     const number = element("div", "number", this.free, this.mark);
-    this.root.append(words, number, this.bar, element("details", "", this.go, this.links));
+    this.links.hidden = true;
+    this.links.id = `way-${cards.size}`;
+    this.go.setAttribute("aria-controls", this.links.id);
+    this.go.setAttribute("aria-expanded", "false");
+    this.go.addEventListener("click", () => {
+      this.links.hidden = !this.links.hidden;
+      this.go.setAttribute("aria-expanded", String(!this.links.hidden));
+    });
+    this.root.append(words, number, this.bar, this.go, this.links);
   }
 
   show(lot: Lot, nowMs: number): void {
