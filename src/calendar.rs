@@ -128,11 +128,6 @@ impl Default for CalendarConfig {
 }
 
 impl DutyCalendar {
-    /// The zone of its wall time.
-    pub fn zone(&self) -> &TimeZone {
-        &self.zone
-    }
-
     /// Checks a configuration.
     ///
     /// # Errors

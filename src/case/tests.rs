@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::model::{AssetKind, Label, Role, ZoneId};
 
-const SCHEMAS: [&str; 5] = [
+const SCHEMAS: [&str; 6] = [
     include_str!("../audit/schema.sql"),
     include_str!("../alert/schema.sql"),
     include_str!("../alert/event_seq.sql"),
