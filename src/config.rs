@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::alert::ShelfLimits;
 use crate::case::{CalendarConfig, CalendarError, DutyCalendar, Promises, Settings};
 use crate::model::{Label, Position, Severity};
+use crate::notify::{NotifyConfig, NotifyConfigError};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -30,6 +31,8 @@ pub struct Config {
     pub alert: AlertConfig,
     /// Cases: what people do about alerts.
     pub case: CaseConfig,
+    /// Who is told of alerts and cases; without channels nobody is.
+    pub notify: NotifyConfig,
     /// Reports on both.
     pub report: ReportConfig,
 }
@@ -200,6 +203,7 @@ impl Default for Config {
             http: HttpConfig::default(),
             alert: AlertConfig::default(),
             case: CaseConfig::default(),
+            notify: NotifyConfig::default(),
             report: ReportConfig::default(),
         }
     }
@@ -254,6 +258,9 @@ pub enum ConfigError {
     /// The duty calendar is none.
     #[error("the configuration's case.{0}")]
     Calendar(#[from] CalendarError),
+    /// The channels or routes of notifications are none.
+    #[error("the configuration's {0}")]
+    Notify(#[from] NotifyConfigError),
     /// A value that cannot be.
     #[error("the configuration's {key} is {found}; {remedy}")]
     Value {
@@ -318,22 +325,23 @@ impl Config {
             });
         }
         self.case.settings()?;
+        self.notify.settings(&self.case.duty.zone)?;
         Ok(())
     }
 }
 
-mod duration {
+pub(crate) mod duration {
     //! Durations as texts: `800ms`, `5s`, `15min`, `6h`, `3d`.
 
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, de};
 
-    pub(super) fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Duration>, D::Error> {
+    pub(crate) fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Duration>, D::Error> {
         Vec::<String>::deserialize(from)?.iter().map(|text| parse(text)).collect()
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         parse(&String::deserialize(from)?)
     }
 
@@ -383,6 +391,7 @@ mod tests {
         );
         check("[case.duty]\nhours = [\"9-17\"]", Err("case.duty.hours = `9-17`: write from-to"));
         check("[case]\nopens_from = \"minor\"\n[case.duty]\nholidays = [\"2026-10-01\"]", Ok(()));
+        check("[notify.channels.a]\nkind = \"webhook\"", Err("notify.channels.a: it needs `url`"));
         check("[alert.shelve_max]\ncritical = \"30min\"", Ok(()));
         check("[alert]\nshelve_max = \"1h\"", Err("shelve_max"));
         check("[report]\noperators = 0", Err("report.operators is 0; use at least 1"));

@@ -26,6 +26,8 @@
 //! - [`alert`]: judgement. One owner, no locks, no clock. *No I/O but its own tables.*
 //! - [`case`]: what people do about alerts, from the first look to the sensor's agreement. One owner, one log.
 //!   *Never here: a reading; whether a sensor agrees is asked of [`case::Evidence`].*
+//! - [`notify`]: who is told of alerts and cases, once, and by what way. It follows the logs of both rooms. *Never here: a
+//!   judgement, a move; neither of the two rooms knows it.*
 //! - [`report`]: how well the town runs its loop, told from the logs of [`alert`] and [`case`] whenever it is asked for.
 //!   *Never here: a figure that is kept.*
 //! - [`live`]: the live feed, encoded once, pushed to every map. *Never here: a queue per client.*
@@ -80,6 +82,8 @@ pub mod store;
 pub mod alert;
 
 pub mod case;
+
+pub mod notify;
 
 pub mod report;
 

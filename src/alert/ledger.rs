@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
+use super::ladder::Onset;
 use super::rule::{Rule, RuleKey, further, shown_clear, shown_limit};
 use super::{Alert, AlertError, AlertId, Standing};
 use crate::model::{Severity, Timestamp};
@@ -73,14 +74,6 @@ pub enum What {
     OutOfService,
     /// It is in service again.
     InService,
-}
-
-/// The values with which a condition became active.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Onset {
-    pub(super) since: Timestamp,
-    pub(super) value: Option<f64>,
-    pub(super) peak: Option<f64>,
 }
 
 /// All open alerts, and what is not yet on disk of them.
@@ -171,12 +164,13 @@ impl Ledger {
         self.open().map(|alert| (alert.rule.clone(), alert.id)).collect()
     }
 
-    /// A condition became active. If the rule's `former` alert is still open (returned, not acknowledged), it goes on
-    /// with the rule's present limits; else there is a new one.
+    /// A condition became active at this step. If the rule's `former` alert is still open (returned, not acknowledged),
+    /// it goes on with the rule's present limits; else there is a new one.
     pub(super) fn raise(
         &mut self,
         rule: &Rule,
         former: Option<AlertId>,
+        step: usize,
         onset: Onset,
         at: Timestamp,
     ) -> &Alert {
@@ -186,16 +180,55 @@ impl Ledger {
             None => (self.next, What::Raised),
         };
         self.next = self.next.max(AlertId(id.0 + 1));
-        let alert = self.alerts.entry(id).or_insert_with(|| new_alert(id, rule, onset, at));
-        copy_rule(alert, rule);
+        let alert = self.alerts.entry(id).or_insert_with(|| new_alert(id, rule, step, onset, at));
+        copy_rule(alert, rule, step);
         alert.active = true;
         alert.cleared_at = None;
         alert.raised_count += 1;
         let further = onset.peak.and_then(|peak| further(&rule.spec.test, alert.peak, peak));
         alert.peak = further.or(alert.peak);
-        record(alert, what, at, &mut self.events);
+        record(alert, what, at, None, &mut self.events);
         self.changed.insert(id);
         alert
+    }
+
+    /// Another step of an active alert is the highest now. A worse one is news to whoever had acknowledged it.
+    pub(super) fn step_to(&mut self, id: AlertId, rule: &Rule, step: usize, at: Timestamp) {
+        let Some(alert) = self.alerts.get_mut(&id) else { return };
+        let before = alert.severity;
+        copy_rule(alert, rule, step);
+        let is_worse = alert.severity > before;
+        let what = if is_worse { What::SeverityUp } else { What::SeverityDown };
+        record(alert, what, at, None, &mut self.events);
+        if is_worse && alert.acknowledged_at.is_some() {
+            forget_acknowledgement(alert);
+            record(alert, What::Rearmed, at, because("severity_up"), &mut self.events);
+        }
+        self.changed.insert(id);
+    }
+
+    /// It has stood acknowledged for too long: nobody counts as having seen it.
+    pub(super) fn rearm(&mut self, id: AlertId, at: Timestamp) {
+        if let Some(alert) = self.alerts.get_mut(&id)
+            && alert.active
+            && alert.acknowledged_at.is_some()
+        {
+            forget_acknowledgement(alert);
+            record(alert, What::Rearmed, at, because("re_alarm"), &mut self.events);
+            self.changed.insert(id);
+        }
+    }
+
+    /// It came and went too often, or has been quiet again.
+    pub(super) fn set_chattering(&mut self, id: AlertId, chattering: bool, at: Timestamp) {
+        if let Some(alert) = self.alerts.get_mut(&id)
+            && alert.chattering != chattering
+        {
+            alert.chattering = chattering;
+            let what = if chattering { What::Chattering } else { What::Settled };
+            record(alert, what, at, None, &mut self.events);
+            self.changed.insert(id);
+        }
     }
 
     /// A condition is over.
@@ -204,26 +237,27 @@ impl Ledger {
             && alert.active
         {
             alert.active = false;
+            alert.chattering = false;
             alert.cleared_at = Some(at);
-            record(alert, what, at, &mut self.events);
+            record(alert, what, at, None, &mut self.events);
             self.changed.insert(id);
         }
     }
 
-    /// A new furthest value: no event and no new version.
-    pub(super) fn set_peak(&mut self, id: AlertId, peak: f64) {
-        if let Some(alert) = self.alerts.get_mut(&id) {
-            alert.peak = Some(peak);
-        }
+    /// A value that may be the furthest: no event and no new version. Returns the furthest.
+    pub(super) fn go_further(&mut self, id: AlertId, rule: &Rule, value: f64) -> Option<f64> {
+        let alert = self.alerts.get_mut(&id)?;
+        alert.peak = further(&rule.spec.test, alert.peak, value).or(alert.peak);
+        alert.peak
     }
 
     /// The rule may say other things than when the alert was raised.
-    pub(super) fn follow(&mut self, id: AlertId, rule: &Rule, at: Timestamp) {
+    pub(super) fn follow(&mut self, id: AlertId, rule: &Rule, step: usize, at: Timestamp) {
         let Some(alert) = self.alerts.get_mut(&id) else { return };
         let before = alert.clone();
-        copy_rule(alert, rule);
+        copy_rule(alert, rule, step);
         if *alert != before {
-            record(alert, What::RuleChanged, at, &mut self.events);
+            record(alert, What::RuleChanged, at, None, &mut self.events);
             self.changed.insert(id);
         }
     }
@@ -249,7 +283,7 @@ impl Ledger {
         alert.acknowledged_at = Some(at);
         alert.acknowledged_by = Some(who.to_owned());
         alert.note = note.map(str::to_owned);
-        record(alert, What::Acknowledged, at, &mut self.events);
+        record(alert, What::Acknowledged, at, None, &mut self.events);
         self.changed.insert(id);
         Ok(alert.clone())
     }
@@ -269,11 +303,10 @@ impl Ledger {
     ) {
         let Some(alert) = self.alerts.get_mut(&id) else { return };
         change(alert);
-        record(alert, what, at, &mut self.events);
+        record(alert, what, at, detail, &mut self.events);
         if let Some(event) = self.events.last_mut() {
             event.actor = who.map(str::to_owned);
             event.note = note.map(str::to_owned);
-            event.detail = detail;
         }
         self.changed.insert(id);
     }
@@ -318,7 +351,13 @@ impl Ledger {
 }
 
 /// Counts the version up and writes down why.
-fn record(alert: &mut Alert, what: What, at: Timestamp, events: &mut Vec<AlertEvent>) {
+fn record(
+    alert: &mut Alert,
+    what: What,
+    at: Timestamp,
+    detail: Option<serde_json::Value>,
+    events: &mut Vec<AlertEvent>,
+) {
     alert.version += 1;
     let by_person = what == What::Acknowledged;
     events.push(AlertEvent {
@@ -330,12 +369,22 @@ fn record(alert: &mut Alert, what: What, at: Timestamp, events: &mut Vec<AlertEv
         active: alert.active,
         actor: alert.acknowledged_by.clone().filter(|_| by_person),
         note: alert.note.clone().filter(|_| by_person),
-        detail: None,
+        detail,
     });
 }
 
+fn because(why: &str) -> Option<serde_json::Value> {
+    Some(serde_json::json!({ "because": why }))
+}
+
+fn forget_acknowledgement(alert: &mut Alert) {
+    alert.acknowledged_at = None;
+    alert.acknowledged_by = None;
+    alert.note = None;
+}
+
 /// An alert that has had no event yet: version 0.
-fn new_alert(id: AlertId, rule: &Rule, onset: Onset, at: Timestamp) -> Alert {
+fn new_alert(id: AlertId, rule: &Rule, step: usize, onset: Onset, at: Timestamp) -> Alert {
     let (asset, asset_number) = rule.asset.clone().unzip();
     let spec = &rule.spec;
     Alert {
@@ -345,13 +394,13 @@ fn new_alert(id: AlertId, rule: &Rule, onset: Onset, at: Timestamp) -> Alert {
         kind: spec.test.kind(),
         asset,
         asset_number,
-        severity: spec.test.severity(0),
-        worst: spec.test.severity(0),
-        text: spec.text_of(0).clone(),
+        severity: spec.test.severity(step),
+        worst: spec.test.severity(step),
+        text: spec.text_of(step).clone(),
         value: onset.value,
         peak: onset.peak,
-        limit: shown_limit(&spec.test, 0),
-        clear: shown_clear(&spec.test, 0),
+        limit: shown_limit(&spec.test, step),
+        clear: shown_clear(&spec.test, step),
         unit: rule.unit.clone(),
         active: true,
         chattering: false,
@@ -367,13 +416,14 @@ fn new_alert(id: AlertId, rule: &Rule, onset: Onset, at: Timestamp) -> Alert {
     }
 }
 
-fn copy_rule(alert: &mut Alert, rule: &Rule) {
+/// Says what the rule says, at this step.
+fn copy_rule(alert: &mut Alert, rule: &Rule, step: usize) {
     let spec = &rule.spec;
     (alert.asset, alert.asset_number) = rule.asset.clone().unzip();
-    alert.severity = spec.test.severity(0);
+    alert.severity = spec.test.severity(step);
     alert.worst = alert.worst.max(alert.severity);
-    alert.text = spec.text_of(0).clone();
-    alert.limit = shown_limit(&spec.test, 0);
-    alert.clear = shown_clear(&spec.test, 0);
+    alert.text.clone_from(spec.text_of(step));
+    alert.limit = shown_limit(&spec.test, step);
+    alert.clear = shown_clear(&spec.test, step);
     alert.unit.clone_from(&rule.unit);
 }

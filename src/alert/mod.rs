@@ -33,17 +33,23 @@
 //! next event or checkpoint. So a listed peak is at most one checkpoint old; [`Engine::open_alerts`] has it to the reading.
 //!
 //! # Layout
-//! `rule` what is tested · `condition` the state machine of one rule · `index` the rules by series, for the hot path ·
-//! `timers` deadlines · `standing` what is put aside, and why · `aside` who puts it aside,
-//! and when that ends · `book` which rules are in force · `ledger` alerts and their events · `engine` the one owner of all these · `tables` the disk.
+//! `rule` what is tested, on which series · `condition` the state machine of one step · `ladder` a rule's steps together ·
+//! `sense` windows and newest readings · `flap` chattering · `index` the rules by series, for the hot path ·
+//! `timers` deadlines · `standing` what is put aside, and why · `aside` who puts it aside, and when that ends ·
+//! `book` which rules are in force · `ledger` alerts and their events · `engine` the one owner of all these ·
+//! `tables` the disk · `rehearsal` a rule over stored history.
 
 mod aside;
 pub mod book;
 mod condition;
 mod engine;
+mod flap;
 mod index;
+mod ladder;
 mod ledger;
+mod rehearsal;
 mod rule;
+mod sense;
 mod standing;
 mod tables;
 #[cfg(test)]
@@ -60,8 +66,9 @@ pub use aside::{
     Aside, Covered, MAX_MAINTENANCE, Maintenance, Places, Plan, ShelfLimits, Site, UnknownAside,
     Wish, find_maintenance, maintenance,
 };
-pub use engine::Engine;
+pub use engine::{Engine, Past};
 pub use ledger::{AlertEvent, What};
+pub use rehearsal::{Rehearsal, Spell, rehearse};
 pub use rule::{Rule, RuleKey, rules_of};
 pub use standing::{Cause, OutOfService, Shelf, Standing, Suppression};
 pub use tables::{MAX_LISTED, find, history, list};

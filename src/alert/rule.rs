@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::model::{AssetId, AssetNumber, DeviceId, Label, MetricName, SeriesId};
+use crate::model::{AssetId, AssetNumber, DeviceId, Label, MetricName, SeriesId, Severity};
 use crate::profile::{AlertSpec, AlertTest, Point, Profile};
 use crate::registry::Device;
 
@@ -40,8 +40,10 @@ pub struct Rule {
 pub(super) enum Verdict {
     /// The signal is on.
     Beyond,
-    /// In the hysteresis: the signal stays as it is.
+    /// In the hysteresis, or not to be trusted: the signal stays as it is.
     Between,
+    /// Beyond, but not to be trusted: what is active stays active, and nothing is raised.
+    Keep,
     /// The signal is off.
     Within,
 }
@@ -66,6 +68,12 @@ impl Rule {
             unit: point.unit.clone(),
             spec: Arc::clone(spec),
         }
+    }
+
+    /// The highest step that is no worse than `severity`; the mildest when all are.
+    pub(super) fn nearest_step(&self, severity: Severity) -> usize {
+        let test = &self.spec.test;
+        (0..test.steps()).rev().find(|&step| test.severity(step) <= severity).unwrap_or(0)
     }
 
     /// The rule of a device's silence, from its profile's staleness.
@@ -155,7 +163,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{AssetKind, PointIndex, Severity};
+    use crate::model::{AssetKind, PointIndex};
     use crate::profile::{ModbusSource, Read, Side, Source, Staleness, State};
 
     fn check(test: &AlertTest, value: f64, expected: Verdict) {

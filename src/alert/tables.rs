@@ -10,11 +10,13 @@ use serde_json::json;
 
 use super::aside::Standings;
 use super::condition::Condition;
+use super::flap::Flapping;
 use super::ledger::{AlertEvent, What};
 use super::rule::RuleKey;
+use super::sense::Memory;
 use super::{Alert, AlertError, AlertId, AlertQuery, Standing};
 use crate::audit;
-use crate::model::{AssetNumber, Label, Severity, Timestamp};
+use crate::model::{AssetNumber, Label, Quality, SeriesId, Severity, Timestamp};
 use crate::store::CommitSeq;
 
 /// The most alerts in one answer of [`list`]: the next page goes on with [`AlertQuery::before`].
@@ -42,7 +44,12 @@ pub(super) struct Progress {
 pub(super) struct Saved {
     pub(super) progress: Progress,
     pub(super) open: Vec<Alert>,
-    pub(super) delays: Vec<(RuleKey, Condition)>,
+    /// The steps of rules that stand otherwise than their alerts say; no severity for the only step of a rule of before.
+    pub(super) steps: Vec<(RuleKey, Option<Severity>, Condition)>,
+    /// What rules did of late.
+    pub(super) flapping: Vec<(RuleKey, Flapping)>,
+    /// The newest readings that flat lines and expressions need.
+    pub(super) memories: Vec<Memory>,
     /// Chunk number and the times in it, in microseconds.
     pub(super) news: Vec<(usize, Vec<i64>)>,
 }
@@ -56,8 +63,19 @@ pub(super) struct Changes<'a> {
     pub(super) standings: &'a Standings,
     /// Rules that are gone, before the conditions of those that are in force.
     pub(super) gone: &'a [RuleKey],
-    pub(super) conditions: Vec<(&'a RuleKey, &'a Condition)>,
+    pub(super) rules: Vec<Stand<'a>>,
+    /// Chunk number and the memories in it.
+    pub(super) memories: Vec<(usize, &'a [Memory])>,
     pub(super) news: Vec<(usize, Vec<i64>)>,
+}
+
+/// Where a rule stands.
+#[derive(Debug)]
+pub(super) struct Stand<'a> {
+    pub(super) key: &'a RuleKey,
+    /// The steps that its alert does not tell.
+    pub(super) steps: Vec<(Severity, &'a Condition)>,
+    pub(super) flapping: &'a Flapping,
 }
 
 /// Reads everything that the engine needs to go on.
@@ -78,15 +96,23 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<Saved> {
         .prepare("SELECT * FROM alert WHERE open = 1 ORDER BY id")?
         .query_map([], alert_of)?
         .collect::<Result<_, _>>()?;
-    let delays = db
+    let steps = db
         .prepare("SELECT * FROM alert_condition")?
-        .query_map([], |row| Ok((key_of(row)?, delay_of(row)?)))?
+        .query_map([], |row| Ok((key_of(row)?, step_of(row)?, condition_of(row)?)))?
+        .collect::<Result<_, _>>()?;
+    let flapping = db
+        .prepare("SELECT * FROM alert_flap")?
+        .query_map([], |row| Ok((key_of(row)?, flapping_of(row)?)))?
+        .collect::<Result<_, _>>()?;
+    let memories: Vec<Vec<Memory>> = db
+        .prepare("SELECT entries FROM alert_memory ORDER BY chunk")?
+        .query_map([], |row| memories_of(&row.get::<_, Vec<u8>>(0)?))?
         .collect::<Result<_, _>>()?;
     let news = db
         .prepare("SELECT chunk, times FROM alert_news")?
         .query_map([], |row| Ok((row.get::<_, i64>(0)? as usize, times_of(row)?)))?
         .collect::<Result<_, _>>()?;
-    Ok(Saved { progress, open, delays, news })
+    Ok(Saved { progress, open, steps, flapping, memories: memories.concat(), news })
 }
 
 /// Writes all changes in one transaction: all of them are on disk when it returns, or none.
@@ -101,10 +127,15 @@ pub(super) fn write(db: &mut Connection, changes: &Changes<'_>) -> rusqlite::Res
     }
     changes.standings.write(&tx)?;
     for key in changes.gone {
-        delete_delay(&tx, key)?;
+        delete_stand(&tx, key)?;
     }
-    for (key, condition) in &changes.conditions {
-        write_delay(&tx, key, condition)?;
+    for stand in &changes.rules {
+        delete_stand(&tx, stand.key)?;
+        write_stand(&tx, stand)?;
+    }
+    for (chunk, memories) in &changes.memories {
+        tx.prepare_cached("INSERT OR REPLACE INTO alert_memory (chunk, entries) VALUES (?, ?)")?
+            .execute(params![*chunk as i64, memory_bytes(memories)])?;
     }
     for (chunk, times) in &changes.news {
         let bytes: Vec<u8> = times.iter().flat_map(|time| time.to_le_bytes()).collect();
@@ -204,33 +235,90 @@ fn write_event(tx: &Transaction<'_>, event: &AlertEvent) -> rusqlite::Result<()>
     audit::append(tx, &entry)
 }
 
-fn write_delay(tx: &Transaction<'_>, key: &RuleKey, condition: &Condition) -> rusqlite::Result<()> {
-    let (state, since, value, peak) = match *condition {
-        // An active condition stands in its alert.
-        Condition::Normal | Condition::Active { .. } => return delete_delay(tx, key),
-        Condition::Pending { since, value, peak } => ("pending", since, Some(value), peak),
-        Condition::Returning { since, peak } => ("returning", since, None, peak),
-    };
-    tx.prepare_cached(
-        "INSERT OR REPLACE INTO alert_condition (device, metric, name, rung, state, since, value, peak)
-         VALUES (?, ?, ?, 0, ?, ?, ?, ?)",
-    )?
-    .execute(params![
-        key.device.as_str(),
-        metric_text(key),
-        key.name,
-        state,
-        since.as_micros(),
-        value,
-        peak,
-    ])?;
+fn write_stand(tx: &Transaction<'_>, stand: &Stand<'_>) -> rusqlite::Result<()> {
+    let Stand { key, steps, flapping } = stand;
+    for (severity, condition) in steps {
+        let (state, since, value, peak) = match **condition {
+            Condition::Normal => ("normal", None, None, None),
+            Condition::Pending { since, value, peak } => {
+                ("pending", Some(since), Some(value), peak)
+            }
+            Condition::Active { peak } => ("active", None, None, peak),
+            Condition::Returning { since, peak } => ("returning", Some(since), None, peak),
+        };
+        tx.prepare_cached(
+            "INSERT INTO alert_condition (device, metric, name, rung, state, since, value, peak)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            key.device.as_str(),
+            metric_text(key),
+            key.name,
+            severity.rank(),
+            state,
+            since.map(Timestamp::as_micros),
+            // SQLite keeps no NaN: it comes back as NULL.
+            value,
+            peak,
+        ])?;
+    }
+    if flapping.is_quiet() {
+        return Ok(());
+    }
+    let state = serde_json::to_string(flapping)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    tx.prepare_cached("INSERT INTO alert_flap (device, metric, name, state) VALUES (?, ?, ?, ?)")?
+        .execute(params![key.device.as_str(), metric_text(key), key.name, state])?;
     Ok(())
 }
 
-fn delete_delay(tx: &Transaction<'_>, key: &RuleKey) -> rusqlite::Result<()> {
-    tx.prepare_cached("DELETE FROM alert_condition WHERE device = ? AND metric = ? AND name = ?")?
-        .execute(params![key.device.as_str(), metric_text(key), key.name])?;
+fn delete_stand(tx: &Transaction<'_>, key: &RuleKey) -> rusqlite::Result<()> {
+    for sql in [
+        "DELETE FROM alert_condition WHERE device = ? AND metric = ? AND name = ?",
+        "DELETE FROM alert_flap WHERE device = ? AND metric = ? AND name = ?",
+    ] {
+        tx.prepare_cached(sql)?.execute(params![
+            key.device.as_str(),
+            metric_text(key),
+            key.name
+        ])?;
+    }
     Ok(())
+}
+
+/// Bytes of a memory: series, time, value, quality, time of what counted.
+const MEMORY_BYTES: usize = 4 + 8 + 8 + 1 + 8;
+
+fn memory_bytes(memories: &[Memory]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(memories.len() * MEMORY_BYTES);
+    for memory in memories {
+        bytes.extend(memory.series.0.to_le_bytes());
+        bytes.extend(memory.at.as_micros().to_le_bytes());
+        bytes.extend(memory.value.to_le_bytes());
+        bytes.push(memory.quality.to_byte());
+        bytes.extend(memory.counted.as_micros().to_le_bytes());
+    }
+    bytes
+}
+
+fn memories_of(bytes: &[u8]) -> rusqlite::Result<Vec<Memory>> {
+    let time = |bytes: &[u8; 8]| Timestamp::from_micros(i64::from_le_bytes(*bytes));
+    let one = |bytes: &[u8]| {
+        let (series, rest) = bytes.split_first_chunk::<4>()?;
+        let (at, rest) = rest.split_first_chunk::<8>()?;
+        let (value, rest) = rest.split_first_chunk::<8>()?;
+        let ([quality], rest) = rest.split_first_chunk::<1>()?;
+        let (counted, _) = rest.split_first_chunk::<8>()?;
+        Some(Memory {
+            series: SeriesId(u32::from_le_bytes(*series)),
+            at: time(at),
+            value: f64::from_le_bytes(*value),
+            quality: Quality::from_byte(*quality)?,
+            counted: time(counted),
+        })
+    };
+    let memories = bytes.chunks(MEMORY_BYTES).map(one).collect::<Option<_>>();
+    memories.ok_or_else(|| damaged("a reading that nobody wrote".to_owned()))
 }
 
 /// Lists alerts from the tables, newest first, at most [`MAX_LISTED`]; reads with its own connection. An active alert's
@@ -380,14 +468,31 @@ fn detail_of(row: &Row<'_>) -> rusqlite::Result<Option<serde_json::Value>> {
     serde_json::from_str(&text).map(Some).map_err(|error| damaged(error.to_string()))
 }
 
-fn delay_of(row: &Row<'_>) -> rusqlite::Result<Condition> {
-    let since = Timestamp::from_micros(row.get("since")?);
+fn step_of(row: &Row<'_>) -> rusqlite::Result<Option<Severity>> {
+    match row.get::<_, u8>("rung")? {
+        0 => Ok(None),
+        _ => severity_of(row, "rung").map(Some),
+    }
+}
+
+fn condition_of(row: &Row<'_>) -> rusqlite::Result<Condition> {
+    let since = || Ok::<_, rusqlite::Error>(Timestamp::from_micros(row.get("since")?));
     let peak = row.get("peak")?;
     match row.get::<_, String>("state")?.as_str() {
-        "pending" => Ok(Condition::Pending { since, value: row.get("value")?, peak }),
-        "returning" => Ok(Condition::Returning { since, peak }),
-        state => Err(damaged(format!("`{state}` is no state of a delay"))),
+        "normal" => Ok(Condition::Normal),
+        "pending" => {
+            let value = row.get::<_, Option<f64>>("value")?.unwrap_or(f64::NAN);
+            Ok(Condition::Pending { since: since()?, value, peak })
+        }
+        "active" => Ok(Condition::Active { peak }),
+        "returning" => Ok(Condition::Returning { since: since()?, peak }),
+        state => Err(damaged(format!("`{state}` is no state of a condition"))),
     }
+}
+
+fn flapping_of(row: &Row<'_>) -> rusqlite::Result<Flapping> {
+    let state: String = row.get("state")?;
+    serde_json::from_str(&state).map_err(|error| damaged(error.to_string()))
 }
 
 fn times_of(row: &Row<'_>) -> rusqlite::Result<Vec<i64>> {

@@ -19,8 +19,8 @@ use super::openapi::operations;
 use super::state::Hub;
 use super::{
     alerts, assets, audit, cases, commands, console, devices, enrolments, health, import, live,
-    maintenance, map, modbus, openapi, parking, password, profiles, reports, rules, secrets,
-    series, session, sessions, status, tokens, users, walls, zones,
+    maintenance, map, modbus, notifications, openapi, parking, password, profiles, rehearsals,
+    reports, rules, secrets, series, session, sessions, status, tokens, users, walls, zones,
 };
 use crate::case::MAX_PHOTO_BYTES;
 use crate::model::Right;
@@ -169,9 +169,15 @@ pub(crate) fn table() -> Table {
         .right(View, Zones, routes!(cases::photo))
         .right(View, Nowhere, routes!(cases::units))
         .right(Supervise, Town, routes!(cases::put_unit))
+        .right(View, Zones, routes!(rehearsals::rehearse_rule))
         .right(View, Zones, routes!(reports::alarms))
         .right(View, Zones, routes!(reports::cases))
         .right(View, Zones, routes!(reports::export))
+        .right(View, Town, routes!(notifications::list))
+        .right(View, Town, routes!(notifications::show))
+        .right(View, Town, routes!(notifications::channels))
+        .right(Supervise, Town, routes!(notifications::retry))
+        .right(Supervise, Town, routes!(notifications::test))
         .right(View, Nowhere, routes!(openapi::show))
 }
 

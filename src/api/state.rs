@@ -21,6 +21,7 @@ use crate::ingest::mqtt::Doorman;
 use crate::library::Library;
 use crate::live::Feed;
 use crate::model::{Label, Position};
+use crate::notify::Notifier;
 use crate::parking::Parking;
 use crate::pipeline::{Counters, Present};
 use crate::profile::ProfileSet;
@@ -66,6 +67,8 @@ pub struct AppState {
     pub reports: ReportSettings,
     /// Who moves cases.
     pub cases: Office,
+    /// Who is told of alerts and cases.
+    pub notifier: Notifier,
     /// Whether people reach the hub by https only: the session cookie is then marked `Secure`.
     pub https_only: bool,
     /// Bounds the work off the async threads.

@@ -7,6 +7,7 @@ mod bus;
 mod bus_metrics;
 pub(crate) mod cases;
 mod metrics;
+pub(crate) mod notices;
 mod poll;
 
 use std::fs::{File, TryLockError};
@@ -39,6 +40,7 @@ use crate::ingest::mqtt::{
 use crate::library::Library;
 use crate::live::Feed;
 use crate::model::{Position, ProfileId, Sample, SeriesId};
+use crate::notify::{self, Notifier, NotifierThread, NotifyError, Post, StartError, Tasks};
 use crate::parking::{self, Parking};
 use crate::pipeline::{
     Committer, Counters, Judge, JudgeError, JudgeMessage, Present, StationTable, StoreHealth,
@@ -85,6 +87,10 @@ pub enum HubError {
     Judge(#[from] JudgeError),
     #[error("cannot take up the cases")]
     Cases(#[from] CaseError),
+    #[error("cannot take up the notifications")]
+    Notifications(#[from] NotifyError),
+    #[error("cannot start the notifications")]
+    Notifier(#[from] StartError),
     #[error("cannot start the services' broker")]
     Services(#[from] ServicesError),
     #[error("cannot listen on {what} = {address}")]
@@ -113,6 +119,7 @@ pub struct Hub {
     committer: Committer,
     judge: Judge,
     office: OfficeThread,
+    notifier: NotifierThread,
     codecs: Codecs,
     /// Held until the end: two hubs on one folder would lose readings.
     _lock: File,
@@ -137,6 +144,7 @@ struct Shown {
     counters: Arc<Counters>,
     readiness: Arc<Readiness>,
     cases: Office,
+    notifier: Notifier,
     commands: Commands,
     doorman: Arc<Doorman>,
     poller: Arc<Poller>,
@@ -204,6 +212,8 @@ impl Hub {
             config.mqtt.clone(),
             Arc::clone(&doorman),
         ));
+        let (office, office_thread) = rooms.office(&config, &present)?;
+        let (notifier, notifier_thread, channels) = rooms.notifier(&config, &office, &services)?;
         let metrics = metrics::registry(metrics::Watched {
             counters: Arc::clone(&counters),
             log,
@@ -214,19 +224,20 @@ impl Hub {
             present: present.clone(),
             commands: commands.clone(),
             codecs: codecs.clone(),
+            notifier: notifier.clone(),
         })?;
         let readiness = Arc::new(Readiness::new(&["store", "mqtt", "judge", "services"]));
         readiness.set("mqtt", true);
         readiness.set("store", true);
         readiness.set("judge", true);
         readiness.set("services", services.is_up());
-        let (office, office_thread) = rooms.office(&config, &present)?;
         let shown = Shown {
             present: present.clone(),
             metrics,
             counters,
             readiness: Arc::clone(&readiness),
             cases: office.clone(),
+            notifier: notifier.clone(),
             commands: commands.clone(),
             doorman,
             poller: Arc::clone(&poller),
@@ -244,12 +255,13 @@ impl Hub {
         servers.spawn(command::run(commands, buses, orders, until_down(down.clone())));
         servers.spawn(follow(Arc::clone(&rooms.library), until_down(down.clone())));
         servers.spawn(lots.keep(until_down(down.clone())));
+        servers.spawn(channels.run(down.clone()));
         let keeper =
             Keeper { rooms, present, poller: Arc::clone(&poller), judge: judge_queue.clone() };
         let feed = keeper.rooms.feed.clone();
         servers.spawn(keeper.keep(until_down(down)));
         let mut ticker = JoinSet::new();
-        ticker.spawn(tick(judge_queue, office, readiness, health, services));
+        ticker.spawn(tick(judge_queue, (office, notifier), readiness, health, services));
         drop(intake);
         info!(mqtt = %addresses.0, http = %addresses.1, "the hub is up");
         Ok(Hub {
@@ -265,6 +277,7 @@ impl Hub {
             committer,
             judge,
             office: office_thread,
+            notifier: notifier_thread,
             codecs,
             _lock: lock,
         })
@@ -315,6 +328,7 @@ impl Hub {
             self.committer.join();
             self.judge.join();
             self.office.join();
+            self.notifier.join();
         });
         if joined.await.is_err() {
             error!("the pipeline's end was not clean");
@@ -382,6 +396,28 @@ impl Rooms {
         Office::start(registrar, Box::new(town), self.clock.clone()).map_err(HubError::Thread)
     }
 
+    /// The notify room at work, its channels not yet running.
+    fn notifier(
+        &self,
+        config: &Config,
+        office: &Office,
+        services: &Services,
+    ) -> Result<(Notifier, NotifierThread, Tasks), HubError> {
+        let settings = config.notify.settings(&config.case.duty.zone).map_err(ConfigError::from)?;
+        let parts = notify::Parts {
+            post: Post::open(self.registry.connect()?, settings, self.clock.now())?,
+            around: Box::new(notices::Map(self.registry.clone())),
+            moves: Arc::new(notices::Hand {
+                registry: self.registry.clone(),
+                office: office.clone(),
+            }),
+            broker: Arc::new(notices::OwnBroker(services.clone())),
+            town: config.town.name.clone(),
+            clock: self.clock.clone(),
+        };
+        Ok(Notifier::start(parts)?)
+    }
+
     fn judge_parts(&self, config: &Config) -> Result<crate::pipeline::JudgeParts, HubError> {
         let now = self.clock.now();
         let in_force = crate::pipeline::rules_of(&self.stations.load(), &self.book, now);
@@ -415,6 +451,7 @@ impl Rooms {
             counters,
             readiness,
             cases,
+            notifier,
             commands,
             doorman,
             poller,
@@ -448,6 +485,7 @@ impl Rooms {
             tables: TableReader::new(move || registry.connect()),
             reports,
             cases,
+            notifier,
             https_only: config.http.https_only,
             limits: Limits::default(),
             doorman,
@@ -539,7 +577,7 @@ async fn until_down(mut down: watch::Receiver<bool>) {
 
 async fn tick(
     judge: mpsc::Sender<JudgeMessage>,
-    office: Office,
+    (office, notifier): (Office, Notifier),
     readiness: Arc<Readiness>,
     health: Arc<StoreHealth>,
     services: Services,
@@ -551,6 +589,7 @@ async fn tick(
         readiness.set("store", health.failure().is_none());
         readiness.set("services", services.is_up());
         office.tick();
+        notifier.tick();
         if judge.send(JudgeMessage::Tick).await.is_err() {
             // It can only have panicked: this task is stopped before the judge is.
             error!("the judge has ended; restart the hub");

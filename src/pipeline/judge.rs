@@ -35,6 +35,9 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 /// How often every asset's age is looked at.
 const FRESHNESS_EVERY: Duration = Duration::from_secs(1);
 
+/// The most readings of one series that windows are filled with: a day of one a second.
+const MAX_REMEMBERED: usize = 100_000;
+
 /// What the judge is told.
 #[derive(Debug)]
 pub enum JudgeMessage {
@@ -189,13 +192,24 @@ impl State {
             self.keep(alert);
         }
         let store = Arc::clone(&self.parts.store);
+        self.parts.engine.align(store.stats()?.last_commit);
+        self.remember()?;
         let engine = &mut self.parts.engine;
-        engine.align(store.stats()?.last_commit);
         store.replay(engine.watermark(), &mut |seq, batch| engine.judge(seq, batch))?;
         self.persist()?;
         self.checkpoint();
         self.now.set_alerts(self.sorted_alerts());
         self.show();
+        Ok(())
+    }
+
+    /// Gives the engine the readings that its windows need from before.
+    fn remember(&mut self) -> Result<(), StoreError> {
+        for past in self.parts.engine.wanted() {
+            let samples =
+                self.parts.store.range(past.series, past.from, past.to, MAX_REMEMBERED)?;
+            self.parts.engine.remember(past.series, &samples);
+        }
         Ok(())
     }
 
@@ -223,6 +237,10 @@ impl State {
                 let InForce { rules, next_change } = rules_of(&self.table, &self.parts.book, now);
                 self.rules_until = next_change;
                 self.parts.engine.set_rules(rules, now);
+                if let Err(why) = self.remember() {
+                    // The windows begin here then: later than they could, but not wrong.
+                    error!(error = %crate::error_chain(&why), "cannot look up readings for rules");
+                }
                 self.parts.engine.set_places(places_of(&self.table), now);
                 self.set_table();
                 self.commit_changes();

@@ -9,13 +9,15 @@
 //!
 //! # Layout
 //! `period` spans and civil periods · `board` which tallies a fact belongs to · `alarms` and `cases` what counts, and the
-//! definition of every figure · `figure` targets and times · `tables` the disk · `sheet` reports and rows as CSV.
+//! definition of every figure · `figure` targets and times ·
+//! `rehearsal` a rule over stored history · `tables` the disk · `sheet` reports and rows as CSV.
 
 mod alarms;
 mod board;
 mod cases;
 mod figure;
 mod period;
+mod rehearsal;
 mod sheet;
 mod story;
 mod tables;
@@ -29,9 +31,10 @@ pub use board::{Frame, Labels};
 pub use cases::{CaseCount, CaseFigures, CaseGroup, CaseReport, CaseStory};
 pub use figure::{Figure, Times, Verdict};
 pub use period::{By, Period, Span, UnknownBy};
+pub use rehearsal::{MAX_SPELLS, Recorded, Sums, sums_of_recorded, sums_of_spells};
 pub use sheet::{Language, SheetError, Sheets, UnknownLanguage};
 pub use story::{AlertMoment, AlertStory, Deed};
-pub use tables::{Cursor, PAGE, Place, Places, alert_page, case_page};
+pub use tables::{Cursor, PAGE, Place, Places, alert_page, case_page, recorded};
 
 use crate::case::CaseError;
 

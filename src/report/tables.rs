@@ -10,6 +10,7 @@ use super::ReportError;
 use super::board::Labels;
 use super::cases::CaseStory;
 use super::period::Span;
+use super::rehearsal::Recorded;
 use super::story::{AlertMoment, AlertStory, Deed};
 use crate::alert::{self, Alert, AlertId, RuleKey};
 use crate::case::{self, CaseEvent, CaseId, Happened};
@@ -186,6 +187,52 @@ pub fn case_page(
         page.extend(story_of(events).filter(|story| places.wants(story.labels.zone.as_ref())));
     }
     Ok((page, next))
+}
+
+/// Every time in the span for which an alert of this rule was active, oldest first.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn recorded(db: &Connection, rule: &RuleKey, span: Span) -> Result<Vec<Recorded>, ReportError> {
+    let mut alerts = db.prepare_cached(
+        "SELECT id FROM alert WHERE device = ? AND metric = ? AND name = ? AND raised_at < ?
+             AND (open = 1 OR cleared_at >= ?) ORDER BY id",
+    )?;
+    let mut events = db.prepare_cached(
+        "SELECT what, at, severity, active FROM alert_event
+         WHERE alert = ? AND at < ? ORDER BY version",
+    )?;
+    let metric = rule.metric.as_ref().map_or("", |metric| metric.as_str());
+    let (from, to) = (span.from.as_micros(), span.to.as_micros());
+    let mut rows = alerts.query(params![rule.device.as_str(), metric, rule.name, to, from])?;
+    let mut found: Vec<Recorded> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get(0)?;
+        let mut standing: Option<Recorded> = None;
+        let mut log = events.query(params![id, to])?;
+        while let Some(event) = log.next()? {
+            let at = Timestamp::from_micros(event.get(1)?);
+            let severity = severity(event, 2)?;
+            let is_active: bool = event.get(3)?;
+            standing = match standing {
+                Some(stay) if is_active => {
+                    Some(Recorded { severity: stay.severity.max(severity), ..stay })
+                }
+                Some(stay) => {
+                    found.push(Recorded { cleared: Some(at), ..stay });
+                    None
+                }
+                None if is_active => {
+                    let alert = AlertId(id.unsigned_abs());
+                    Some(Recorded { alert, raised: at, cleared: None, severity })
+                }
+                None => None,
+            };
+        }
+        found.extend(standing);
+    }
+    found.retain(|stay| stay.cleared.is_none_or(|at| at >= span.from));
+    Ok(found)
 }
 
 /// The keys of a page: number and, for an alert, its case; and the next page's cursor when this one is full.

@@ -8,11 +8,14 @@ use serde_json::{Map, Value, json};
 
 use super::own::{Devices, Own};
 use super::patch::{Override, check};
-use super::{Book, Page, Pages, Timetable};
+use super::{Book, BookError, Leaf, Page, Pages, Timetable, Tried};
 use crate::alert::{Rule, RuleKey, Site, rules_of};
 use crate::model::{AssetId, AssetKind, ProfileId, SeriesId, Timestamp, ZoneId};
 use crate::profile::{AlertSpec, AlertTest, Point, Profile, Signal, format_duration};
 use crate::registry::{Asset, Device};
+
+/// The id of a page that is only supposed: no page on disk has it, and it sorts after all that have the same scope.
+const SUPPOSED: &str = "~supposed";
 
 /// A device at work, as the book looks at it.
 #[derive(Debug, Clone, Copy)]
@@ -304,6 +307,38 @@ impl Book {
             );
         }
         found
+    }
+}
+
+impl Book {
+    /// The rules of one device whatever their schedules say, as they would be with one page more; as they are without.
+    /// The page wins over every other of its scope. Nothing is written, and nobody judges by it.
+    ///
+    /// # Errors
+    /// When the page would be refused.
+    pub fn suppose<'s, T: Leaf + Tried>(
+        &self,
+        body: Option<T>,
+        device: &Subject<'s>,
+        all: &[Subject<'s>],
+    ) -> Result<Vec<Rule>, BookError> {
+        let mut pages = Pages::clone(&self.pages());
+        if let Some(body) = body {
+            let id = SUPPOSED.to_owned();
+            let (changed_by, changed_at) = (String::new(), Timestamp::EPOCH);
+            let page = Page { id: id.clone(), version: 1, body, changed_by, changed_at };
+            T::of_mut(&mut pages).insert(id.clone(), page.clone());
+            let errors = T::errors(&pages, &page, all.iter().copied());
+            if !errors.is_empty() {
+                return Err(BookError::Invalid { what: T::WHAT, id, errors });
+            }
+        }
+        let index = Index::new(&pages);
+        let of_profile = index.profile_rules(device).into_iter();
+        let of_profile = of_profile.filter(|patched| patched.enabled).map(|patched| patched.rule);
+        let own = own_rules(&pages, all).into_iter().filter_map(|(_, rule)| rule.ok());
+        let own = own.filter(|rule| rule.key.device == device.device.id);
+        Ok(of_profile.chain(own).collect())
     }
 }
 

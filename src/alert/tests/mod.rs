@@ -4,6 +4,7 @@
 
 mod aside;
 mod crash;
+mod kinds;
 mod properties;
 mod scenarios;
 mod speed;
@@ -17,8 +18,13 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::{Alert, AlertEvent, AlertQuery, Engine, Rule, RuleKey, history, list};
-use crate::model::{AssetNumber, Label, Measurement, Quality, SeriesId, Severity, Timestamp};
-use crate::profile::{AlertSpec, AlertTest, Flap, Side};
+use crate::model::{
+    AssetNumber, DeviceId, Label, Measurement, MetricName, Quality, Sample, SeriesId, Severity,
+    Timestamp,
+};
+use crate::profile::{
+    AlertSpec, AlertTest, Condition, ConditionInput, Flap, Rung, Side, Signal, expr,
+};
 use crate::store::CommitSeq;
 
 const SCHEMA: &str = concat!(
@@ -58,7 +64,22 @@ impl Town {
     }
 
     fn open(&self, rules: &[Rule], now: Timestamp) -> Engine {
-        Engine::open(self.connect(), rules.to_vec(), now).unwrap()
+        let mut engine = Engine::open(self.connect(), rules.to_vec(), now).unwrap();
+        self.remember(&mut engine);
+        engine
+    }
+
+    /// Gives the engine what it wants of the store.
+    fn remember(&self, engine: &mut Engine) {
+        for past in engine.wanted() {
+            let all = self.commits.iter().flatten().filter(|m| m.series == past.series);
+            let inside = all.filter(|m| (past.from..past.to).contains(&m.observed_at));
+            let mut samples: Vec<Sample> = inside.map(|&m| m.into()).collect();
+            // The store keeps the first of two readings of one time.
+            samples.sort_by_key(|sample| sample.observed_at);
+            samples.dedup_by_key(|sample| sample.observed_at);
+            engine.remember(past.series, &samples);
+        }
     }
 
     /// Appends to the store and gives it to the judge.
@@ -101,7 +122,8 @@ impl Town {
         let texts = rows.query_map([], |row| {
             let (device, name, state): (String, String, String) =
                 (row.get(0)?, row.get(1)?, row.get(2)?);
-            let (since, peak): (i64, Option<f64>) = (row.get(3)?, row.get(4)?);
+            let (since, peak): (Option<i64>, Option<f64>) = (row.get(3)?, row.get(4)?);
+            let since = since.map_or("-".to_owned(), |since| since.to_string());
             Ok(format!("{device} {name} {state} since {since} peak {peak:?}"))
         });
         texts.unwrap().map(Result::unwrap).collect()
@@ -143,6 +165,47 @@ fn rule(series: u32, name: &str, test: AlertTest) -> Rule {
 
 fn beyond(limit: f64, clear: f64) -> AlertTest {
     AlertTest::limit(Side::Above, limit, clear, Severity::Major)
+}
+
+/// Above each limit from Info on; clears 0.5 below it.
+fn rungs(limits: &[f64]) -> Vec<Rung> {
+    let severities = Severity::ALL.into_iter().rev();
+    let rung = |(severity, &limit)| Rung { severity, limit, clear: limit - 0.5, text: None };
+    severities.zip(limits).map(rung).collect()
+}
+
+fn ladder(series: u32, of: Signal, limits: &[f64]) -> Rule {
+    let test = AlertTest::Limit { of, side: Side::Above, rungs: rungs(limits) };
+    rule(series, "ladder", test)
+}
+
+fn flat(series: u32, band: f64, after: u64) -> Rule {
+    rule(series, "flat", AlertTest::Flat { band, after: secs(after), severity: Severity::Minor })
+}
+
+/// `text` over `a`, `b` and so on, which are the series.
+fn holds(series: &[u32], text: &str, max_age: u64) -> Rule {
+    let names: Vec<MetricName> = ["a", "b", "c"].map(|name| name.parse().unwrap()).into();
+    let mut scope = expr::Scope::default();
+    let numbers: Vec<_> = series
+        .iter()
+        .zip(&names)
+        .map(|(_, name)| scope.add(name.as_str(), expr::Kind::Number("m")))
+        .collect();
+    let compiled = expr::compile(text, &scope, expr::Kind::Bool).unwrap();
+    let input = |((&series, metric), &asked_as): ((&u32, &MetricName), _)| ConditionInput {
+        asked_as,
+        device: Some(format!("dev-{series}").parse::<DeviceId>().unwrap()),
+        metric: metric.clone(),
+        max_age: secs(max_age),
+    };
+    let inputs = series.iter().zip(&names).zip(&numbers).map(input).collect();
+    let expr = Condition { text: text.to_owned(), expr: compiled, inputs };
+    let test = AlertTest::Holds { expr, severity: Severity::Major };
+    let mut rule = rule(series[0], "holds", test);
+    rule.series = series.iter().map(|&series| SeriesId(series)).collect();
+    rule.key.metric = None;
+    rule
 }
 
 fn above(series: u32, limit: f64, clear: f64) -> Rule {

@@ -4,7 +4,7 @@
 //! Everybody may look (within his zones): an operator should know the limit that woke him. Engineers change. What
 //! concerns the whole town (a schedule, an override without a zone) is for accounts of the whole town.
 
-mod wire;
+pub(super) mod wire;
 
 use axum::Json;
 use axum::extract::{Path, State};

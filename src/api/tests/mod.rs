@@ -4,7 +4,9 @@ mod access;
 mod cases;
 mod commands;
 mod doors;
+mod notifications;
 mod parking_lots;
+mod rehearsals;
 mod reports;
 mod resources;
 mod rules;
@@ -36,6 +38,7 @@ use crate::model::{
     AssetKind, Label, Measurement, PointIndex, Position, Quality, Reason, Role, SeriesId, Severity,
     Timestamp,
 };
+use crate::notify::{self, NotifierThread, Post, Settings};
 use crate::parking::{self, Parking};
 use crate::pipeline::{Counters, Judge, JudgeMessage, JudgeParts, StationTable, rules_of};
 use crate::profile::command::{Arg, Confirm, Goal, Order, RegisterOrder};
@@ -74,7 +77,10 @@ struct Rig {
     lots: parking::Keeper,
     /// The judge ends when this goes.
     _judge: mpsc::Sender<JudgeMessage>,
+    /// Moves cases.
+    office: Office,
     _office: OfficeThread,
+    _notifier: NotifierThread,
     _folder: tempfile::TempDir,
 }
 
@@ -176,6 +182,8 @@ impl Rig {
                 clock: clock.clone(),
             },
         );
+        let post = Post::open(registry.connect().unwrap(), Settings::default(), NOW).unwrap();
+        let (notifier, notifier_thread) = notify::silent(post, clock.clone());
         let library = Library::open(folder.path().to_owned(), clock.clone(), |_| true).unwrap();
         let router = router(AppState {
             registry: registry.clone(),
@@ -201,7 +209,8 @@ impl Rig {
                 operators: 1,
                 zone: jiff::tz::TimeZone::get("Asia/Shanghai").unwrap(),
             },
-            cases,
+            cases: cases.clone(),
+            notifier,
             https_only: false,
             limits: Limits::default(),
             doorman: Arc::default(),
@@ -220,7 +229,9 @@ impl Rig {
             token,
             lots,
             _judge: judge,
+            office: cases,
             _office: office,
+            _notifier: notifier_thread,
             _folder: folder,
         }
     }
