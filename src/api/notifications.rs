@@ -100,8 +100,8 @@ pub(crate) struct Made {
 /// What a webhook is posted, and what its 2xx answer may say to move a case.
 #[derive(Serialize, ToSchema)]
 #[allow(dead_code, reason = "stands in the OpenAPI document only")]
-pub(crate) struct WebhookContract<'a> {
-    request: Payload<'a>,
+pub(crate) struct WebhookContract {
+    request: Payload<'static>,
     answer: Option<MoveRequest>,
 }
 
@@ -141,11 +141,9 @@ pub(crate) async fn list(
     Ok(Json(Notifications { notifications, next_before }))
 }
 
-/// One message with all that it tells. What a webhook gets is in the schema `WebhookContract`.
-#[utoipa::path(
-    get, path = "/api/v1/notifications/{id}", tag = "notifications", params(("id" = u64, Path)),
-    responses((status = 200, body = Message), (status = "4XX", description = "See `WebhookContract` for what a webhook is posted", body = WebhookContract))
-)]
+/// One message with all that it tells. What a webhook is posted, and what it may answer, is in the schema
+/// `WebhookContract`.
+#[utoipa::path(get, path = "/api/v1/notifications/{id}", tag = "notifications", params(("id" = u64, Path)), responses((status = 200, body = Message)))]
 pub(crate) async fn show(
     State(hub): State<Hub>,
     Path(id): Path<String>,

@@ -10,13 +10,14 @@ use utoipa::{Modify, OpenApi as _};
 
 use super::auth::COOKIE_NAME;
 use super::error::ProblemBody;
+use super::notifications::WebhookContract;
 use super::wire;
 
 /// What the document says besides its routes.
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(title = "townhub", description = "The city brain of a town: assets, devices, readings, alerts, live."),
-    components(schemas(ProblemBody, wire::Alert)),
+    components(schemas(ProblemBody, wire::Alert, WebhookContract)),
     modifiers(&Access)
 )]
 pub(crate) struct Frame;

@@ -283,6 +283,9 @@ mod tests {
     }
 
     proptest! {
+        // Each walk is two thousand seconds long.
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
         /// Whatever comes when: no more than the limit in any minute, every due bundle in one batch, nothing twice.
         #[test]
         fn no_minute_has_more_messages_than_the_limit(

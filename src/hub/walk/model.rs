@@ -158,7 +158,10 @@ fn check_alerts(db: &Connection) -> Result<(), String> {
         match what.as_str() {
             "raised" if alert.version == 0 => alert.active = true,
             "raised_again" if !was_active && !was_seen => alert.active = true,
-            "returned" | "rule_removed" if was_active => alert.active = false,
+            // What is over does not chatter any more.
+            "returned" | "rule_removed" if was_active => {
+                (alert.active, alert.chattering) = (false, false);
+            }
             "acknowledged" if !was_seen => alert.seen = true,
             "rearmed" if was_active => alert.seen = false,
             "severity_up" if was_active && severity < before => {}

@@ -44,7 +44,6 @@ impl DingTalk {
             .body(job, MAX_TEXT - heading.len(), |line| format!("{}\n\n", link_or_escaped(line)));
         let body = json!({
             "msgtype": "markdown",
-            "msgUuid": job.key,
             "markdown": { "title": title, "text": format!("{heading}{body}") },
         });
         let mut url = reqwest::Url::parse(self.url.expose())
@@ -55,8 +54,9 @@ impl DingTalk {
                 .append_pair("timestamp", &millis.to_string())
                 .append_pair("sign", &sign(secret.expose(), millis));
         }
+        let key = [("idempotency-key", job.key.clone())];
         let (status, retry_after, answer) =
-            post_json(&self.client, url, body.to_string().into_bytes(), &[]).await?;
+            post_json(&self.client, url, body.to_string().into_bytes(), &key).await?;
         robot_outcome(status, retry_after, &answer, &THROTTLED)
     }
 }
