@@ -33,6 +33,8 @@
 //! - [`live`]: the live feed, encoded once, pushed to every map. *Never here: a queue per client.*
 //! - [`pipeline`]: the way joined: `Intake` (decode, normalize) → `Committer` (append, acknowledge) → `Judge` (latest,
 //!   alerts, live). It knows the rooms from `profile` to `live`; adapters know it.
+//! - [`parking`]: how many bays are free, and how well a lot is used; kept at its own pace, whoever looks. *Never here: a
+//!   guess; a bay of which nothing is known is neither free nor taken.*
 //! - [`command`]: select, confirm, execute, read back. It asks the pipeline what is true, and tells devices over the
 //!   buses and, by messages that it keeps on disk, through the MQTT door; both know only its handle. *Never here: what a
 //!   command means for a gate; that is data of the profile.*
@@ -88,6 +90,8 @@ pub mod report;
 pub mod live;
 
 pub mod pipeline;
+
+pub mod parking;
 
 pub mod command;
 

@@ -16,7 +16,8 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 1500,
-    rolldownOptions: { output: { codeSplitting: true } },
+    // The console and the wallboard share what they know of the town; the pages for everybody are built by themselves.
+    rolldownOptions: { input: { index: "index.html", wall: "wall.html" }, output: { codeSplitting: true } },
   },
   server: { proxy: { "/api": hub, "/login": hub, "/logout": hub } },
   test: { include: ["tests/unit/**/*.test.ts"], environment: "node" },

@@ -1,6 +1,9 @@
-//! The operators' console: the files that its build left in `dashboards/console/dist`, embedded in the binary.
+//! The pages: the files that the console's build left in `dashboards/console/dist`, embedded in the binary.
+//!
+//! What lies under [`PUBLIC`] is for everybody; all else needs a login, as every path that is no route does. The two are
+//! built apart, so that no page of the public asks for a file of the console.
 
-use axum::extract::Request;
+use axum::extract::{Path, Request};
 use axum::http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
 };
@@ -17,18 +20,54 @@ struct Files;
 /// What `cargo run` alone shows.
 const NOT_BUILT: &str = include_str!("not_built.html");
 
+/// The folder of the files that need no login.
+const PUBLIC: &str = "open/";
+
 /// Any path that is no route: a file of the console, or nothing.
 pub(crate) async fn serve(request: Request) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return StatusCode::NOT_FOUND.into_response();
     }
     let path = match request.uri().path() {
+        "/" if is_wall(request.uri().query()) => "wall.html",
         "/" => "index.html",
+        "/wall" => "wall.html",
         path => path.trim_start_matches('/'),
     };
+    page(path, request.headers())
+}
+
+/// A page, or the page that says that there is none yet.
+fn page(path: &str, headers: &HeaderMap) -> Response {
     match Files::get(path) {
-        Some(file) => file_response(path, file, request.headers()),
-        None if path == "index.html" => Html(NOT_BUILT).into_response(),
+        Some(file) => file_response(path, file, headers),
+        None if path.ends_with(".html") && Files::get("index.html").is_none() => {
+            Html(NOT_BUILT).into_response()
+        }
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// Whether a query asks for the wallboard: `?wall`.
+fn is_wall(query: Option<&str>) -> bool {
+    query.is_some_and(|query| query.split('&').any(|pair| pair.split('=').next() == Some("wall")))
+}
+
+/// A page for everybody, by its file's name.
+pub(crate) fn public_page(name: &str, headers: &HeaderMap) -> Response {
+    page(name, headers)
+}
+
+/// A file of the pages for everybody.
+#[utoipa::path(
+    get, path = "/open/{file}", tag = "pages", params(("file" = String, Path)),
+    responses((status = 200, description = "A script, a style or a picture of a page for everybody"))
+)]
+pub(crate) async fn public_file(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    // A name with a further step (`..%2Fassets%2F..`) is no file of this folder: the embedded ones are known by their path.
+    let path = format!("{PUBLIC}{name}");
+    match Files::get(&path).filter(|_| !name.contains(['/', '\\'])) {
+        Some(file) => file_response(&path, file, &headers),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
@@ -61,9 +100,11 @@ fn media_type(file: &EmbeddedFile) -> String {
     }
 }
 
-/// Files under `assets/` have a hash of their content in their name.
+/// Files under `assets/` and [`PUBLIC`] have a hash of their content in their name.
 fn caching(path: &str) -> &'static str {
-    if path.starts_with("assets/") {
+    if path.starts_with(PUBLIC) {
+        "public, max-age=31536000, immutable"
+    } else if path.starts_with("assets/") {
         "private, max-age=31536000, immutable"
     } else {
         "private, no-cache"
@@ -80,15 +121,13 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     /// A wrong folder would not fail to compile: a console that is not built is allowed.
     #[test]
     fn a_built_console_is_found() {
-        let built =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards/console/dist/index.html");
+        let built = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("dashboards/console/dist/index.html");
         assert_eq!(Files::get("index.html").is_some(), built.exists());
     }
 
@@ -113,6 +152,13 @@ mod tests {
     fn only_named_by_content_is_kept_for_ever() {
         assert!(caching("assets/index-B1x.js").contains("immutable"));
         assert_eq!(caching("index.html"), "private, no-cache");
+        assert!(caching("open/parking-B1x.js").starts_with("public"));
+    }
+
+    #[test]
+    fn the_wall_is_asked_for_by_name() {
+        assert!(is_wall(Some("wall")) && is_wall(Some("lang=en&wall=1")));
+        assert!(!is_wall(None) && !is_wall(Some("lang=wall")) && !is_wall(Some("walls")));
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod map;
 mod modbus;
 mod notifications;
 mod openapi;
+mod parking;
 mod password;
 mod points;
 mod profiles;
@@ -46,6 +47,7 @@ mod status;
 mod tests;
 mod tokens;
 mod users;
+mod walls;
 mod wire;
 mod zones;
 

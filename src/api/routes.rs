@@ -18,9 +18,9 @@ use utoipa_axum::routes;
 use super::openapi::operations;
 use super::state::Hub;
 use super::{
-    alerts, assets, audit, cases, commands, devices, enrolments, health, import, live, maintenance,
-    map, modbus, notifications, openapi, password, profiles, rehearsals, reports, rules, secrets,
-    series, session, sessions, status, tokens, users, zones,
+    alerts, assets, audit, cases, commands, console, devices, enrolments, health, import, live,
+    maintenance, map, modbus, notifications, openapi, parking, password, profiles, rehearsals,
+    reports, rules, secrets, series, session, sessions, status, tokens, users, walls, zones,
 };
 use crate::case::MAX_PHOTO_BYTES;
 use crate::model::Right;
@@ -96,6 +96,9 @@ pub(crate) fn table() -> Table {
         .right(View, Nowhere, routes!(sessions::end))
         .right(View, Nowhere, routes!(tokens::list, tokens::create))
         .right(View, Nowhere, routes!(tokens::delete))
+        .right(View, Nowhere, routes!(walls::create))
+        .open(routes!(walls::redeem))
+        .open(routes!(walls::page))
         .right(Administer, Town, routes!(users::list, users::create))
         .right(Administer, Town, routes!(users::change, users::delete))
         .right(Administer, Town, routes!(users::reset))
@@ -104,6 +107,10 @@ pub(crate) fn table() -> Table {
         .right(View, Zones, routes!(status::show))
         .right(View, Zones, routes!(map::show))
         .right(View, Zones, routes!(live::stream))
+        .open(routes!(parking::board))
+        .right(View, Zones, routes!(parking::figures))
+        .open(routes!(parking::page))
+        .open(routes!(console::public_file))
         .right(View, Zones, routes!(assets::list))
         .right(View, Zones, routes!(assets::show))
         .right(Engineer, Zones, routes!(import::assets).layer(large()))

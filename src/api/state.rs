@@ -5,11 +5,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Problem;
+use super::parking::Written;
 use super::reports::ReportSettings;
+use super::walls::WallLinks;
 use crate::alert::book::Book;
 use crate::case::Office;
 use crate::clock::Clock;
@@ -20,6 +22,7 @@ use crate::library::Library;
 use crate::live::Feed;
 use crate::model::{Label, Position};
 use crate::notify::Notifier;
+use crate::parking::Parking;
 use crate::pipeline::{Counters, Present};
 use crate::profile::ProfileSet;
 use crate::registry::{Registry, RegistryError};
@@ -72,6 +75,12 @@ pub struct AppState {
     pub limits: Limits,
     /// Who is connected by MQTT, and what waiting devices say.
     pub doorman: Arc<Doorman>,
+    /// Which lots have free bays.
+    pub parking: Arc<Parking>,
+    /// The same, written out.
+    pub(crate) board: ArcSwapOption<Written>,
+    /// Wall screens that wait to be let in.
+    pub(crate) walls: WallLinks,
 }
 
 /// Which town this is and where its map opens.

@@ -97,6 +97,98 @@ pub(crate) enum Geometry {
     MultiPolygon(Vec<Vec<Vec<[f64; 2]>>>),
 }
 
+/// A number of which only the bounds may be known.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct Span {
+    /// At least so many.
+    least: u32,
+    /// At most so many.
+    most: u32,
+}
+
+/// The bays of a lot: free, occupied, unknown and closed ones are all.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct ParkingCounts {
+    /// All bays.
+    capacity: u32,
+    /// Bays that stand empty and may be used.
+    free: Span,
+    /// Bays with a car.
+    occupied: Span,
+    /// Bays of which nothing is known.
+    unknown: u32,
+    /// Bays that are closed.
+    closed: u32,
+}
+
+/// What a driver should know of a lot. Nearly full: 95 % taken, until fewer than 90 % are.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ParkingOccupation {
+    Open,
+    NearlyFull,
+    Full,
+    Closed,
+    Unknown,
+}
+
+/// Where a lot went in the last half hour.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ParkingTrend {
+    Filling,
+    Steady,
+    Emptying,
+}
+
+/// A share between 0 and 1 of which only the bounds may be known.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct Share {
+    least: f64,
+    most: f64,
+}
+
+/// How well a lot was used.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct ParkingUse {
+    /// Bays that may be used.
+    capacity: u32,
+    /// The share of the bays' time of which it is known whether a car stood there.
+    known: f64,
+    /// Occupied bays per bay at the end of the period.
+    occupancy: Share,
+    /// Occupied time per bay and time.
+    utilisation: Share,
+    /// Cars that were seen to take a bay; null without sensors in the bays.
+    #[schema(required)]
+    arrivals: Option<u32>,
+    /// Arrivals per bay and day.
+    #[schema(required)]
+    turnover: Option<f64>,
+    /// How long those stayed that left in the period and were seen to arrive, in seconds.
+    #[schema(required)]
+    mean_stay_s: Option<f64>,
+    /// How many those are.
+    stays: u32,
+    /// Cars that stood longer than the lot's limit, the longest first; 200 at most.
+    overstays: Vec<Overstay>,
+    /// Bays that have not changed for 72 h while most of their neighbours have.
+    stuck: Vec<String>,
+}
+
+/// A car that stood, or stands, longer than it may.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct Overstay {
+    bay: String,
+    /// Since when it is known to stand there.
+    #[schema(format = DateTime)]
+    since: String,
+    #[schema(format = DateTime)]
+    until: String,
+    /// Whether it stands there at the end of the period.
+    standing: bool,
+}
+
 /// What kind of rule raised an alert.
 #[derive(ToSchema, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -45,6 +45,7 @@ use crate::library::Library;
 use crate::live::Feed;
 use crate::model::{Position, ProfileId, Sample, SeriesId};
 use crate::notify::{self, Notifier, NotifierThread, NotifyError, Post, StartError, Tasks};
+use crate::parking::{self, Parking};
 use crate::pipeline::{
     Committer, Counters, Judge, JudgeError, JudgeMessage, Present, StationTable, StoreHealth,
 };
@@ -151,6 +152,7 @@ struct Shown {
     commands: Commands,
     doorman: Arc<Doorman>,
     poller: Arc<Poller>,
+    parking: Arc<Parking>,
 }
 
 impl Hub {
@@ -243,7 +245,9 @@ impl Hub {
             commands: commands.clone(),
             doorman,
             poller: Arc::clone(&poller),
+            parking: Arc::default(),
         };
+        let lots = rooms.parking(&shown);
         let state = rooms.app_state(&config, shown)?;
         let going_down = until_down(down.clone());
         servers.spawn(async move {
@@ -254,6 +258,7 @@ impl Hub {
         let buses = Arc::new(bus::Buses(Arc::clone(&poller)));
         servers.spawn(command::run(commands, buses, orders, until_down(down.clone())));
         servers.spawn(follow(Arc::clone(&rooms.library), until_down(down.clone())));
+        servers.spawn(lots.keep(until_down(down.clone())));
         servers.spawn(channels.run(down.clone()));
         let keeper =
             Keeper { rooms, present, poller: Arc::clone(&poller), judge: judge_queue.clone() };
@@ -433,6 +438,17 @@ impl Rooms {
         })
     }
 
+    /// Who counts the bays.
+    fn parking(&self, shown: &Shown) -> parking::Keeper {
+        let around = parking::Around {
+            registry: self.registry.clone(),
+            present: shown.present.clone(),
+            store: Arc::clone(&self.store),
+            clock: self.clock.clone(),
+        };
+        parking::Keeper::new(Arc::clone(&shown.parking), around)
+    }
+
     fn app_state(&self, config: &Config, shown: Shown) -> Result<AppState, HubError> {
         let Shown {
             present,
@@ -444,6 +460,7 @@ impl Rooms {
             commands,
             doorman,
             poller,
+            parking,
         } = shown;
         let [lon, lat] = config.town.center;
         let center = Position::new(lon, lat).map_err(|why| ConfigError::Value {
@@ -477,6 +494,9 @@ impl Rooms {
             https_only: config.http.https_only,
             limits: Limits::default(),
             doorman,
+            parking,
+            board: Default::default(),
+            walls: Default::default(),
         })
     }
 }

@@ -5,10 +5,12 @@ mod cases;
 mod commands;
 mod doors;
 mod notifications;
+mod parking_lots;
 mod rehearsals;
 mod reports;
 mod resources;
 mod rules;
+mod walls;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,6 +39,7 @@ use crate::model::{
     Timestamp,
 };
 use crate::notify::{self, NotifierThread, Post, Settings};
+use crate::parking::{self, Parking};
 use crate::pipeline::{Counters, Judge, JudgeMessage, JudgeParts, StationTable, rules_of};
 use crate::profile::command::{Arg, Confirm, Goal, Order, RegisterOrder};
 use crate::profile::{
@@ -70,6 +73,8 @@ struct Rig {
     password: String,
     /// A bearer token.
     token: String,
+    /// Counts the bays when it is told to.
+    lots: parking::Keeper,
     /// The judge ends when this goes.
     _judge: mpsc::Sender<JudgeMessage>,
     /// Moves cases.
@@ -167,6 +172,16 @@ impl Rig {
         let registrar = Registrar::open(registry.connect().unwrap(), settings).unwrap();
         let town = Town::new(present.clone(), registry.clone(), feed.clone());
         let (cases, office) = Office::start(registrar, Box::new(town), clock.clone()).unwrap();
+        let parking = Arc::new(Parking::default());
+        let lots = parking::Keeper::new(
+            Arc::clone(&parking),
+            parking::Around {
+                registry: registry.clone(),
+                present: present.clone(),
+                store: Arc::clone(&store),
+                clock: clock.clone(),
+            },
+        );
         let post = Post::open(registry.connect().unwrap(), Settings::default(), NOW).unwrap();
         let (notifier, notifier_thread) = notify::silent(post, clock.clone());
         let library = Library::open(folder.path().to_owned(), clock.clone(), |_| true).unwrap();
@@ -199,6 +214,9 @@ impl Rig {
             https_only: false,
             limits: Limits::default(),
             doorman: Arc::default(),
+            parking,
+            board: Default::default(),
+            walls: Default::default(),
         });
         Rig {
             router,
@@ -209,6 +227,7 @@ impl Rig {
             user,
             password,
             token,
+            lots,
             _judge: judge,
             office: cases,
             _office: office,
