@@ -20,5 +20,5 @@ export default defineConfig({
     rolldownOptions: { input: { index: "index.html", wall: "wall.html" }, output: { codeSplitting: true } },
   },
   server: { proxy: { "/api": hub, "/login": hub, "/logout": hub } },
-  test: { include: ["tests/unit/**/*.test.ts"], environment: "node" },
+  test: { include: ["tests/unit/**/*.test.ts"], environment: "node", setupFiles: ["tests/unit/english.ts"] },
 });

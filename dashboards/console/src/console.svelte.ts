@@ -3,7 +3,7 @@
 import { api, ApiError, whenSessionIsLost } from "./api/client";
 import type { Alert, AssetDetail, Family, ProfilesAnswer, Rank, SessionAnswer, Status } from "./api/types";
 import { monotonicMs, wallMs } from "./clock";
-import { words, type Language } from "./i18n";
+import { loadWords, words, type Language } from "./i18n";
 import type { Action } from "./keys";
 import { connect, type FeedLine } from "./live/connect";
 import { readEvent, writePosition, type LiveEvent } from "./live/events";
@@ -482,7 +482,7 @@ export class Console {
       case "sound":
         return this.toggleSound();
       case "language":
-        return this.toggleLanguage();
+        return void this.toggleLanguage();
       case "help":
         this.helpOpen = true;
         return;
@@ -547,9 +547,16 @@ export class Console {
     if (this.sound) this.voice.wake();
   }
 
-  toggleLanguage(): void {
-    this.language = this.language === "zh" ? "en" : "zh";
-    save.language(this.language);
+  async toggleLanguage(): Promise<void> {
+    const next = this.language === "zh" ? "en" : "zh";
+    try {
+      await loadWords(next);
+    } catch {
+      // Without its words the other language is of no use: the page stays in this one, and the next press tries again.
+      return;
+    }
+    this.language = next;
+    save.language(next);
   }
 
   nextTheme(): void {

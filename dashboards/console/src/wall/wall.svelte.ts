@@ -127,7 +127,8 @@ export class Wall {
     try {
       const map = await api.map();
       const alerts = await api.openAlerts();
-      this.town = fromSnapshot(map, alerts, this.town, wallMs());
+      // The wall tells only of cases that are late, and only the hub knows which: it is asked by itself.
+      this.town = fromSnapshot(map, alerts, [], this.town, wallMs());
       this.loaded = true;
       this.signedOut = false;
       this.loading = false;
