@@ -9,6 +9,7 @@ import { connect, type FeedLine } from "./live/connect";
 import { readEvent, writePosition, type LiveEvent } from "./live/events";
 import type { FeedMessage } from "./live/fanout";
 import { liveness, silentMs, type Link } from "./live/link";
+import { readRoute, writeRoute, type Route } from "./pages/route";
 import { load, save, type Theme } from "./preferences";
 import { nextCall, Voice, type Heard } from "./sound";
 import {
@@ -40,6 +41,9 @@ const MAX_RELOAD_MS = 30_000;
 
 /** As the styles have it. */
 const NARROW = "(max-width: 760px)";
+
+/** What keys do on a page that covers the map. */
+const EVERYWHERE: ReadonlySet<Action["do"]> = new Set(["sound", "language", "help", "escape"]);
 
 export type Detail =
   | { is: "loading" }
@@ -76,6 +80,9 @@ export class Console {
   /** Whether the form to shelve the chosen alert is open. */
   shelving = $state(false);
   helpOpen = $state(false);
+  menuOpen = $state(false);
+  /** The page that covers the map; nothing is the map. */
+  route = $state.raw<Route | null>(readRoute(location.search));
   /** Whether the wall of overdue cases stands in place of map and lists. */
   wall = $state(new URLSearchParams(location.search).get("wall") === "overdue");
   isNarrow = $state(matchMedia(NARROW).matches);
@@ -144,11 +151,14 @@ export class Console {
     const narrow = matchMedia(NARROW);
     const followWidth = (): void => void (this.isNarrow = narrow.matches);
     narrow.addEventListener("change", followWidth);
+    const followRoute = (): void => void (this.route = readRoute(location.search));
+    addEventListener("popstate", followRoute);
     return () => {
       timers.forEach(clearInterval);
       endCases();
       media.removeEventListener("change", follow);
       narrow.removeEventListener("change", followWidth);
+      removeEventListener("popstate", followRoute);
       this.line?.close();
     };
   }
@@ -248,6 +258,15 @@ export class Console {
     if (call !== null && this.sound) this.voice.play(call);
   }
 
+  // --- pages ---
+
+  /** Covers the map with a page, or uncovers it; the browser's way back works. */
+  openPage(route: Route | null): void {
+    if (writeRoute(route) === writeRoute(this.route)) return;
+    history.pushState(null, "", writeRoute(route));
+    this.route = route;
+  }
+
   // --- choosing ---
 
   chooseAlert(alert: Alert): void {
@@ -264,6 +283,7 @@ export class Console {
 
   /** Goes from a case to one of its alerts. */
   showAlert(alert: Alert): void {
+    this.openPage(null);
     this.show("alerts");
     if (this.pane === "tasks") this.pane = "list";
     this.chooseAlert(alert);
@@ -271,6 +291,7 @@ export class Console {
 
   /** Goes from an alert to its case. */
   showCase(id: number): void {
+    this.openPage(null);
     this.show("cases");
     this.cases.choose(id);
   }
@@ -449,6 +470,8 @@ export class Console {
   }
 
   act(action: Action): void {
+    // What cannot be seen is not acted on.
+    if (this.route !== null && !EVERYWHERE.has(action.do)) return;
     switch (action.do) {
       case "next":
         if (this.tab === "cases") return this.cases.next();
@@ -508,6 +531,7 @@ export class Console {
   /** Escape takes back one thing at a time, the nearest first. */
   private escape(): void {
     if (this.helpOpen) this.helpOpen = false;
+    else if (this.route !== null) this.openPage(null);
     else if (this.wall) this.wall = false;
     else if (this.shelving) this.shelving = false;
     else if (this.picked !== null) this.picked = null;
@@ -518,6 +542,7 @@ export class Console {
   }
 
   toggleRank(rank: Rank): void {
+    this.openPage(null);
     this.filter = { ...this.filter, ranks: toggled(this.filter.ranks, rank) };
   }
 

@@ -2,3 +2,9 @@
 export function fill(text: string, parameters: Readonly<Record<string, string | number>> = {}): string {
   return text.replace(/\{(\w+)\}/g, (whole, name: string) => String(parameters[name] ?? whole));
 }
+
+/** The words of a part that is loaded by itself: both languages beside each other, `zh` being the source of the keys. */
+export function dictionary<K extends string>(both: Record<"zh" | "en", Readonly<Record<K, string>>>) {
+  return (language: "zh" | "en") =>
+    (word: K, parameters?: Readonly<Record<string, string | number>>): string => fill(both[language][word], parameters);
+}
