@@ -16,7 +16,8 @@
 //!
 //! # First in its group
 //! Of the alerts of one root (asset; device without one) that are raised within ten minutes of each other while others
-//! stand, the first one is marked: it is most likely the cause.
+//! stand, the first one is marked: it is most likely the cause. A lone alert is the first of nothing: the mark comes with the
+//! second, whose event names the first.
 //!
 //! # kill -9
 //! Shelves, marks and windows are rows, written in the transaction of the events that they make. Suppression has no row: it

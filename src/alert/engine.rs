@@ -33,8 +33,12 @@ pub struct Engine {
     flap: Flap,
     /// Whether any rule rings again by itself.
     rearms: bool,
+    /// Rules of the alerts that slots know.
+    rule_of: HashMap<AlertId, u32>,
     /// Rules whose condition or peak is not as on disk.
     dirty: Vec<u32>,
+    /// Rules whose raises are remembered, for they may turn out to be chattering.
+    raised: BTreeSet<u32>,
     /// Rules that are gone but may have a running delay on disk.
     gone: Vec<RuleKey>,
     /// The last commit that came in.
@@ -100,7 +104,7 @@ impl Engine {
             known.entry(key).or_default().flapping = flapping;
         }
 
-        let standings = Standings::load(&db, saved.open.iter())?;
+        let standings = Standings::load(&db, saved.open.iter(), now)?;
         let mut engine = Engine {
             db,
             standings,
@@ -110,7 +114,9 @@ impl Engine {
             ledger: Ledger::new(saved.open, saved.progress.next_alert),
             flap: Flap::USUAL,
             rearms: false,
+            rule_of: HashMap::new(),
             dirty: Vec::new(),
+            raised: BTreeSet::new(),
             gone: Vec::new(),
             seen: saved.progress.replay_from,
             judged: saved.progress.judged,
@@ -382,17 +388,11 @@ impl Engine {
         }
         let alert = self.ledger.acknowledge(id, version, who, note, now)?;
         if self.rearms
-            && let Some(rule) = self.rule_of(&alert)
+            && let Some(&rule) = self.rule_of.get(&alert.id)
         {
             self.arm(rule);
         }
         Ok(alert)
-    }
-
-    /// The number of the rule that an alert is of. Looked for, not looked up: people are not so fast.
-    fn rule_of(&self, alert: &Alert) -> Option<u32> {
-        let is_it = |slot: &Slot| slot.alert == Some(alert.id);
-        self.slots.iter().position(is_it).map(|rule| rule as u32)
     }
 
     /// Whether [`Engine::commit`] has anything to write or to report. Delays that began or ended and new peaks do not
@@ -414,7 +414,11 @@ impl Engine {
         if !self.ledger.events().is_empty() || self.standings.is_dirty() {
             self.write(false)?;
         }
-        Ok(self.ledger.report())
+        let report = self.ledger.report();
+        for closed in report.iter().filter(|alert| !alert.is_open()) {
+            self.rule_of.remove(&closed.id);
+        }
+        Ok(report)
     }
 
     /// Writes the watermark (and all that [`Engine::commit`] would, which then still reports it) even if no alert
@@ -424,6 +428,7 @@ impl Engine {
     /// When the transaction failed; nothing is lost.
     pub fn checkpoint(&mut self) -> Result<CommitSeq, AlertError> {
         self.settle_standings();
+        self.forget_raises();
         let has_changes = !self.ledger.events().is_empty()
             || self.standings.is_dirty()
             || !self.dirty.is_empty()
@@ -432,6 +437,25 @@ impl Engine {
             self.write(true)?;
         }
         Ok(self.watermark)
+    }
+
+    /// Raises that are too old to mean chattering, by the time of their series' last news: the hub's clock may be far ahead
+    /// of what is replayed.
+    fn forget_raises(&mut self) {
+        for rule in std::mem::take(&mut self.raised) {
+            let number = rule as usize;
+            let terms = &self.index.rules[number];
+            let watches = terms.series.iter().filter_map(|s| self.index.watches.get(s.index()));
+            let news = watches.map(|watch| watch.last_news).max().unwrap_or(NEVER);
+            let flapping = &mut self.slots[number].flapping;
+            let has_forgotten = flapping.forget(news, terms.spec.flap.unwrap_or(self.flap));
+            if !flapping.is_quiet() {
+                self.raised.insert(rule);
+            }
+            if has_forgotten {
+                self.mark_dirty(rule);
+            }
+        }
     }
 
     /// The open alerts, worst first, then newest first; with what is not committed yet.
@@ -488,6 +512,7 @@ impl Engine {
                 let onset = moved.onset.unwrap_or_else(|| Onset::unknown(at));
                 let alert = self.ledger.raise(terms, slot.alert, step, onset, heard);
                 slot.alert = Some(alert.id);
+                self.rule_of.insert(alert.id, rule);
                 slot.shown = Some(step);
                 // The alert may have gone further before it came back.
                 slot.ladder.set_peak(alert.peak);
@@ -517,12 +542,13 @@ impl Engine {
             }
             (Some(_) | None, None) => {}
         }
-        if is_raise
-            && !is_chattering
-            && slot.flapping.raise(at, flap)
-            && let Some(id) = slot.alert
-        {
-            self.ledger.set_chattering(id, true, heard);
+        if is_raise && !is_chattering {
+            self.raised.insert(rule);
+            if slot.flapping.raise(at, flap)
+                && let Some(id) = slot.alert
+            {
+                self.ledger.set_chattering(id, true, heard);
+            }
         }
         self.note_stand(rule, moved);
     }
@@ -598,6 +624,8 @@ impl Engine {
         self.timers = Timers::new(self.index.rules.len());
         self.rearms = self.index.rules.iter().any(|rule| rule.spec.re_alarm.is_some());
         self.slots.clear();
+        self.rule_of.clear();
+        self.raised.clear();
         for (number, rule) in self.index.rules.iter().enumerate() {
             let Known { former, flapping } = known.remove(&rule.key).unwrap_or_default();
             let ladder = Ladder::take_up(&rule.spec, &former);
@@ -612,6 +640,12 @@ impl Engine {
             };
             if let Some(id) = alert {
                 self.ledger.follow(id, rule, shown.unwrap_or(nearest), now);
+            }
+            if let Some(id) = alert {
+                self.rule_of.insert(id, number as u32);
+            }
+            if !flapping.is_quiet() {
+                self.raised.insert(number as u32);
             }
             if let Some(gate) = self.index.gates.get_mut(number) {
                 gate.is_normal = ladder.is_normal();

@@ -48,6 +48,14 @@ impl Flapping {
         begins
     }
 
+    /// The series has come to `news`, in event time: raises that no later one can meet any more are forgotten. True when
+    /// some were.
+    pub(super) fn forget(&mut self, news: Timestamp, flap: Flap) -> bool {
+        let before = self.raises.len();
+        self.raises.retain(|&raise| news.since(raise) < flap.within);
+        self.raises.len() < before
+    }
+
     /// It came or went while it was chattering.
     pub(super) fn stir(&mut self, at: Timestamp) {
         self.restless = self.restless.max(Some(at));
@@ -72,11 +80,15 @@ mod tests {
         // The first is out of the window.
         assert!(!flapping.raise(at(60), flap));
         assert!(flapping.raise(at(61), flap) && flapping.is_chattering());
+        assert!(!flapping.forget(at(999), flap), "what is chattering has no raises left");
         flapping.stir(at(70));
         flapping.stir(at(65));
         assert_eq!(flapping.deadline(flap), Some(at(130)));
         flapping.settle();
         assert!(flapping.is_quiet() && flapping.deadline(flap).is_none());
+        assert!(!flapping.raise(at(0), flap) && !flapping.raise(at(30), flap));
+        assert!(!flapping.forget(at(59), flap) && flapping.forget(at(60), flap));
+        assert!(!flapping.is_quiet() && flapping.forget(at(90), flap) && flapping.is_quiet());
         assert!((0..9).all(|i| !flapping.raise(at(i), Flap::NEVER)) && flapping.is_quiet());
     }
 }

@@ -311,14 +311,18 @@ impl Ledger {
         self.changed.insert(id);
     }
 
-    /// Marks the alert that its last event has just raised as the first of its group.
-    pub(super) fn mark_first_in_group(&mut self, id: AlertId) {
-        if let Some(alert) = self.alerts.get_mut(&id) {
+    /// `id`, which its last event has just raised, makes `first` the first of a group: no event and no new version of that,
+    /// the event of `id` tells it.
+    pub(super) fn mark_first_in_group(&mut self, first: AlertId, id: AlertId) {
+        let raised = self.events.iter_mut().rev().find(|event| event.alert == id);
+        if let Some(event) = raised {
+            event.detail = Some(serde_json::json!({ "first_in_group": first.0 }));
+        }
+        if let Some(alert) = self.alerts.get_mut(&first)
+            && !alert.first_in_group
+        {
             alert.first_in_group = true;
-            let raised = self.events.iter_mut().rev().find(|event| event.alert == id);
-            if let Some(event) = raised {
-                event.detail = Some(serde_json::json!({ "first_in_group": true }));
-            }
+            self.changed.insert(first);
         }
     }
 

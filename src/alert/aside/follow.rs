@@ -1,7 +1,7 @@
 //! What follows from events and from time: alerts get the standing that they should have, with an event for each difference.
 //!
 //! Takes the ledger's new events and the clock; hands on events again. A shelf or window that is over ends here, a device
-//! that falls silent hides those behind it, and the first of a group is marked.
+//! that falls silent hides those behind it, and the first of a group is marked when a second one comes.
 
 use std::time::Duration;
 
@@ -71,12 +71,18 @@ impl Engine {
             let group = self.standings.groups.entry(root).or_default();
             let ledger = &self.ledger;
             group.retain(|id| ledger.get(*id).is_some_and(Alert::is_open));
-            let is_first = !group.iter().filter_map(|id| ledger.get(*id)).any(|other| {
-                other.is_annunciated() && other.active && at.since(other.raised_at) <= GROUP
-            });
+            let mut first = None;
+            let mut next = at;
+            let stands = |other: &&Alert| other.is_annunciated() && other.active;
+            for other in group.iter().rev().filter_map(|id| ledger.get(*id)).filter(stands) {
+                if next.since(other.raised_at) > GROUP {
+                    break;
+                }
+                (first, next) = (Some(other.id), other.raised_at);
+            }
             group.push(id);
-            if is_first {
-                self.ledger.mark_first_in_group(id);
+            if let Some(first) = first {
+                self.ledger.mark_first_in_group(first, id);
             }
         }
         if is_silence {
@@ -114,7 +120,12 @@ impl Engine {
         let end = shelf.at.plus(longest);
         if end < shelf.until {
             shelf.until = end;
-            let what = Changed::Shelf(alert.rule.clone());
+            let key = alert.rule.clone();
+            if end <= at {
+                // It has lasted longer than it may: over now, and no row of it stays behind.
+                self.standings.shelves.remove(&key);
+            }
+            let what = Changed::Shelf(key);
             self.standings.pending.push(Pending { what, entry: None });
             self.restand(id, at, None);
             self.standings.look_ahead(at);

@@ -52,7 +52,7 @@ pub(in crate::alert) struct Standings {
     pub(super) shelves: BTreeMap<RuleKey, Shelf>,
     pub(super) marks: BTreeMap<Marked, OutOfService>,
     /// Windows that are not over.
-    pub(super) windows: BTreeMap<u64, Maintenance>,
+    pub(in crate::alert) windows: BTreeMap<u64, Maintenance>,
     pub(super) next_window: u64,
     /// Devices whose silence stands.
     pub(super) silent: HashSet<DeviceId>,
@@ -177,6 +177,12 @@ impl Standings {
         let after = Duration::try_from_secs_f64(alert.limit.unwrap_or_default());
         let after = after.unwrap_or_default();
         let device = &alert.rule.device;
+        if self.graces.contains_key(device)
+            && self.before(device, self.places.sites.get(device)).is_some()
+        {
+            // Down again: what was left of the time is void, and when it is back all of it is given again.
+            self.graces.remove(device);
+        }
         let Some(known) = &former.suppressed else { return };
         let is_design = matches!(known.cause, Cause::Gateway(_) | Cause::Upstream(_));
         if wanted.suppressed.is_some() || !is_design || !alert.active {

@@ -16,10 +16,11 @@ use crate::audit;
 use crate::model::Timestamp;
 
 impl Standings {
-    /// Takes up what is on disk. `open` are the open alerts.
+    /// Takes up what is on disk, but for windows that were over by `now`. `open` are the open alerts.
     pub(in crate::alert) fn load<'a>(
         db: &Connection,
         open: impl Iterator<Item = &'a Alert>,
+        now: Timestamp,
     ) -> rusqlite::Result<Self> {
         let mut standings = Standings {
             limits: ShelfLimits::default(),
@@ -51,8 +52,8 @@ impl Standings {
             .query_map([], |row| Ok((marked_of(row)?, out_of(row)?)))?
             .collect::<Result<_, _>>()?;
         for window in db
-            .prepare("SELECT * FROM maintenance WHERE ended_at IS NULL")?
-            .query_map([], window_of)?
+            .prepare("SELECT * FROM maintenance WHERE ended_at IS NULL AND ends_at > ?")?
+            .query_map([now.as_micros()], window_of)?
         {
             let window = window?;
             standings.windows.insert(window.number, window);
