@@ -3,9 +3,11 @@
 //! One owner, no locks, in the order of asking, as the case room's office. A channel's task sends one message at a time and
 //! reports; a slow or dead service harms only its own channel.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::thread;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -260,7 +262,7 @@ impl Sender {
             let Some(job) = job else { return };
             let outcome = tokio::select! {
                 _ = down.wait_for(|down| *down) => return,
-                outcome = self.send(&job) => outcome,
+                outcome = self.send_or_fail(&job) => outcome,
             };
             let reported = self.notifier.ask(move |desk| desk.done(&job, outcome)).await;
             if let Err(why) = reported {
@@ -270,6 +272,15 @@ impl Sender {
                 );
             }
         }
+    }
+
+    /// Sends. A panic is a failure like others: the message is tried again, and the channel goes on.
+    async fn send_or_fail(&self, job: &Job) -> Result<Option<String>, Failure> {
+        let sent = AssertUnwindSafe(self.send(job)).catch_unwind().await;
+        sent.unwrap_or_else(|_| {
+            error!(message = job.id.0, "a notification channel panicked");
+            Err(Failure::Temporary("the channel panicked; see the hub's log".to_owned()))
+        })
     }
 
     /// Sends, and makes the move that the answer wants, before the message counts as sent: when the hub is killed in

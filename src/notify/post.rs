@@ -156,7 +156,7 @@ impl Post {
         now: Timestamp,
     ) -> Result<Self, NotifyError> {
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        adopt(&tx, &settings)?;
+        adopt(&tx, &settings, now)?;
         tx.commit()?;
         let state = State::load(&db, &settings, now, &[])?;
         Ok(Post { db, settings, state, counters: Arc::default(), is_stale: false, swept_at: None })
@@ -285,7 +285,11 @@ impl Post {
         }
         let State { lanes, open, .. } = state;
         let Some(open) = open else { return Ok(true) };
-        let watch = Watch::of(open);
+        // What holds others back need be known only where something waits: it is a walk over all open alerts.
+        let watch = match lanes.iter().any(|lane| !lane.pending.is_empty()) {
+            true => Watch::of(open),
+            false => Watch::default(),
+        };
         Ok(settings.channels.iter().zip(lanes).any(|(spec, lane)| {
             let is_reminded = |told: &Told| told.repeat_at.is_some_and(|at| at <= now);
             lane.told.values().any(is_reminded)

@@ -9,6 +9,9 @@ use super::notice::{AlertEntry, CaseEntry, Entry, Notice};
 use super::{EventKind, MessageId};
 use crate::model::{Label, Severity, Timestamp};
 
+/// The longest title, in bytes: a template or a text may be of any length, and the robots' whole message may not.
+const MAX_TITLE: usize = 512;
+
 /// A channel's language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -133,8 +136,12 @@ pub(super) struct Context<'a> {
 }
 
 impl Words {
-    /// The title: one line.
+    /// The title: one line of at most [`MAX_TITLE`] bytes.
     pub(super) fn title(&self, notice: &Notice, context: Context<'_>) -> String {
+        cut(self.whole_title(notice, context), MAX_TITLE)
+    }
+
+    fn whole_title(&self, notice: &Notice, context: Context<'_>) -> String {
         if let Some(template) = self.title.as_ref().filter(|_| !notice.test) {
             let first = notice.entries.first();
             return one_line(&template.fill(|name| match name {
@@ -453,6 +460,18 @@ fn ranges(numbers: &[u64], max_bytes: usize) -> String {
     text
 }
 
+/// At most so many bytes, cut between two characters, and it shows.
+fn cut(mut text: String, max_bytes: usize) -> String {
+    const MORE: char = '…';
+    if text.len() > max_bytes {
+        let room = max_bytes.saturating_sub(MORE.len_utf8());
+        let end = (0..=room).rev().find(|&end| text.is_char_boundary(end)).unwrap_or_default();
+        text.truncate(end);
+        text.push(MORE);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -467,6 +486,17 @@ mod tests {
             line: None,
             link: Some("https://town.example".to_owned()),
         }
+    }
+
+    #[test]
+    fn a_title_is_cut_between_two_characters() {
+        let town = Label::new("乌镇", "Wuzhen");
+        let template = Template::parse(&"水".repeat(10_000)).expect("a template");
+        let long = Words { title: Some(template), ..words(Language::Zh) };
+        let title = long.title(&notice(1), context(&town));
+        assert_eq!(title, format!("{}…", "水".repeat(169)));
+        assert_eq!((title.len(), cut("水".to_owned(), 3)), (510, "水".to_owned()));
+        assert_eq!(cut("水水".to_owned(), 5), "…");
     }
 
     fn entry(number: u64) -> Entry {

@@ -39,9 +39,9 @@ impl DingTalk {
     async fn post(&self, job: &Job, now: Timestamp) -> Result<Answer, Failure> {
         let title = self.voice.title(job);
         let heading = format!("#### {}\n\n", escape_markdown(&title));
-        let body = self
-            .voice
-            .body(job, MAX_TEXT - heading.len(), |line| format!("{}\n\n", link_or_escaped(line)));
+        let body = self.voice.body(job, MAX_TEXT.saturating_sub(heading.len()), |line| {
+            format!("{}\n\n", link_or_escaped(line))
+        });
         let body = json!({
             "msgtype": "markdown",
             "markdown": { "title": title, "text": format!("{heading}{body}") },

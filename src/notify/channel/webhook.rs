@@ -137,7 +137,9 @@ mod tests {
         let mac = hmac_sha256("Jefe", &[b"what do ya want ", b"for nothing?"]);
         let hex: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
-        assert_eq!(signature("s", "1", b"x"), signature("s", "1", b"x"));
-        assert_ne!(signature("s", "1", b"x"), signature("s", "2", b"x"));
+        // By another's HMAC-SHA256, over `1790000000.{"id":"wz-7"}`.
+        let signed = signature("town-secret", "1790000000", br#"{"id":"wz-7"}"#);
+        let expected = "11ae288c56417b17357b26f90692e3e887b1432be62af23a39290cad48a3ee64";
+        assert_eq!(signed, format!("sha256={expected}"));
     }
 }

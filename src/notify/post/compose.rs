@@ -23,6 +23,7 @@ use crate::notify::{EventKind, MessageId, NotifyError, tables};
 const LOOK: Duration = Duration::from_millis(500);
 
 /// What holds others back at this moment.
+#[derive(Default)]
 pub(super) struct Watch<'o> {
     critical: HashSet<&'o str>,
     silent: HashSet<&'o DeviceId>,

@@ -76,7 +76,13 @@ pub(super) struct Queued {
 }
 
 /// Brings the tables to the channels that are configured now.
-pub(super) fn adopt(tx: &Transaction<'_>, settings: &Settings) -> Result<(), NotifyError> {
+pub(super) fn adopt(
+    tx: &Transaction<'_>,
+    settings: &Settings,
+    now: Timestamp,
+) -> Result<(), NotifyError> {
+    // The hub was killed while these were on their way: each counts once, as if it had ended now, and not for ever.
+    tx.execute("UPDATE notify_attempt SET ended = ? WHERE ended IS NULL", [now.as_micros()])?;
     let known: Vec<String> = tx
         .prepare("SELECT name FROM notify_channel")?
         .query_map([], |row| row.get(0))?

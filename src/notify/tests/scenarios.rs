@@ -279,3 +279,18 @@ fn channels_that_come_and_go_are_not_told_of_the_past_and_leave_nothing_hidden()
     assert_eq!(message.state, State::Failed);
     assert_eq!(message.error.as_deref(), Some("the channel is not configured any more"));
 }
+
+#[test]
+fn an_attempt_that_a_kill_cut_short_counts_for_a_minute_and_not_for_ever() {
+    let town = Town::new();
+    let settings = one_hook("first_wait = '0s'");
+    let mut post = town.open(&settings, at(0));
+    town.raise(raised(1, Severity::Major, "west:a"), at(1));
+    assert_eq!(post.step(at(2), &Map).unwrap().len(), 1);
+    drop(post);
+    let mut post = town.open(&settings, at(10));
+    assert_eq!(post.channels(at(10)).unwrap()[0].used, 1);
+    drop(post);
+    let mut post = town.open(&settings, at(300));
+    assert_eq!(post.channels(at(300)).unwrap()[0].used, 0);
+}
