@@ -15,7 +15,7 @@ use super::committer::Commit;
 use super::present::{self, Now, Present};
 use super::station::{Station, StationTable};
 use crate::alert::book::{Book, InForce};
-use crate::alert::{Alert, AlertError, AlertId, Engine, Places};
+use crate::alert::{Alert, AlertError, AlertId, Engine, Past, Places};
 use crate::clock::Clock;
 use crate::live::{AssetState, Feed, Freshness, ValueChange};
 use crate::model::{AssetNumber, Grade, Measurement, Sample, Timestamp};
@@ -35,7 +35,7 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 /// How often every asset's age is looked at.
 const FRESHNESS_EVERY: Duration = Duration::from_secs(1);
 
-/// The most readings of one series that windows are filled with: a day of one a second.
+/// The most readings of one series that windows are filled with: a day of one a second. Of more, the oldest are left out.
 const MAX_REMEMBERED: usize = 100_000;
 
 /// What the judge is told.
@@ -207,8 +207,10 @@ impl State {
     /// Gives the engine the readings that its windows need from before.
     fn remember(&mut self) -> Result<(), StoreError> {
         for past in self.parts.engine.wanted() {
-            let samples =
-                self.parts.store.range(past.series, past.from, past.to, MAX_REMEMBERED)?;
+            let store = &self.parts.store;
+            let samples = newest(past, MAX_REMEMBERED, |from, limit| {
+                store.range(past.series, from, past.to, limit)
+            })?;
             self.parts.engine.remember(past.series, &samples);
         }
         Ok(())
@@ -487,4 +489,47 @@ pub(crate) fn rules_of(table: &StationTable, book: &Book, now: Timestamp) -> InF
 
 fn places_of(table: &StationTable) -> Places {
     Places::new(table.iter().map(|station| station.subject().site()))
+}
+
+/// The newest of a series' readings in `past`, at most `most`: the store gives the oldest first, so the past is halved until
+/// it holds no more.
+fn newest(
+    past: Past,
+    most: usize,
+    range: impl Fn(Timestamp, usize) -> Result<Vec<Sample>, StoreError>,
+) -> Result<Vec<Sample>, StoreError> {
+    let mut from = past.from;
+    loop {
+        let samples = range(from, most.saturating_add(1))?;
+        let half = past.to.since(from) / 2;
+        if samples.len() <= most || half.is_zero() {
+            return Ok(samples);
+        }
+        from = from.plus(half);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Quality, SeriesId};
+
+    #[test]
+    fn of_too_many_readings_the_newest_are_remembered() {
+        let at = Timestamp::from_secs;
+        let sample = |secs| Sample {
+            observed_at: at(secs),
+            received_at: at(secs),
+            value: 1.0,
+            quality: Quality::GOOD,
+        };
+        let past = Past { series: SeriesId(0), from: at(0), to: at(1_000) };
+        let range = |from: Timestamp, limit: usize| {
+            Ok((0..1_000).map(sample).filter(|s| s.observed_at >= from).take(limit).collect())
+        };
+        let found = newest(past, 300, range).expect("a store that never fails");
+        let ends = (found.first().map(|s| s.observed_at), found.last().map(|s| s.observed_at));
+        assert_eq!((found.len(), ends), (250, (Some(at(750)), Some(at(999)))));
+        assert_eq!(newest(past, 1_000, range).expect("the same").len(), 1_000);
+    }
 }
