@@ -31,6 +31,8 @@
 //! - [`command`]: select, confirm, execute, read back. It asks the pipeline what is true, and tells devices over the
 //!   buses and, by messages that it keeps on disk, through the MQTT door; both know only its handle. *Never here: what a
 //!   command means for a gate; that is data of the profile.*
+//! - [`basemap`]: the ground beneath the town's things: a file or a map server's pictures. *Never here: a thing of the
+//!   town, a host that is not the configured one.*
 //! - [`api`]: faces. *Only here is HTTP known.*
 //! - [`hub`]: the building: makes the rooms, joins them, owns every task, stops them in order.
 //! - [`provision`]: devices and enrolment keys on the command line.
@@ -80,6 +82,8 @@ pub mod live;
 pub mod pipeline;
 
 pub mod command;
+
+pub mod basemap;
 
 pub mod api;
 

@@ -40,6 +40,7 @@ mod condition;
 mod engine;
 mod index;
 mod ledger;
+pub mod past;
 mod rule;
 mod tables;
 #[cfg(test)]

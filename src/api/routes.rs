@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 use super::openapi::operations;
 use super::state::Hub;
 use super::{
-    alerts, assets, audit, cases, commands, devices, enrolments, health, import, live, map, modbus,
+    alerts, assets, audit, basemap, cases, commands, devices, enrolments, health, import, live, map, modbus,
     openapi, password, profiles, secrets, series, session, sessions, status, tokens, users, zones,
 };
 use crate::case::MAX_PHOTO_BYTES;
@@ -96,6 +96,9 @@ pub(crate) fn table() -> Table {
         .right(Supervise, Town, routes!(audit::export))
         .right(View, Zones, routes!(status::show))
         .right(View, Zones, routes!(map::show))
+        .right(View, Nowhere, routes!(basemap::show))
+        .right(View, Nowhere, routes!(basemap::data))
+        .right(View, Nowhere, routes!(basemap::tile))
         .right(View, Zones, routes!(live::stream))
         .right(View, Zones, routes!(assets::list))
         .right(View, Zones, routes!(assets::show))

@@ -25,6 +25,7 @@ use tracing::{error, info, warn};
 
 use crate::alert::{AlertError, Engine};
 use crate::api::{self, AppState, Limits, Readiness, TableReader, TownInfo};
+use crate::basemap::BaseMap;
 use crate::case::{CaseError, Office, OfficeThread, Registrar};
 use crate::clock::Clock;
 use crate::codec::{self, Codecs};
@@ -134,6 +135,7 @@ struct Shown {
     commands: Commands,
     doorman: Arc<Doorman>,
     poller: Arc<Poller>,
+    basemap: BaseMap,
 }
 
 impl Hub {
@@ -223,6 +225,7 @@ impl Hub {
             commands: commands.clone(),
             doorman,
             poller: Arc::clone(&poller),
+            basemap: BaseMap::open(&config.map).await,
         };
         let state = rooms.app_state(&config, shown)?;
         let going_down = until_down(down.clone());
@@ -382,8 +385,17 @@ impl Rooms {
     }
 
     fn app_state(&self, config: &Config, shown: Shown) -> Result<AppState, HubError> {
-        let Shown { present, metrics, counters, readiness, cases, commands, doorman, poller } =
-            shown;
+        let Shown {
+            present,
+            metrics,
+            counters,
+            readiness,
+            cases,
+            commands,
+            doorman,
+            poller,
+            basemap,
+        } = shown;
         let [lon, lat] = config.town.center;
         let center = Position::new(lon, lat).map_err(|why| ConfigError::Value {
             key: "town.center",
@@ -400,6 +412,8 @@ impl Rooms {
             library: Arc::clone(&self.library),
             clock: self.clock.clone(),
             town: TownInfo { name: config.town.name.clone(), center, zoom: config.town.zoom },
+            basemap: Arc::new(basemap),
+            attribution: config.map.attribution.clone(),
             readiness,
             metrics,
             poller: Some(poller),

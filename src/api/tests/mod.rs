@@ -20,6 +20,7 @@ use tower::ServiceExt;
 
 use super::{AppState, Limits, Readiness, TableReader, TownInfo, router};
 use crate::alert::Engine;
+use crate::basemap::BaseMap;
 use crate::case::{Office, OfficeThread, Registrar};
 use crate::clock::{Clock, ManualClock};
 use crate::command::{Around, Commands};
@@ -167,6 +168,8 @@ impl Rig {
                 center: Position::new(120.4851, 30.745_36).unwrap(),
                 zoom: 14.0,
             },
+            basemap: Arc::new(BaseMap::schematic()),
+            attribution: None,
             readiness: Arc::clone(&readiness),
             metrics: prometheus::Registry::new(),
             poller: None,
