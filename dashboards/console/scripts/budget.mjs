@@ -12,7 +12,7 @@ const sums = { page: 0, chart: 0, map: 0 };
 
 for (const name of readdirSync(folder)) {
   if (!/\.(js|css)$/.test(name)) continue;
-  const part = /^(view|maplibre)/.test(name) ? "map" : name.startsWith("trend-plot") ? "chart" : "page";
+  const part = /^(view|maplibre|HistoryColumn)/.test(name) ? "map" : name.startsWith("trend-plot") ? "chart" : "page";
   sums[part] += gzipSync(readFileSync(new URL(name, folder)), { level: 9 }).length;
 }
 

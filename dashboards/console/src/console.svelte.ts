@@ -1,7 +1,7 @@
 /** The page's one owner of state: joins the feed, holds the town, and does what the operator asks. */
 
 import { api, ApiError, whenSessionIsLost } from "./api/client";
-import type { Alert, AssetDetail, Family, ProfilesAnswer, Rank, SessionAnswer, Status } from "./api/types";
+import type { Alert, AssetDetail, BaseMap, Family, Kind, ProfilesAnswer, Rank, SessionAnswer, Status } from "./api/types";
 import { monotonicMs, wallMs } from "./clock";
 import { words, type Language } from "./i18n";
 import type { Action } from "./keys";
@@ -9,6 +9,7 @@ import { connect, type FeedLine } from "./live/connect";
 import { readEvent, writePosition, type LiveEvent } from "./live/events";
 import type { FeedMessage } from "./live/fanout";
 import { liveness, silentMs, type Link } from "./live/link";
+import { FOLLOWED, SCHEMATIC } from "./town/ground";
 import { load, save, type Theme } from "./preferences";
 import { nextCall, Voice, type Heard } from "./sound";
 import {
@@ -32,6 +33,11 @@ const STATUS_MS = 15_000;
 /** Waits between attempts to read the snapshot grow to this, milliseconds. */
 const MAX_RELOAD_MS = 30_000;
 
+/** Values asked for at most; all tabs together may ask for a few more. */
+const MAX_FOLLOWED = 48;
+/** What keys may do while the past is shown: nothing that acts on the present. */
+const READING: ReadonlySet<Action["do"]> = new Set<Action["do"]>(["search", "sound", "language", "help", "escape"]);
+
 export type Detail =
   | { is: "loading" }
   | { is: "ready"; asset: AssetDetail }
@@ -40,6 +46,10 @@ export type Detail =
 export class Console {
   town = $state.raw<Town>(EMPTY_TOWN);
   link = $state.raw<Link>({ openedAtMs: monotonicMs(), heardAtMs: null });
+  /** What the map stands on; nothing until the hub has said it. */
+  ground = $state.raw<BaseMap | null>(null);
+  /** The town at a moment of the past while the map plays it back: nothing can be acknowledged or ordered then. */
+  past = $state.raw<{ atMs: number; town: Town } | null>(null);
   status = $state.raw<Status | null>(null);
   profiles = $state.raw<ProfilesAnswer | null>(null);
   /** Who is logged in; nothing until the hub has said it. */
@@ -82,7 +92,7 @@ export class Console {
   assets = $derived(listAssets(this.town, this.filter));
   counts = $derived(countAlerts(this.town));
   /** Until the hub has said who we are it decides by itself. */
-  mayAcknowledge = $derived(this.session?.rights.includes("acknowledge") ?? true);
+  mayAcknowledge = $derived(this.past === null && (this.session?.rights.includes("acknowledge") ?? true));
   dark = $derived(this.theme === "dark" || (this.theme === "auto" && this.systemDark));
   /** The chosen alert as it is now, or as it was when it closed. */
   chosenAlert = $derived(this.held && (this.town.alerts.get(this.held.alert.id) ?? this.held.latest));
@@ -167,12 +177,14 @@ export class Console {
     this.loading = true;
     this.lastLoadMs = monotonicMs();
     try {
-      const map = await api.map();
+      const ground = (this.ground ??= await readGround());
+      const map = await api.map(ground.crs);
       const alerts = await api.openAlerts();
       this.town = fromSnapshot(map, alerts, this.town, wallMs());
       this.loaded = true;
       this.loadError = null;
       this.loading = false;
+      this.askValues();
       if (this.town.position !== null) this.line?.ask({ ask: "follow", since: writePosition(this.town.position) });
       this.flush();
     } catch (error) {
@@ -229,9 +241,16 @@ export class Console {
     const changed = number !== this.chosenAsset;
     this.chosenAsset = number;
     if (!changed) return;
-    this.line?.ask({ ask: "values", assets: number === null ? [] : [number] });
+    this.askValues();
     if (number === null) this.detail = null;
     else void this.readDetail();
+  }
+
+  /** Values come for the chosen asset and for those whose value stands on the map, as many as one page may ask for. */
+  private askValues(): void {
+    const chosen = this.chosenAsset === null ? [] : [this.chosenAsset];
+    const standing = [...this.town.assets.values()].filter(({ kind }) => FOLLOWED.has(kind)).map(({ number }) => number);
+    this.line?.ask({ ask: "values", assets: [...new Set([...chosen, ...standing])].slice(0, MAX_FOLLOWED) });
   }
 
   async readDetail(): Promise<void> {
@@ -277,6 +296,7 @@ export class Console {
   }
 
   act(action: Action): void {
+    if (this.past !== null && !READING.has(action.do)) return;
     switch (action.do) {
       case "next":
         return this.moveTo(nextUnacknowledged(this.alerts, this.held?.alert.id ?? null));
@@ -309,6 +329,7 @@ export class Console {
   /** Escape takes back one thing at a time, the nearest first. */
   private escape(): void {
     if (this.helpOpen) this.helpOpen = false;
+    else if (this.past !== null) this.past = null;
     else if (this.chosenAsset !== null || this.held !== null) this.unchoose();
     else this.filter = NO_FILTER;
   }
@@ -319,6 +340,14 @@ export class Console {
 
   toggleFamily(family: Family): void {
     this.filter = { ...this.filter, families: toggled(this.filter.families, family) };
+  }
+
+  toggleKind(kind: Kind): void {
+    this.filter = { ...this.filter, kinds: toggled(this.filter.kinds, kind) };
+  }
+
+  toggleZone(zone: string): void {
+    this.filter = { ...this.filter, zones: toggled(this.filter.zones, zone) };
   }
 
   toggleUnacknowledged(): void {
@@ -349,6 +378,16 @@ function toggled<T>(set: ReadonlySet<T>, item: T): ReadonlySet<T> {
   const next = new Set(set);
   if (!next.delete(item)) next.add(item);
   return next;
+}
+
+/** A hub of before base maps has none: its ground is the schematic. */
+async function readGround(): Promise<BaseMap> {
+  try {
+    return await api.basemap();
+  } catch (error) {
+    if (codeOf(error) !== "not_found") throw error;
+    return SCHEMATIC;
+  }
 }
 
 function codeOf(error: unknown): string {

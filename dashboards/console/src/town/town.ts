@@ -18,6 +18,8 @@ export interface Asset {
   family: Family;
   name: Label;
   parent: string | null;
+  zone: string | null;
+  street: string | null;
   anchor: LonLat;
   feature: AssetFeature;
 }
@@ -71,7 +73,7 @@ export function fromSnapshot(map: MapAnswer, alerts: Alert[], previous: Town, no
 }
 
 function toAsset(feature: AssetFeature): Asset {
-  const { asset, kind, family, name, parent } = feature.properties;
+  const { asset, kind, family, name, parent, zone, street } = feature.properties;
   return {
     number: feature.id,
     id: String(asset),
@@ -79,6 +81,8 @@ function toAsset(feature: AssetFeature): Asset {
     family,
     name,
     parent: parent === null ? null : String(parent),
+    zone: zone === null ? null : String(zone),
+    street: street ?? null,
     anchor: anchor(feature.geometry),
     feature,
   };
