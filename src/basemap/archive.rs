@@ -238,7 +238,7 @@ mod tests {
         let archive = Archive::open(file.path()).await.unwrap();
         file.as_file().set_len(whole.len() as u64 - 4).unwrap();
         assert!(archive.tile("base", place(2, 3, 1)).await.is_err());
-        for end in [0, 6, 127, 200] {
+        for end in [0, 6, 126, 127] {
             std::fs::write(file.path(), &whole[..end]).unwrap();
             assert!(Archive::open(file.path()).await.is_err(), "{end} bytes");
         }

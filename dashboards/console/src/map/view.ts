@@ -54,6 +54,7 @@ export class TownMap {
   private drawn: Partial<Show> = {};
   private timer: ReturnType<typeof setTimeout> | undefined;
   private readonly ground: BaseMap;
+  private wantLanguage: Language;
   private readonly repaintMs: number;
   private ready = false;
   private fitted = false;
@@ -65,6 +66,7 @@ export class TownMap {
     onReady: () => void,
   ) {
     this.ground = start.ground;
+    this.wantLanguage = start.language;
     this.map = new MapLibre({
       container: host,
       style: buildStyle(readPalette(), start.language, this.ground, location.origin),
@@ -86,6 +88,7 @@ export class TownMap {
     this.map.on("load", () => {
       this.drawIcons();
       this.ready = true;
+      this.restyle(this.wantLanguage);
       this.draw();
       onReady();
     });
@@ -154,11 +157,12 @@ export class TownMap {
 
   /** Takes the colours of the theme that is on now, and the language of the labels. */
   restyle(language: Language): void {
-    const style = buildStyle(readPalette(), language, this.ground, location.origin);
     if (!this.ready) {
-      this.map.setStyle(style);
+      // A style that is replaced while it loads begins anew: what has changed meanwhile is put on when it is there.
+      this.wantLanguage = language;
       return;
     }
+    const style = buildStyle(readPalette(), language, this.ground, location.origin);
     this.drawIcons();
     for (const layer of style.layers) {
       for (const [name, value] of Object.entries(layer.paint ?? {})) {

@@ -3,10 +3,10 @@
 import type { Asset } from "./town";
 
 /** The first of each initial's characters in the order of pinyin; no word begins with i, u or v. */
-const FIRSTS = "阿八嚓哒妸发旮哈讥咔垃痳拏噢妑七呥扨它穵夕丫帀";
+const FIRSTS = "阿八嚓哒妸发旮哈讥咔垃妈拏噢妑七呥仨它穵夕丫帀";
 const LETTERS = "abcdefghjklmnopqrstwxyz";
-/** Characters with several readings, as names of places and streets read them. */
-const READ: Record<string, string> = { 重: "c", 长: "c", 厦: "x", 曾: "z", 单: "s", 解: "x", 查: "z", 柏: "b", 行: "h", 石: "s", 乐: "l" };
+/** Characters with several readings of which the order takes the rarer one. */
+const READ: Record<string, string> = { 泊: "b", 埔: "p", 长: "c", 茄: "q", 厦: "x", 曾: "z", 他: "t" };
 
 let collator: Intl.Collator | null = null;
 const known = new Map<string, string>();
