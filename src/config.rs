@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::alert::ShelfLimits;
 use crate::basemap::{Base, Datum, MAX_ZOOM, Template};
 use crate::case::{CalendarConfig, CalendarError, DutyCalendar, Promises, Settings};
 use crate::model::{Label, Position, Severity};
+use crate::notify::{NotifyConfig, NotifyConfigError};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -26,10 +28,16 @@ pub struct Config {
     pub mqtt: MqttConfig,
     /// The API and the console.
     pub http: HttpConfig,
+    /// Alerts.
+    pub alert: AlertConfig,
     /// Cases: what people do about alerts.
     pub case: CaseConfig,
     /// The ground that the console's map draws.
     pub map: MapConfig,
+    /// Who is told of alerts and cases; without channels nobody is.
+    pub notify: NotifyConfig,
+    /// Reports on both.
+    pub report: ReportConfig,
 }
 
 /// What the town is called and where the map opens.
@@ -115,6 +123,42 @@ pub struct MapConfig {
     pub cache_mb: usize,
 }
 
+/// Alerts.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertConfig {
+    /// The longest shelf, by the alert's severity.
+    pub shelve_max: ShelveMax,
+}
+
+/// The longest shelf, by the alert's severity.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShelveMax {
+    /// Of critical alerts.
+    #[serde(with = "duration")]
+    pub critical: Duration,
+    /// Of major ones.
+    #[serde(with = "duration")]
+    pub major: Duration,
+    /// Of all others.
+    #[serde(with = "duration")]
+    pub other: Duration,
+}
+
+impl Default for ShelveMax {
+    fn default() -> Self {
+        let ShelfLimits { critical, major, other } = ShelfLimits::default();
+        ShelveMax { critical, major, other }
+    }
+}
+
+impl From<&ShelveMax> for ShelfLimits {
+    fn from(max: &ShelveMax) -> Self {
+        ShelfLimits { critical: max.critical, major: max.major, other: max.other }
+    }
+}
+
 /// How the town runs its cases.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -134,6 +178,21 @@ pub struct CaseConfig {
     pub promises: Promises,
     /// When people work.
     pub duty: CalendarConfig,
+}
+
+/// How the town reports on its alarms and cases. Days, weeks and months are those of `case.duty.zone`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReportConfig {
+    /// Operators on duty at a time, whose share of the alarms is judged: the hub cannot know who of those with an account
+    /// sits at a screen.
+    pub operators: u32,
+}
+
+impl Default for ReportConfig {
+    fn default() -> Self {
+        ReportConfig { operators: 1 }
+    }
 }
 
 impl CaseConfig {
@@ -174,8 +233,11 @@ impl Default for Config {
             town: TownConfig::default(),
             mqtt: MqttConfig::default(),
             http: HttpConfig::default(),
+            alert: AlertConfig::default(),
             case: CaseConfig::default(),
             map: MapConfig::default(),
+            notify: NotifyConfig::default(),
+            report: ReportConfig::default(),
         }
     }
 }
@@ -247,6 +309,9 @@ pub enum ConfigError {
     /// The duty calendar is none.
     #[error("the configuration's case.{0}")]
     Calendar(#[from] CalendarError),
+    /// The channels or routes of notifications are none.
+    #[error("the configuration's {0}")]
+    Notify(#[from] NotifyConfigError),
     /// A value that cannot be.
     #[error("the configuration's {key} is {found}; {remedy}")]
     Value {
@@ -302,7 +367,16 @@ impl Config {
                 remedy,
             });
         }
+        if self.report.operators == 0 {
+            let remedy = "use at least 1";
+            return Err(ConfigError::Value {
+                key: "report.operators",
+                found: "0".to_owned(),
+                remedy,
+            });
+        }
         self.case.settings()?;
+        self.notify.settings(&self.case.duty.zone)?;
         self.map.check()
     }
 }
@@ -336,18 +410,18 @@ impl MapConfig {
     }
 }
 
-mod duration {
+pub(crate) mod duration {
     //! Durations as texts: `800ms`, `5s`, `15min`, `6h`, `3d`.
 
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, de};
 
-    pub(super) fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Duration>, D::Error> {
+    pub(crate) fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Duration>, D::Error> {
         Vec::<String>::deserialize(from)?.iter().map(|text| parse(text)).collect()
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         parse(&String::deserialize(from)?)
     }
 
@@ -397,6 +471,10 @@ mod tests {
         );
         check("[case.duty]\nhours = [\"9-17\"]", Err("case.duty.hours = `9-17`: write from-to"));
         check("[case]\nopens_from = \"minor\"\n[case.duty]\nholidays = [\"2026-10-01\"]", Ok(()));
+        check("[notify.channels.a]\nkind = \"webhook\"", Err("notify.channels.a: it needs `url`"));
+        check("[alert.shelve_max]\ncritical = \"30min\"", Ok(()));
+        check("[alert]\nshelve_max = \"1h\"", Err("shelve_max"));
+        check("[report]\noperators = 0", Err("report.operators is 0; use at least 1"));
         check("[town]\ncenter = [30.7, 120.4]", Err("latitude 120.4"));
         check("[map]\nbase = \"google\"", Err("unknown variant `google`, expected one of"));
         check("[map]\nbase = \"file\"", Err("map.file is None; name a .geojson or .pmtiles"));

@@ -8,6 +8,7 @@
 //!
 //! - [`model`]: the words that every room shares. *Never here: behaviour of a room, time, I/O.*
 //! - [`clock`]: the one door to time. *Nothing else asks what time it is;* pacing (timeouts, intervals) is tokio's.
+//! - [`calendar`]: when people work, and when a rule is in force: working hours, holidays, seasons. Pure.
 //! - [`config`]: one typed struct per room.
 //! - [`audit`]: who changed what: append-only and hash-chained, written in the transaction of the change. Every room that
 //!   writes the town's state file knows it. *Never here: a decision, a secret.*
@@ -25,6 +26,10 @@
 //! - [`alert`]: judgement. One owner, no locks, no clock. *No I/O but its own tables.*
 //! - [`case`]: what people do about alerts, from the first look to the sensor's agreement. One owner, one log.
 //!   *Never here: a reading; whether a sensor agrees is asked of [`case::Evidence`].*
+//! - [`notify`]: who is told of alerts and cases, once, and by what way. It follows the logs of both rooms. *Never here: a
+//!   judgement, a move; neither of the two rooms knows it.*
+//! - [`report`]: how well the town runs its loop, told from the logs of [`alert`] and [`case`] whenever it is asked for.
+//!   *Never here: a figure that is kept.*
 //! - [`live`]: the live feed, encoded once, pushed to every map. *Never here: a queue per client.*
 //! - [`pipeline`]: the way joined: `Intake` (decode, normalize) → `Committer` (append, acknowledge) → `Judge` (latest,
 //!   alerts, live). It knows the rooms from `profile` to `live`; adapters know it.
@@ -56,6 +61,7 @@
 
 pub mod model;
 
+pub mod calendar;
 pub mod clock;
 pub mod config;
 
@@ -76,6 +82,10 @@ pub mod store;
 pub mod alert;
 
 pub mod case;
+
+pub mod notify;
+
+pub mod report;
 
 pub mod live;
 

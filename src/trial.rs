@@ -391,8 +391,8 @@ impl Outcome<'_> {
 
     /// Whether the reading raises the limit, at once or after its delay: only a Good one does.
     fn is_true(&self, alert: AlertRef) -> bool {
-        let test = self.point(alert.point).alerts[alert.alert].test;
-        self.of(alert.point).is_some_and(|m| m.quality.is_news() && test.is_raised(m.value))
+        let test = &self.point(alert.point).alerts[alert.alert].test;
+        self.of(alert.point).is_some_and(|m| m.quality.is_news() && test.raised_by(m.value) > 0)
     }
 }
 

@@ -1,4 +1,4 @@
-//! One rule's condition: a pure state machine on event time. It reads no clock and knows no alert; what it says is an
+//! One step's condition: a pure state machine on event time. It reads no clock and knows no alert; what it says is an
 //! edge that the engine turns into alerts.
 //!
 //! ```text
@@ -15,10 +15,11 @@
 
 use std::time::Duration;
 
-use super::rule::{Rule, Verdict};
+use super::rule::{Verdict, further};
 use crate::model::Timestamp;
+use crate::profile::{AlertSpec, AlertTest};
 
-/// Where a rule stands.
+/// Where a step stands.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) enum Condition {
     /// Nothing to say.
@@ -35,7 +36,7 @@ pub(super) enum Condition {
     },
     /// Raised.
     Active {
-        /// The furthest value since it began; `None` for states and silence.
+        /// The furthest value since it began; `None` for all but limits.
         peak: Option<f64>,
     },
     /// Raised, and over, but not yet for long enough.
@@ -47,17 +48,15 @@ pub(super) enum Condition {
     },
 }
 
-/// What happens to a condition.
+/// What a reading that may raise and clear says, later than any before it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Event {
-    /// Time has come this far. Goes in before every reading, with the reading's `observed_at`.
-    Elapsed { now: Timestamp },
-    /// A reading that may raise and clear, later than any before it.
-    Reading { at: Timestamp, value: f64 },
-    /// The device has been silent for too long, since then.
-    Silent { since: Timestamp },
-    /// The device was heard.
-    Heard,
+pub(super) struct Said {
+    /// When it was observed.
+    pub(super) at: Timestamp,
+    /// Since when that is so: `at`, but for a flat line.
+    pub(super) since: Timestamp,
+    /// The value that was compared.
+    pub(super) value: f64,
 }
 
 /// What an event did.
@@ -82,30 +81,17 @@ impl Condition {
     }
 
     /// When time alone will move it.
-    pub(super) fn deadline(&self, rule: &Rule) -> Option<Timestamp> {
+    pub(super) fn deadline(&self, spec: &AlertSpec) -> Option<Timestamp> {
         match self {
             Condition::Normal | Condition::Active { .. } => None,
-            Condition::Pending { since, .. } => Some(since.plus(rule.on_delay)),
-            Condition::Returning { since, .. } => Some(since.plus(rule.off_delay)),
+            Condition::Pending { since, .. } => Some(since.plus(on_delay(spec))),
+            Condition::Returning { since, .. } => Some(since.plus(spec.off_delay)),
         }
     }
 
-    /// Moves on one event.
-    pub(super) fn apply(&mut self, rule: &Rule, event: Event) -> Transition {
-        match event {
-            Event::Elapsed { now } => self.elapse(rule, now),
-            Event::Reading { at, value } => self.observe(rule, at, value),
-            Event::Silent { since } if !self.is_active() => {
-                *self = Condition::Active { peak: None };
-                Transition::Raised { since, value: None, peak: None }
-            }
-            Event::Heard if self.is_active() => self.end(),
-            Event::Silent { .. } | Event::Heard => Transition::Nothing,
-        }
-    }
-
-    fn elapse(&mut self, rule: &Rule, now: Timestamp) -> Transition {
-        if self.deadline(rule).is_none_or(|deadline| now < deadline) {
+    /// Time has come this far. Goes in before every reading, with the reading's `observed_at`.
+    pub(super) fn elapse(&mut self, spec: &AlertSpec, now: Timestamp) -> Transition {
+        if self.deadline(spec).is_none_or(|deadline| now < deadline) {
             return Transition::Nothing;
         }
         match *self {
@@ -115,49 +101,67 @@ impl Condition {
         }
     }
 
-    fn observe(&mut self, rule: &Rule, at: Timestamp, value: f64) -> Transition {
-        let verdict = rule.test.verdict(value);
+    /// Takes a reading.
+    pub(super) fn observe(&mut self, spec: &AlertSpec, said: Said, verdict: Verdict) -> Transition {
+        let Said { at, since: begun, value } = said;
+        let further = |peak| further(&spec.test, peak, value);
         match (*self, verdict) {
             (Condition::Normal, Verdict::Beyond) => {
-                let peak = rule.test.further(None, value);
-                if rule.on_delay == Duration::ZERO {
-                    return self.raise(at, value, peak);
+                let peak = further(None);
+                if on_delay(spec) == Duration::ZERO {
+                    return self.raise(begun, value, peak);
                 }
-                self.move_to(Condition::Pending { since: at, value, peak })
+                self.move_to(Condition::Pending { since: begun, value, peak })
             }
             (Condition::Pending { .. }, Verdict::Within) => self.move_to(Condition::Normal),
             (Condition::Pending { since, value: first, peak }, Verdict::Beyond) => {
-                match rule.test.further(peak, value) {
+                match further(peak) {
                     None => Transition::Nothing,
                     peak => self.move_to(Condition::Pending { since, value: first, peak }),
                 }
             }
-            (Condition::Active { .. }, Verdict::Within) if rule.off_delay == Duration::ZERO => {
+            (Condition::Active { .. }, Verdict::Within) if spec.off_delay == Duration::ZERO => {
                 self.end()
             }
             (Condition::Active { peak }, Verdict::Within) => {
                 self.move_to(Condition::Returning { since: at, peak })
             }
-            (Condition::Active { peak }, Verdict::Beyond) => match rule.test.further(peak, value) {
+            (Condition::Active { peak }, Verdict::Beyond) => match further(peak) {
                 None => Transition::Nothing,
                 Some(peak) => self.go_further(peak),
             },
-            (Condition::Returning { peak, .. }, Verdict::Beyond) => {
-                match rule.test.further(peak, value) {
-                    None => self.move_to(Condition::Active { peak }),
-                    Some(peak) => self.go_further(peak),
-                }
+            (Condition::Returning { peak, .. }, Verdict::Beyond) => match further(peak) {
+                None => self.move_to(Condition::Active { peak }),
+                Some(peak) => self.go_further(peak),
+            },
+            (Condition::Returning { peak, .. }, Verdict::Keep) => {
+                self.move_to(Condition::Active { peak })
             }
-            (_, Verdict::Between)
+            (_, Verdict::Between | Verdict::Keep)
             | (Condition::Normal | Condition::Returning { .. }, Verdict::Within) => {
                 Transition::Nothing
             }
         }
     }
 
+    /// Raised without a reading: silence.
+    pub(super) fn fall_silent(&mut self, since: Timestamp) -> Transition {
+        if self.is_active() {
+            return Transition::Nothing;
+        }
+        *self = Condition::Active { peak: None };
+        Transition::Raised { since, value: None, peak: None }
+    }
+
+    /// Over without a delay: the device was heard.
+    pub(super) fn be_heard(&mut self) -> Transition {
+        if self.is_active() { self.end() } else { Transition::Nothing }
+    }
+
     fn raise(&mut self, since: Timestamp, value: f64, peak: Option<f64>) -> Transition {
         *self = Condition::Active { peak };
-        Transition::Raised { since, value: Some(value), peak }
+        // NaN: there was no single value that was compared.
+        Transition::Raised { since, value: Some(value).filter(|value| !value.is_nan()), peak }
     }
 
     fn end(&mut self) -> Transition {
@@ -173,5 +177,13 @@ impl Condition {
     fn move_to(&mut self, next: Condition) -> Transition {
         *self = next;
         Transition::Unseen
+    }
+}
+
+/// A flat line has waited for its own `after` already.
+fn on_delay(spec: &AlertSpec) -> Duration {
+    match spec.test {
+        AlertTest::Flat { .. } => Duration::ZERO,
+        _ => spec.on_delay,
     }
 }

@@ -1,27 +1,39 @@
 //! The judge: the one owner of every condition. Events go in by `&mut`, time is handed in, and the disk is touched in
 //! [`Engine::open`], [`Engine::commit`] and [`Engine::checkpoint`] only.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
-use super::condition::{Condition, Event, Transition};
-use super::index::{CHUNK, Index};
-use super::ledger::{Ledger, Onset, What};
+use super::aside::Standings;
+use super::flap::Flapping;
+use super::index::{CHUNK, Index, Watch};
+use super::ladder::{Former, Ladder, Moved, Onset, Says};
+use super::ledger::{Ledger, What};
 use super::rule::{Rule, RuleKey};
-use super::tables::{self, Changes, Progress};
+use super::sense::{Memory, NEVER, counts_as_flat};
+use super::tables::{self, Changes, Progress, Stand};
 use super::timers::Timers;
 use super::{Alert, AlertError, AlertId};
-use crate::model::{Measurement, Timestamp};
+use crate::model::{Grade, Measurement, Sample, SeriesId, Severity, Timestamp};
+use crate::profile::Flap;
 use crate::store::CommitSeq;
+
+/// What is chattering when neither the rule nor the town says.
+const FLAP: Flap = Flap { times: 5, within: Duration::from_secs(600) };
 
 /// The judge: every condition of every rule, one owner, no locks, no clock.
 #[derive(Debug)]
 pub struct Engine {
-    db: rusqlite::Connection,
+    pub(super) db: rusqlite::Connection,
     index: Index,
     /// By rule, as in the index.
     slots: Vec<Slot>,
     timers: Timers,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
+    /// What is put aside.
+    pub(super) standings: Standings,
+    /// For rules that do not say what is chattering.
+    flap: Flap,
     /// Rules whose condition or peak is not as on disk.
     dirty: Vec<u32>,
     /// Rules that are gone but may have a running delay on disk.
@@ -37,16 +49,37 @@ pub struct Engine {
 /// One rule's state.
 #[derive(Debug, Default)]
 struct Slot {
-    condition: Condition,
+    ladder: Ladder,
+    flapping: Flapping,
+    /// The step that its alert shows; `None` when the alert is not active.
+    shown: Option<usize>,
     /// Its last alert: open, or closed and waiting to be forgotten.
     alert: Option<AlertId>,
     is_dirty: bool,
 }
 
+/// What is known of a rule from before.
+#[derive(Debug, Default)]
+struct Known {
+    former: Former,
+    flapping: Flapping,
+}
+
+/// Readings that a window needs to know from before: see [`Engine::wanted`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Past {
+    /// Of which series.
+    pub series: SeriesId,
+    /// Observed at or after this.
+    pub from: Timestamp,
+    /// Observed before this.
+    pub to: Timestamp,
+}
+
 impl Engine {
     /// Takes up its conditions from the tables in `db` (made by the registry's migrations). Conditions whose rule is not
     /// among `rules` are cleared. `now` is the hub's start: silence counts from then on, so a restart by itself raises
-    /// nothing.
+    /// nothing. What [`Engine::wanted`] names must be given before the replay.
     ///
     /// # Errors
     /// When the tables cannot be read.
@@ -56,29 +89,43 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Self, AlertError> {
         let saved = tables::load(&db)?;
-        let mut conditions: HashMap<RuleKey, Condition> = saved
-            .open
-            .iter()
-            .filter(|alert| alert.active)
-            .map(|alert| (alert.rule.clone(), Condition::Active { peak: alert.peak }))
-            .collect();
-        conditions.extend(saved.delays);
+        let mut known: HashMap<RuleKey, Known> = HashMap::new();
+        for alert in saved.open.iter().filter(|alert| alert.active) {
+            let known = known.entry(alert.rule.clone()).or_default();
+            known.former.active = Some((alert.severity, alert.peak));
+        }
+        for (key, severity, condition) in saved.steps {
+            known.entry(key).or_default().former.steps.push((severity, condition));
+        }
+        for (key, flapping) in saved.flapping {
+            known.entry(key).or_default().flapping = flapping;
+        }
 
+        let standings = Standings::load(&db, saved.open.iter())?;
         let mut engine = Engine {
             db,
+            standings,
             index: Index::new(rules, now),
             slots: Vec::new(),
             timers: Timers::default(),
             ledger: Ledger::new(saved.open, saved.progress.next_alert),
+            flap: FLAP,
             dirty: Vec::new(),
             gone: Vec::new(),
             seen: saved.progress.replay_from,
             judged: saved.progress.judged,
             watermark: saved.progress.replay_from,
         };
-        engine.take_up_news(&saved.news);
-        engine.take_up(conditions, now);
+        engine.take_up_news(&saved.news, &saved.memories);
+        engine.take_up(known, now);
         Ok(engine)
+    }
+
+    /// What is chattering when a rule does not say: from the town's settings, before anything is judged.
+    #[must_use]
+    pub fn with_flap(mut self, flap: Flap) -> Self {
+        self.flap = flap;
+        self
     }
 
     /// The commit after which replay begins: see the room's header.
@@ -101,22 +148,70 @@ impl Engine {
         let mut index = Index::new(rules, now);
         index.carry_over(&self.index);
         let former = std::mem::replace(&mut self.index, index);
-        let mut conditions = HashMap::new();
+        let mut known = HashMap::new();
         for (rule, slot) in former.rules.into_iter().zip(std::mem::take(&mut self.slots)) {
-            let is_normal = matches!(slot.condition, Condition::Normal);
+            let active = shown(&slot, &self.ledger);
+            let unlike = slot.ladder.unlike(&rule.spec, active);
+            let steps: Vec<_> = unlike.map(|(s, condition)| (Some(s), *condition)).collect();
+            let is_normal = active.is_none() && steps.is_empty() && slot.flapping.is_quiet();
             if slot.is_dirty || !is_normal {
                 // Whatever the tables have of it is written anew, after this.
                 self.gone.push(rule.key.clone());
             }
             if !is_normal {
-                conditions.insert(rule.key, slot.condition);
+                let former = Former { active, steps };
+                known.insert(rule.key, Known { former, flapping: slot.flapping });
             }
         }
-        self.take_up(conditions, now);
+        self.take_up(known, now);
         for rule in 0..self.slots.len() as u32 {
-            if !matches!(self.slots[rule as usize].condition, Condition::Normal) {
+            let slot = &self.slots[rule as usize];
+            if !slot.ladder.is_normal() || !slot.flapping.is_quiet() {
                 self.mark_dirty(rule);
             }
+        }
+    }
+
+    /// The readings that windows need to know from before: after [`Engine::open`] and [`Engine::set_rules`], until
+    /// [`Engine::remember`] has had them.
+    pub fn wanted(&mut self) -> Vec<Past> {
+        let mut wanted: BTreeMap<SeriesId, Past> = BTreeMap::new();
+        for (series, last, window) in self.index.windows_mut() {
+            if window.is_filled {
+                continue;
+            }
+            if last == NEVER {
+                // Nothing of it was ever judged: it begins here.
+                window.is_filled = true;
+                continue;
+            }
+            let from = window.reaches_back_to(last);
+            let to = last.plus(Duration::from_micros(1));
+            let past = wanted.entry(series).or_insert(Past { series, from, to });
+            past.from = past.from.min(from);
+            past.to = past.to.max(to);
+        }
+        wanted.into_values().collect()
+    }
+
+    /// Takes what the store has of a series that is [wanted](Engine::wanted), oldest first.
+    pub fn remember(&mut self, series: SeriesId, samples: &[Sample]) {
+        for (own, last, window) in self.index.windows_mut() {
+            if own != series || window.is_filled || last == NEVER {
+                continue;
+            }
+            let from = window.reaches_back_to(last);
+            for sample in samples {
+                let counts = match window.is_flat() {
+                    true => counts_as_flat(sample.quality),
+                    false => sample.quality.is_news(),
+                };
+                let at = sample.observed_at;
+                if counts && at >= from && at <= last && window.is_news(at) {
+                    window.push(at, sample.value);
+                }
+            }
+            window.is_filled = true;
         }
     }
 
@@ -138,29 +233,67 @@ impl Engine {
     #[inline]
     fn judge_one(&mut self, m: &Measurement, is_judged: bool) {
         let Some(watch) = self.index.watches.get_mut(m.series.index()) else { return };
-        let device = watch.device;
-        let (first, rules) = (watch.first_rule, watch.rules);
-        let is_news = rules > 0 && m.quality.is_news() && m.observed_at > watch.last_news;
+        let is_later = m.observed_at > watch.last_news;
+        let is_watched = watch.rules > 0 || watch.listeners > 0;
+        let is_news = is_watched && is_later && m.quality.is_news();
         if is_news {
             watch.last_news = m.observed_at;
             self.index.touched[m.series.index() / CHUNK] = true;
         }
-        if let Some(heard) = self.index.devices.get_mut(device as usize)
+        let watch = *watch;
+        if let Some(heard) = self.index.devices.get_mut(watch.device as usize)
             && m.received_at >= heard.last_heard
         {
             heard.last_heard = m.received_at;
             if heard.silent > 0 && !is_judged {
-                self.hear(device as usize, m.received_at);
+                self.hear(watch.device as usize, m.received_at);
             }
         }
-        if !is_news || is_judged {
+        if watch.listeners > 0 {
+            self.listen(m, watch, is_news, is_judged);
+        }
+        if is_judged || !is_later {
             return;
         }
-        for rule in first..first + rules {
-            if !self.index.gates[rule as usize].ignores(m.value) {
-                self.apply(rule, Event::Elapsed { now: m.observed_at }, m.received_at);
-                let reading = Event::Reading { at: m.observed_at, value: m.value };
-                self.apply(rule, reading, m.received_at);
+        if is_news {
+            for rule in watch.first_rule..watch.first_rule + watch.rules {
+                if !self.index.gates[rule as usize].ignores(m.value) {
+                    let says = Says::Value(m.value, Grade::Good);
+                    self.take(rule, m.observed_at, says, m.received_at);
+                }
+            }
+        } else if m.quality.grade == Grade::Uncertain {
+            self.doubt(m, watch);
+        }
+    }
+
+    /// A reading that may be off: it keeps what is active, and nothing else.
+    #[cold]
+    fn doubt(&mut self, m: &Measurement, watch: Watch) {
+        for rule in watch.first_rule..watch.first_rule + watch.rules {
+            if !self.index.gates[rule as usize].is_normal {
+                let says = Says::Value(m.value, Grade::Uncertain);
+                self.take(rule, m.observed_at, says, m.received_at);
+            }
+        }
+    }
+
+    /// For rules that keep more than a value.
+    fn listen(&mut self, m: &Measurement, watch: Watch, is_news: bool, is_judged: bool) {
+        let memory = self.index.memories.get_mut(watch.memory as usize);
+        let is_newest = memory.is_some_and(|memory| memory.take(m.observed_at, m.value, m.quality));
+        if is_newest {
+            self.index.touched[m.series.index() / CHUNK] = true;
+        }
+        for n in 0..watch.listeners {
+            let Some(rule) = self.index.listener(watch, n) else { continue };
+            let Some((sense, terms, memories)) = self.index.sense_mut(rule) else { continue };
+            let reading = (m.observed_at, m.value, m.quality);
+            let said = sense.read(&terms.spec.test, reading, is_news, is_newest, memories);
+            if let Some((at, says)) = said
+                && !is_judged
+            {
+                self.take(rule, at, says, m.received_at);
             }
         }
     }
@@ -171,7 +304,8 @@ impl Engine {
         let (first, rules) =
             (self.index.devices[device].first_rule, self.index.devices[device].rules);
         for rule in first..first + rules {
-            self.apply(rule, Event::Heard, at);
+            let moved = self.slots[rule as usize].ladder.be_heard();
+            self.settle(rule, moved, at, at);
         }
     }
 
@@ -185,19 +319,45 @@ impl Engine {
                 // It moved away since it was armed.
                 Some(deadline) if deadline > at => self.timers.arm(rule, deadline),
                 Some(_) => {
-                    let event = match self.index.silence(rule) {
-                        Some((device, _)) => Event::Silent { since: device.silent_since() },
-                        None => Event::Elapsed { now },
-                    };
-                    self.apply(rule, event, now);
+                    self.elapse(rule, now, now);
+                    self.fall_silent(rule, now);
+                    self.rearm(rule, now);
+                    self.arm(rule);
                 }
             }
         }
+        self.tick_standing(now);
+    }
+
+    fn fall_silent(&mut self, rule: u32, now: Timestamp) {
+        let Some((device, after)) = self.index.silence(rule) else { return };
+        let since = device.silent_since();
+        if now >= since.plus(after) {
+            let moved = self.slots[rule as usize].ladder.fall_silent(since);
+            self.settle(rule, moved, now, now);
+        }
+    }
+
+    fn rearm(&mut self, rule: u32, now: Timestamp) {
+        let slot = &self.slots[rule as usize];
+        if self.rearms_at(rule).is_some_and(|at| at <= now)
+            && let Some(id) = slot.alert
+        {
+            self.ledger.rearm(id, now);
+        }
+    }
+
+    /// When an acknowledged alert rings again, by the hub's clock. One that is put aside does not.
+    fn rearms_at(&self, rule: u32) -> Option<Timestamp> {
+        let after = self.index.rules[rule as usize].spec.re_alarm?;
+        let alert = self.ledger.get(self.slots[rule as usize].alert?)?;
+        let is_due = alert.active && alert.standing.is_clear();
+        alert.acknowledged_at.filter(|_| is_due).map(|at| at.plus(after))
     }
 
     /// The time at which [`Engine::tick`] next has something to do; it may turn out to be only a look.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.standings.next()).min()
     }
 
     /// A person has seen it. In memory until [`Engine::commit`]: tell them so after that.
@@ -219,13 +379,25 @@ impl Engine {
             let by = closed.acknowledged_by.unwrap_or_default();
             return Err(AlertError::AlreadyAcknowledged { id, by });
         }
-        self.ledger.acknowledge(id, version, who, note, now)
+        let alert = self.ledger.acknowledge(id, version, who, note, now)?;
+        if let Some(rule) = self.rule_of(&alert) {
+            self.arm(rule);
+        }
+        Ok(alert)
+    }
+
+    /// The number of the rule that an alert is of. Looked for, not looked up: people are not so fast.
+    pub(super) fn rule_of(&self, alert: &Alert) -> Option<u32> {
+        let is_it = |slot: &Slot| slot.alert == Some(alert.id);
+        self.slots.iter().position(is_it).map(|rule| rule as u32)
     }
 
     /// Whether [`Engine::commit`] has anything to write or to report. Delays that began or ended and new peaks do not
     /// count: they are written along with the next event or checkpoint, and replay finds them again until then.
     pub fn is_dirty(&self) -> bool {
-        !self.ledger.events().is_empty() || !self.ledger.changed().is_empty()
+        !self.ledger.events().is_empty()
+            || !self.ledger.changed().is_empty()
+            || self.standings.is_dirty()
     }
 
     /// Writes every change since the last commit, with its event and how far the judgement has come, in one transaction,
@@ -235,7 +407,8 @@ impl Engine {
     /// When the transaction failed. Nothing is lost: the next call writes and returns the same and what came since. Call
     /// it again before judging on, for what is not written stays in memory.
     pub fn commit(&mut self) -> Result<Vec<Alert>, AlertError> {
-        if !self.ledger.events().is_empty() {
+        self.follow_events();
+        if !self.ledger.events().is_empty() || self.standings.is_dirty() {
             self.write(false)?;
         }
         Ok(self.ledger.report())
@@ -247,8 +420,11 @@ impl Engine {
     /// # Errors
     /// When the transaction failed; nothing is lost.
     pub fn checkpoint(&mut self) -> Result<CommitSeq, AlertError> {
-        let has_changes =
-            !self.ledger.events().is_empty() || !self.dirty.is_empty() || !self.gone.is_empty();
+        self.follow_events();
+        let has_changes = !self.ledger.events().is_empty()
+            || self.standings.is_dirty()
+            || !self.dirty.is_empty()
+            || !self.gone.is_empty();
         if self.seen != self.watermark || has_changes {
             self.write(true)?;
         }
@@ -262,54 +438,142 @@ impl Engine {
         open
     }
 
-    /// One event for one rule; `at` is the hub's time, which people are shown.
-    fn apply(&mut self, rule: u32, event: Event, at: Timestamp) {
-        let slot = &mut self.slots[rule as usize];
+    /// What a reading of `at` says to one rule; `heard` is the hub's time, which people are shown.
+    fn take(&mut self, rule: u32, at: Timestamp, says: Says, heard: Timestamp) {
+        self.elapse(rule, at, heard);
+        let spec = &self.index.rules[rule as usize].spec;
+        let moved = self.slots[rule as usize].ladder.observe(spec, at, says);
+        self.settle(rule, moved, at, heard);
+    }
+
+    /// Time has come to `now`. One deadline after the other, so that it does not matter how far it came at once.
+    fn elapse(&mut self, rule: u32, now: Timestamp, heard: Timestamp) {
+        loop {
+            let spec = &self.index.rules[rule as usize].spec;
+            let flap = spec.flap.unwrap_or(self.flap);
+            let slot = &mut self.slots[rule as usize];
+            let steps = slot.ladder.deadline(spec).filter(|&deadline| deadline <= now);
+            let quiet = slot.flapping.deadline(flap).filter(|&deadline| deadline <= now);
+            match (steps, quiet) {
+                (None, None) => return,
+                // What happens at the very end of the quiet is no quiet.
+                (Some(at), quiet) if quiet.is_none_or(|quiet| at <= quiet) => {
+                    let moved = slot.ladder.elapse(spec, at);
+                    self.settle(rule, moved, at, heard);
+                }
+                _ => self.be_quiet(rule, heard),
+            }
+        }
+    }
+
+    /// Makes of a rule's new stand what people see: `at` is event time, `heard` the hub's.
+    fn settle(&mut self, rule: u32, moved: Moved, at: Timestamp, heard: Timestamp) {
+        if !moved.any {
+            return;
+        }
         let terms = &self.index.rules[rule as usize];
-        let mut silent = 0;
-        match slot.condition.apply(terms, event) {
-            Transition::Nothing => return,
-            Transition::Unseen => {}
-            Transition::Further(peak) => {
-                if let Some(id) = slot.alert {
-                    self.ledger.set_peak(id, peak);
-                }
-            }
-            Transition::Raised { since, value, peak } => {
-                let onset = Onset { since, value, peak };
-                let alert = self.ledger.raise(terms, slot.alert, onset, at);
+        let flap = terms.spec.flap.unwrap_or(self.flap);
+        let slot = &mut self.slots[rule as usize];
+        let is_chattering = slot.flapping.is_chattering();
+        if is_chattering && moved.is_edge() {
+            slot.flapping.stir(at);
+        }
+        let mut is_raise = false;
+        match (slot.shown, moved.is) {
+            (None, Some(step)) => {
+                // The onset is there whenever nothing was active before.
+                let onset = moved.onset.unwrap_or_else(|| Onset::unknown(at));
+                let alert = self.ledger.raise(terms, slot.alert, step, onset, heard);
                 slot.alert = Some(alert.id);
+                slot.shown = Some(step);
                 // The alert may have gone further before it came back.
-                slot.condition = Condition::Active { peak: alert.peak };
-                silent = 1;
+                slot.ladder.set_peak(alert.peak);
+                is_raise = true;
             }
-            Transition::Returned => {
-                if let Some(id) = slot.alert {
-                    self.ledger.clear(id, What::Returned, at);
+            (Some(shown), Some(step)) => {
+                if let Some(id) = slot.alert
+                    && let Some(value) = moved.peak(&terms.spec.test)
+                {
+                    let peak = self.ledger.go_further(id, terms, value);
+                    slot.ladder.set_peak(peak);
                 }
-                silent = -1;
+                let is_up = step > shown;
+                if is_up || (step < shown && !is_chattering) {
+                    slot.shown = Some(step);
+                    if let Some(id) = slot.alert {
+                        self.ledger.step_to(id, terms, step, heard);
+                    }
+                }
+                is_raise = is_up;
+            }
+            (Some(_), None) if !is_chattering => {
+                slot.shown = None;
+                if let Some(id) = slot.alert {
+                    self.ledger.clear(id, What::Returned, heard);
+                }
+            }
+            (Some(_) | None, None) => {}
+        }
+        if is_raise
+            && !is_chattering
+            && slot.flapping.raise(at, flap)
+            && let Some(id) = slot.alert
+        {
+            self.ledger.set_chattering(id, true, heard);
+        }
+        self.note_stand(rule, moved);
+    }
+
+    /// A chattering rule has been quiet for long enough: its alert says again what the sensor says.
+    fn be_quiet(&mut self, rule: u32, heard: Timestamp) {
+        let terms = &self.index.rules[rule as usize];
+        let slot = &mut self.slots[rule as usize];
+        slot.flapping.settle();
+        if let Some(id) = slot.alert {
+            self.ledger.set_chattering(id, false, heard);
+            match (slot.shown, slot.ladder.active()) {
+                (Some(_), None) => self.ledger.clear(id, What::Returned, heard),
+                (Some(shown), Some(step)) if shown != step => {
+                    self.ledger.step_to(id, terms, step, heard);
+                }
+                _ => {}
             }
         }
-        let is_normal = matches!(slot.condition, Condition::Normal);
-        if let Some(gate) = self.index.gates.get_mut(rule as usize) {
-            gate.is_normal = is_normal;
-        } else if let Some(device) = self.index.device_mut(rule) {
-            device.silent = device.silent.saturating_add_signed(silent);
-        }
+        slot.shown = slot.ladder.active();
         self.mark_dirty(rule);
         self.arm(rule);
     }
 
-    fn deadline(&self, rule: u32) -> Option<Timestamp> {
-        let condition = &self.slots[rule as usize].condition;
-        match self.index.silence(rule) {
-            Some(_) if condition.is_active() => None,
-            Some((device, after)) => Some(device.silent_since().plus(after)),
-            None => condition.deadline(&self.index.rules[rule as usize]),
+    /// Tells the hot path and the timers how the rule stands.
+    fn note_stand(&mut self, rule: u32, moved: Moved) {
+        let is_normal = self.slots[rule as usize].ladder.is_normal();
+        if let Some(gate) = self.index.gates.get_mut(rule as usize) {
+            gate.is_normal = is_normal;
+        } else if let Some(device) = self.index.device_mut(rule) {
+            match (moved.was, moved.is) {
+                (None, Some(_)) => device.silent += 1,
+                (Some(_), None) => device.silent = device.silent.saturating_sub(1),
+                _ => {}
+            }
         }
+        self.mark_dirty(rule);
+        self.arm(rule);
+        self.follow_events();
     }
 
-    fn arm(&mut self, rule: u32) {
+    fn deadline(&self, rule: u32) -> Option<Timestamp> {
+        let slot = &self.slots[rule as usize];
+        let spec = &self.index.rules[rule as usize].spec;
+        let stand = match self.index.silence(rule) {
+            Some(_) if slot.ladder.active().is_some() => None,
+            Some((device, after)) => Some(device.silent_since().plus(after)),
+            None => slot.ladder.deadline(spec),
+        };
+        let quiet = slot.flapping.deadline(spec.flap.unwrap_or(self.flap));
+        [stand, quiet, self.rearms_at(rule)].into_iter().flatten().min()
+    }
+
+    pub(super) fn arm(&mut self, rule: u32) {
         if let Some(deadline) = self.deadline(rule) {
             self.timers.arm(rule, deadline);
         }
@@ -324,34 +588,39 @@ impl Engine {
     }
 
     /// Gives the rules of a new index their conditions and alerts. Conditions without a rule are cleared.
-    fn take_up(&mut self, mut conditions: HashMap<RuleKey, Condition>, now: Timestamp) {
+    fn take_up(&mut self, mut known: HashMap<RuleKey, Known>, now: Timestamp) {
         let alerts = self.ledger.by_rule();
         self.dirty.clear();
         self.timers = Timers::new(self.index.rules.len());
-        self.slots = self
-            .index
-            .rules
-            .iter()
-            .map(|rule| Slot {
-                condition: conditions.remove(&rule.key).unwrap_or_default(),
-                alert: alerts.get(&rule.key).copied(),
-                is_dirty: false,
-            })
-            .collect();
-        for rule in 0..self.slots.len() as u32 {
-            let slot = &self.slots[rule as usize];
-            if let Some(id) = slot.alert {
-                self.ledger.follow(id, &self.index.rules[rule as usize], now);
+        self.slots.clear();
+        for (number, rule) in self.index.rules.iter().enumerate() {
+            let Known { former, flapping } = known.remove(&rule.key).unwrap_or_default();
+            let ladder = Ladder::take_up(&rule.spec, &former);
+            let alert = alerts.get(&rule.key).copied();
+            let severity = alert.and_then(|id| self.ledger.get(id)).map(|alert| alert.severity);
+            let nearest = severity.map_or(0, |severity| rule.nearest_step(severity));
+            let shown = match former.active {
+                // An active alert that is chattering stands by itself; else the steps say which it is.
+                Some(_) if flapping.is_chattering() => Some(nearest),
+                Some(_) => Some(ladder.active().unwrap_or(nearest)),
+                None => None,
+            };
+            if let Some(id) = alert {
+                self.ledger.follow(id, rule, shown.unwrap_or(nearest), now);
             }
-            let is_active = slot.condition.is_active();
-            if let Some(gate) = self.index.gates.get_mut(rule as usize) {
-                gate.is_normal = matches!(slot.condition, Condition::Normal);
-            } else if let Some(device) = self.index.device_mut(rule) {
+            if let Some(gate) = self.index.gates.get_mut(number) {
+                gate.is_normal = ladder.is_normal();
+            }
+            self.slots.push(Slot { ladder, flapping, shown, alert, is_dirty: false });
+        }
+        for rule in 0..self.slots.len() as u32 {
+            let is_active = self.slots[rule as usize].ladder.active().is_some();
+            if let Some(device) = self.index.device_mut(rule) {
                 device.silent += u32::from(is_active);
             }
             self.arm(rule);
         }
-        let mut orphans: Vec<RuleKey> = conditions.into_keys().collect();
+        let mut orphans: Vec<RuleKey> = known.into_keys().collect();
         orphans.sort_unstable();
         for key in orphans {
             if let Some(&id) = alerts.get(&key) {
@@ -361,7 +630,7 @@ impl Engine {
         }
     }
 
-    fn take_up_news(&mut self, chunks: &[(usize, Vec<i64>)]) {
+    fn take_up_news(&mut self, chunks: &[(usize, Vec<i64>)], memories: &[Memory]) {
         for (chunk, times) in chunks {
             let watches = self.index.watches.iter_mut().skip(chunk * CHUNK).take(CHUNK);
             for (watch, &time) in watches.zip(times) {
@@ -369,6 +638,12 @@ impl Engine {
             }
             if let Some(touched) = self.index.touched.get_mut(*chunk) {
                 *touched = false;
+            }
+        }
+        for memory in memories {
+            let own = &mut self.index.memories;
+            if let Ok(at) = own.binary_search_by_key(&memory.series, |own| own.series) {
+                own[at] = *memory;
             }
         }
     }
@@ -387,10 +662,12 @@ impl Engine {
             progress,
             alerts: alerts.into_iter().filter_map(|id| self.ledger.get(id)).collect(),
             events: self.ledger.events(),
+            standings: &self.standings,
             gone: &self.gone,
-            conditions: dirty()
-                .map(|rule| (&self.index.rules[rule].key, &self.slots[rule].condition))
+            rules: dirty()
+                .map(|rule| stand(&self.index.rules[rule], &self.slots[rule], &self.ledger))
                 .collect(),
+            memories: if with_news { self.index.touched_memories() } else { Vec::new() },
             news: if with_news { self.touched_news() } else { Vec::new() },
         };
         tables::write(&mut self.db, &changes)?;
@@ -398,6 +675,7 @@ impl Engine {
         self.judged = progress.judged;
         self.watermark = progress.replay_from;
         self.ledger.events_written();
+        self.standings.written();
         self.gone.clear();
         for rule in self.dirty.drain(..) {
             self.slots[rule as usize].is_dirty = false;
@@ -414,5 +692,21 @@ impl Engine {
             .filter(|(_, (_, touched))| **touched)
             .map(|(i, (watches, _))| (i, watches.iter().map(|w| w.last_news.as_micros()).collect()))
             .collect()
+    }
+}
+
+/// What the alert of a rule shows while it is active: the severity of its step, and its peak.
+fn shown(slot: &Slot, ledger: &Ledger) -> Option<(Severity, Option<f64>)> {
+    slot.shown?;
+    let alert = ledger.get(slot.alert?)?;
+    Some((alert.severity, alert.peak))
+}
+
+/// What the tables keep of a rule besides its alert.
+fn stand<'a>(rule: &'a Rule, slot: &'a Slot, ledger: &Ledger) -> Stand<'a> {
+    Stand {
+        key: &rule.key,
+        steps: slot.ladder.unlike(&rule.spec, shown(slot, ledger)).collect(),
+        flapping: &slot.flapping,
     }
 }

@@ -3,16 +3,16 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::rule::{Rule, RuleKey, Test};
+use super::rule::{Rule, RuleKey};
+use super::sense::{Memory, NEVER, Sense, Window};
 use crate::model::{DeviceId, SeriesId, Timestamp};
+use crate::profile::{AlertTest, Side, Signal};
 
 /// Series per row of the table that keeps the times of the last readings: 512 x 8 bytes are one SQLite page.
 pub(super) const CHUNK: usize = 512;
 
-/// Before every reading.
-pub(super) const NEVER: Timestamp = Timestamp::from_micros(i64::MIN);
-
 const NO_DEVICE: u32 = u32::MAX;
+const NO_MEMORY: u32 = u32::MAX;
 
 /// What the judge must know of a series: one cache line's worth at most.
 #[derive(Debug, Clone, Copy)]
@@ -25,13 +25,19 @@ pub(super) struct Watch {
     pub(super) first_rule: u32,
     /// So many of them.
     pub(super) rules: u32,
+    /// The rules that keep more than a value stand together in [`Index::listeners`], from here on.
+    first_listener: u32,
+    /// So many of them.
+    pub(super) listeners: u32,
+    /// Its newest reading in [`Index::memories`]; out of range when nobody needs it.
+    pub(super) memory: u32,
 }
 
 /// The part of a limit or state rule that decides whether a reading needs a closer look.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Gate {
     raise: Raise,
-    /// The condition is normal: only a value beyond the limit can move it.
+    /// Every step is normal: only a value beyond the nearest limit can move it.
     pub(super) is_normal: bool,
 }
 
@@ -60,15 +66,22 @@ pub(super) struct Device {
 /// The rules and the tables over them.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    /// The rules: limits and states first, by series, then silence, by device; otherwise as they were given.
+    /// The rules: limits and states first, by series, then those that keep more than a value, then silence, by device;
+    /// otherwise as they were given.
     pub(super) rules: Vec<Rule>,
     /// By rule, limits and states only.
     pub(super) gates: Vec<Gate>,
+    /// By rule less the number of gates: what rules keep of past readings.
+    pub(super) senses: Vec<Sense>,
+    /// Rules by series: see [`Watch::listeners`].
+    listeners: Vec<u32>,
+    /// The newest readings of series that flat lines and expressions look at, by series.
+    pub(super) memories: Vec<Memory>,
     /// By series.
     pub(super) watches: Vec<Watch>,
     /// By the number in [`Watch::device`].
     pub(super) devices: Vec<Device>,
-    /// By rule less the number of gates: the device of a silence rule.
+    /// By rule less the number of gates and senses: the device of a silence rule.
     silence: Vec<u32>,
     /// By chunk of series: whether a time in it has changed since it was last written.
     pub(super) touched: Vec<bool>,
@@ -87,7 +100,15 @@ impl Gate {
 }
 
 impl Watch {
-    const NONE: Watch = Watch { last_news: NEVER, device: NO_DEVICE, first_rule: 0, rules: 0 };
+    const NONE: Watch = Watch {
+        last_news: NEVER,
+        device: NO_DEVICE,
+        first_rule: 0,
+        rules: 0,
+        first_listener: 0,
+        listeners: 0,
+        memory: NO_MEMORY,
+    };
 }
 
 impl Device {
@@ -102,11 +123,12 @@ impl Index {
     pub(super) fn new(rules: Vec<Rule>, now: Timestamp) -> Self {
         let mut known: HashSet<RuleKey> = HashSet::with_capacity(rules.len());
         let mut limits = Vec::with_capacity(rules.len());
-        let mut silences = Vec::new();
+        let (mut sensing, mut silences) = (Vec::new(), Vec::new());
         for rule in rules.into_iter().filter(|rule| known.insert(rule.key.clone())) {
-            match Raise::of(&rule.test) {
-                Some(raise) => limits.push((rule, raise)),
-                None => silences.push(rule),
+            match (Raise::of(&rule.spec.test), &rule.spec.test) {
+                (Some(raise), _) => limits.push((rule, raise)),
+                (None, AlertTest::NoData { .. }) => silences.push(rule),
+                (None, _) => sensing.push(rule),
             }
         }
         // Both sorts are stable: rules of one series keep the order of the profile.
@@ -117,6 +139,7 @@ impl Index {
         for (rule, raise) in limits {
             index.add_limit(rule, raise);
         }
+        index.add_sensing(sensing);
         for rule in silences {
             index.add_silence(rule, now);
         }
@@ -138,19 +161,87 @@ impl Index {
         for (watch, old) in self.watches.iter_mut().zip(&old.watches) {
             watch.last_news = old.last_news;
         }
+        for memory in &mut self.memories {
+            if let Ok(at) = old.memories.binary_search_by_key(&memory.series, |old| old.series) {
+                *memory = old.memories[at];
+            }
+        }
+        let windows: HashMap<&RuleKey, &Window> = old.sensing().collect();
+        let first = self.gates.len();
+        for (rule, sense) in self.rules[first..].iter().zip(&mut self.senses) {
+            if let Sense::Window(window) = sense
+                && let Some(known) = windows.get(&rule.key).filter(|known| known.is_like(window))
+            {
+                window.clone_from(known);
+            }
+        }
+    }
+
+    /// The rules that keep more than a value of this series.
+    pub(super) fn listener(&self, watch: Watch, n: u32) -> Option<u32> {
+        self.listeners.get((watch.first_listener + n) as usize).copied()
+    }
+
+    /// What a rule keeps, and its test.
+    pub(super) fn sense_mut(&mut self, rule: u32) -> Option<(&mut Sense, &Rule, &[Memory])> {
+        let at = (rule as usize).checked_sub(self.gates.len())?;
+        let sense = self.senses.get_mut(at)?;
+        Some((sense, &self.rules[rule as usize], &self.memories))
+    }
+
+    /// The memories that changed since they were written, by chunk of series.
+    pub(super) fn touched_memories(&self) -> Vec<(usize, &[Memory])> {
+        let chunk = |memory: &Memory| memory.series.index() / CHUNK;
+        let chunks = self.memories.chunk_by(|a, b| chunk(a) == chunk(b));
+        let chunks = chunks.map(|memories| (chunk(&memories[0]), memories));
+        chunks.filter(|(chunk, _)| self.touched.get(*chunk) == Some(&true)).collect()
+    }
+
+    fn sensing(&self) -> impl Iterator<Item = (&RuleKey, &Window)> {
+        let rules = self.rules[self.gates.len()..].iter().zip(&self.senses);
+        rules.filter_map(|(rule, sense)| match sense {
+            Sense::Window(window) => Some((&rule.key, window)),
+            Sense::Inputs(_) => None,
+        })
+    }
+
+    /// Every window with its series and the time of its last reading that counted; [`NEVER`] when there was none.
+    pub(super) fn windows_mut(
+        &mut self,
+    ) -> impl Iterator<Item = (SeriesId, Timestamp, &mut Window)> {
+        let rules = self.rules[self.gates.len()..].iter().zip(&mut self.senses);
+        let (watches, memories) = (&self.watches, &self.memories);
+        rules.filter_map(move |(rule, sense)| {
+            let (Sense::Window(window), Some(&series)) = (sense, rule.series.first()) else {
+                return None;
+            };
+            let watch = watches.get(series.index())?;
+            let last = match window.is_flat() {
+                true => memories.get(watch.memory as usize).map_or(NEVER, |memory| memory.counted),
+                false => watch.last_news,
+            };
+            Some((series, last, window))
+        })
     }
 
     /// The silence rule's device and how long it may be silent; `None` for a limit or a state.
     pub(super) fn silence(&self, rule: u32) -> Option<(&Device, Duration)> {
-        let device = (rule as usize).checked_sub(self.gates.len()).map(|i| self.silence[i])?;
-        let Test::NoData { after } = self.rules[rule as usize].test else { return None };
+        let device = self.silence.get((rule as usize).checked_sub(self.loud())?).copied()?;
+        let AlertTest::NoData { after, .. } = self.rules[rule as usize].spec.test else {
+            return None;
+        };
         Some((&self.devices[device as usize], after))
     }
 
     /// The silence rule's device.
     pub(super) fn device_mut(&mut self, rule: u32) -> Option<&mut Device> {
-        let device = (rule as usize).checked_sub(self.gates.len()).map(|i| self.silence[i])?;
+        let device = self.silence.get((rule as usize).checked_sub(self.loud())?).copied()?;
         self.devices.get_mut(device as usize)
+    }
+
+    /// So many rules test what is said: the others test silence.
+    fn loud(&self) -> usize {
+        self.gates.len() + self.senses.len()
     }
 
     fn named_devices(&self) -> impl Iterator<Item = (&DeviceId, &Device)> {
@@ -170,6 +261,46 @@ impl Index {
         }
         self.gates.push(Gate { raise, is_normal: true });
         self.rules.push(rule);
+    }
+
+    fn add_sensing(&mut self, rules: Vec<Rule>) {
+        let remembers = |rule: &&Rule| {
+            matches!(rule.spec.test, AlertTest::Flat { .. } | AlertTest::Holds { .. })
+        };
+        let all = |rule: &Rule| match rule.spec.test {
+            AlertTest::Holds { .. } => rule.series.clone(),
+            _ => rule.series.first().copied().into_iter().collect(),
+        };
+        let mut remembered: Vec<SeriesId> = rules.iter().filter(remembers).flat_map(all).collect();
+        remembered.sort_unstable();
+        remembered.dedup();
+        for (i, &series) in remembered.iter().enumerate() {
+            self.watch_mut(series).memory = i as u32;
+            self.memories.push(Memory::none(series));
+        }
+
+        let first = self.rules.len() as u32;
+        let mut listeners: Vec<(SeriesId, u32)> = Vec::new();
+        for (rule, number) in rules.into_iter().zip(first..) {
+            let series = all(&rule);
+            let memories: Vec<u32> =
+                series.iter().map(|&series| self.watch_mut(series).memory).collect();
+            // Everything that comes here keeps something; what would not would never be heard.
+            let sense = Sense::of(&rule.spec.test, &memories);
+            self.senses.push(sense.unwrap_or(Sense::Inputs(Box::default())));
+            listeners.extend(series.into_iter().map(|series| (series, number)));
+            self.rules.push(rule);
+        }
+        listeners.sort_unstable();
+        listeners.dedup();
+        for (i, &(series, rule)) in listeners.iter().enumerate() {
+            let watch = self.watch_mut(series);
+            if watch.listeners == 0 {
+                watch.first_listener = i as u32;
+            }
+            watch.listeners += 1;
+            self.listeners.push(rule);
+        }
     }
 
     fn add_silence(&mut self, rule: Rule, now: Timestamp) {
@@ -205,12 +336,21 @@ impl Index {
 }
 
 impl Raise {
-    fn of(test: &Test) -> Option<Self> {
-        match *test {
-            Test::Above { limit, .. } => Some(Raise::Above(limit)),
-            Test::Below { limit, .. } => Some(Raise::Below(limit)),
-            Test::Equals { code, .. } => Some(Raise::Equals(code)),
-            Test::NoData { .. } => None,
+    /// The nearest limit of a test that a value alone can raise.
+    fn of(test: &AlertTest) -> Option<Self> {
+        match test {
+            AlertTest::Limit { of: Signal::Value, side, rungs } => {
+                let limits = rungs.iter().map(|rung| rung.limit);
+                Some(match side {
+                    Side::Above => Raise::Above(limits.fold(f64::INFINITY, f64::min)),
+                    Side::Below => Raise::Below(limits.fold(f64::NEG_INFINITY, f64::max)),
+                })
+            }
+            AlertTest::Equals { code, .. } => Some(Raise::Equals(*code)),
+            AlertTest::Limit { .. }
+            | AlertTest::Flat { .. }
+            | AlertTest::Holds { .. }
+            | AlertTest::NoData { .. } => None,
         }
     }
 }

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
-use super::rule::{Rule, RuleKey};
-use super::{Alert, AlertError, AlertId};
-use crate::model::Timestamp;
+use super::ladder::Onset;
+use super::rule::{Rule, RuleKey, further, shown_clear, shown_limit};
+use super::{Alert, AlertError, AlertId, Standing};
+use crate::model::{Severity, Timestamp};
 
 /// One change of one alert, for ever.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -22,10 +23,16 @@ pub struct AlertEvent {
     pub what: What,
     /// When, by the hub's clock.
     pub at: Timestamp,
+    /// The alert's severity after it.
+    pub severity: Severity,
+    /// Whether the alert is active after it.
+    pub active: bool,
     /// Who did it; `None` for the hub itself.
     pub actor: Option<String>,
     /// What they said.
     pub note: Option<String>,
+    /// What else belongs to it: until when it is shelved, what suppressed it.
+    pub detail: Option<serde_json::Value>,
 }
 
 /// What can happen to an alert.
@@ -44,14 +51,29 @@ pub enum What {
     RuleRemoved,
     /// The rule's severity, text, limits or asset were changed; the condition stays.
     RuleChanged,
-}
-
-/// The values with which a condition became active.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Onset {
-    pub(super) since: Timestamp,
-    pub(super) value: Option<f64>,
-    pub(super) peak: Option<f64>,
+    /// A worse step of its ladder became active.
+    SeverityUp,
+    /// The worst active step of its ladder is over; a milder one is still active.
+    SeverityDown,
+    /// It rings again: nobody counts as having seen it. Comes when it has stood acknowledged for too long, and after
+    /// [`What::SeverityUp`] of an acknowledged alert.
+    Rearmed,
+    /// It came and went too often: it stays active, and says no more of it until it has been quiet.
+    Chattering,
+    /// It has been quiet for long enough: from here on it is again what the sensor says.
+    Settled,
+    /// A person put it aside for a while.
+    Shelved,
+    /// It is no longer put aside.
+    Unshelved,
+    /// Something else explains it, or its place is being worked at.
+    Suppressed,
+    /// What explained it is over.
+    Unsuppressed,
+    /// A person took it out of service.
+    OutOfService,
+    /// It is in service again.
+    InService,
 }
 
 /// All open alerts, and what is not yet on disk of them.
@@ -67,13 +89,24 @@ pub(super) struct Ledger {
 
 impl What {
     /// Everything that can happen.
-    pub const ALL: [What; 6] = [
+    pub const ALL: [What; 17] = [
         What::Raised,
         What::RaisedAgain,
         What::Acknowledged,
         What::Returned,
         What::RuleRemoved,
         What::RuleChanged,
+        What::SeverityUp,
+        What::SeverityDown,
+        What::Rearmed,
+        What::Chattering,
+        What::Settled,
+        What::Shelved,
+        What::Unshelved,
+        What::Suppressed,
+        What::Unsuppressed,
+        What::OutOfService,
+        What::InService,
     ];
 
     /// Its spelling in the table and in the API.
@@ -85,6 +118,17 @@ impl What {
             What::Returned => "returned",
             What::RuleRemoved => "rule_removed",
             What::RuleChanged => "rule_changed",
+            What::SeverityUp => "severity_up",
+            What::SeverityDown => "severity_down",
+            What::Rearmed => "rearmed",
+            What::Chattering => "chattering",
+            What::Settled => "settled",
+            What::Shelved => "shelved",
+            What::Unshelved => "unshelved",
+            What::Suppressed => "suppressed",
+            What::Unsuppressed => "unsuppressed",
+            What::OutOfService => "out_of_service",
+            What::InService => "in_service",
         }
     }
 }
@@ -120,12 +164,13 @@ impl Ledger {
         self.open().map(|alert| (alert.rule.clone(), alert.id)).collect()
     }
 
-    /// A condition became active. If the rule's `former` alert is still open (returned, not acknowledged), it goes on
-    /// with the rule's present limits; else there is a new one.
+    /// A condition became active at this step. If the rule's `former` alert is still open (returned, not acknowledged),
+    /// it goes on with the rule's present limits; else there is a new one.
     pub(super) fn raise(
         &mut self,
         rule: &Rule,
         former: Option<AlertId>,
+        step: usize,
         onset: Onset,
         at: Timestamp,
     ) -> &Alert {
@@ -135,15 +180,55 @@ impl Ledger {
             None => (self.next, What::Raised),
         };
         self.next = self.next.max(AlertId(id.0 + 1));
-        let alert = self.alerts.entry(id).or_insert_with(|| new_alert(id, rule, onset, at));
-        copy_rule(alert, rule);
+        let alert = self.alerts.entry(id).or_insert_with(|| new_alert(id, rule, step, onset, at));
+        copy_rule(alert, rule, step);
         alert.active = true;
         alert.cleared_at = None;
-        let further = onset.peak.and_then(|peak| rule.test.further(alert.peak, peak));
+        alert.raised_count += 1;
+        let further = onset.peak.and_then(|peak| further(&rule.spec.test, alert.peak, peak));
         alert.peak = further.or(alert.peak);
-        record(alert, what, at, &mut self.events);
+        record(alert, what, at, None, &mut self.events);
         self.changed.insert(id);
         alert
+    }
+
+    /// Another step of an active alert is the highest now. A worse one is news to whoever had acknowledged it.
+    pub(super) fn step_to(&mut self, id: AlertId, rule: &Rule, step: usize, at: Timestamp) {
+        let Some(alert) = self.alerts.get_mut(&id) else { return };
+        let before = alert.severity;
+        copy_rule(alert, rule, step);
+        let is_worse = alert.severity > before;
+        let what = if is_worse { What::SeverityUp } else { What::SeverityDown };
+        record(alert, what, at, None, &mut self.events);
+        if is_worse && alert.acknowledged_at.is_some() {
+            forget_acknowledgement(alert);
+            record(alert, What::Rearmed, at, because("severity_up"), &mut self.events);
+        }
+        self.changed.insert(id);
+    }
+
+    /// It has stood acknowledged for too long: nobody counts as having seen it.
+    pub(super) fn rearm(&mut self, id: AlertId, at: Timestamp) {
+        if let Some(alert) = self.alerts.get_mut(&id)
+            && alert.active
+            && alert.acknowledged_at.is_some()
+        {
+            forget_acknowledgement(alert);
+            record(alert, What::Rearmed, at, because("re_alarm"), &mut self.events);
+            self.changed.insert(id);
+        }
+    }
+
+    /// It came and went too often, or has been quiet again.
+    pub(super) fn set_chattering(&mut self, id: AlertId, chattering: bool, at: Timestamp) {
+        if let Some(alert) = self.alerts.get_mut(&id)
+            && alert.chattering != chattering
+        {
+            alert.chattering = chattering;
+            let what = if chattering { What::Chattering } else { What::Settled };
+            record(alert, what, at, None, &mut self.events);
+            self.changed.insert(id);
+        }
     }
 
     /// A condition is over.
@@ -152,26 +237,27 @@ impl Ledger {
             && alert.active
         {
             alert.active = false;
+            alert.chattering = false;
             alert.cleared_at = Some(at);
-            record(alert, what, at, &mut self.events);
+            record(alert, what, at, None, &mut self.events);
             self.changed.insert(id);
         }
     }
 
-    /// A new furthest value: no event and no new version.
-    pub(super) fn set_peak(&mut self, id: AlertId, peak: f64) {
-        if let Some(alert) = self.alerts.get_mut(&id) {
-            alert.peak = Some(peak);
-        }
+    /// A value that may be the furthest: no event and no new version. Returns the furthest.
+    pub(super) fn go_further(&mut self, id: AlertId, rule: &Rule, value: f64) -> Option<f64> {
+        let alert = self.alerts.get_mut(&id)?;
+        alert.peak = further(&rule.spec.test, alert.peak, value).or(alert.peak);
+        alert.peak
     }
 
     /// The rule may say other things than when the alert was raised.
-    pub(super) fn follow(&mut self, id: AlertId, rule: &Rule, at: Timestamp) {
+    pub(super) fn follow(&mut self, id: AlertId, rule: &Rule, step: usize, at: Timestamp) {
         let Some(alert) = self.alerts.get_mut(&id) else { return };
         let before = alert.clone();
-        copy_rule(alert, rule);
+        copy_rule(alert, rule, step);
         if *alert != before {
-            record(alert, What::RuleChanged, at, &mut self.events);
+            record(alert, What::RuleChanged, at, None, &mut self.events);
             self.changed.insert(id);
         }
     }
@@ -197,9 +283,43 @@ impl Ledger {
         alert.acknowledged_at = Some(at);
         alert.acknowledged_by = Some(who.to_owned());
         alert.note = note.map(str::to_owned);
-        record(alert, What::Acknowledged, at, &mut self.events);
+        record(alert, What::Acknowledged, at, None, &mut self.events);
         self.changed.insert(id);
         Ok(alert.clone())
+    }
+
+    /// Makes a change that is not the condition's own, with its event. `who` and `note` are a person's, `detail` what
+    /// else belongs to it.
+    #[allow(clippy::too_many_arguments, reason = "one event, all that stands in it")]
+    pub(super) fn change(
+        &mut self,
+        id: AlertId,
+        what: What,
+        at: Timestamp,
+        who: Option<&str>,
+        note: Option<&str>,
+        detail: Option<serde_json::Value>,
+        change: impl FnOnce(&mut Alert),
+    ) {
+        let Some(alert) = self.alerts.get_mut(&id) else { return };
+        change(alert);
+        record(alert, what, at, detail, &mut self.events);
+        if let Some(event) = self.events.last_mut() {
+            event.actor = who.map(str::to_owned);
+            event.note = note.map(str::to_owned);
+        }
+        self.changed.insert(id);
+    }
+
+    /// Marks the alert that its last event has just raised as the first of its group.
+    pub(super) fn mark_first_in_group(&mut self, id: AlertId) {
+        if let Some(alert) = self.alerts.get_mut(&id) {
+            alert.first_in_group = true;
+            let raised = self.events.iter_mut().rev().find(|event| event.alert == id);
+            if let Some(event) = raised {
+                event.detail = Some(serde_json::json!({ "first_in_group": true }));
+            }
+        }
     }
 
     /// What is not yet on disk.
@@ -231,7 +351,13 @@ impl Ledger {
 }
 
 /// Counts the version up and writes down why.
-fn record(alert: &mut Alert, what: What, at: Timestamp, events: &mut Vec<AlertEvent>) {
+fn record(
+    alert: &mut Alert,
+    what: What,
+    at: Timestamp,
+    detail: Option<serde_json::Value>,
+    events: &mut Vec<AlertEvent>,
+) {
     alert.version += 1;
     let by_person = what == What::Acknowledged;
     events.push(AlertEvent {
@@ -239,29 +365,48 @@ fn record(alert: &mut Alert, what: What, at: Timestamp, events: &mut Vec<AlertEv
         version: alert.version,
         what,
         at,
+        severity: alert.severity,
+        active: alert.active,
         actor: alert.acknowledged_by.clone().filter(|_| by_person),
         note: alert.note.clone().filter(|_| by_person),
+        detail,
     });
 }
 
+fn because(why: &str) -> Option<serde_json::Value> {
+    Some(serde_json::json!({ "because": why }))
+}
+
+fn forget_acknowledgement(alert: &mut Alert) {
+    alert.acknowledged_at = None;
+    alert.acknowledged_by = None;
+    alert.note = None;
+}
+
 /// An alert that has had no event yet: version 0.
-fn new_alert(id: AlertId, rule: &Rule, onset: Onset, at: Timestamp) -> Alert {
+fn new_alert(id: AlertId, rule: &Rule, step: usize, onset: Onset, at: Timestamp) -> Alert {
     let (asset, asset_number) = rule.asset.clone().unzip();
+    let spec = &rule.spec;
     Alert {
         id,
         version: 0,
         rule: rule.key.clone(),
-        kind: rule.test.kind(),
+        kind: spec.test.kind(),
         asset,
         asset_number,
-        severity: rule.severity,
-        text: rule.text.clone(),
+        severity: spec.test.severity(step),
+        worst: spec.test.severity(step),
+        text: spec.text_of(step).clone(),
         value: onset.value,
         peak: onset.peak,
-        limit: rule.test.limit(),
-        clear: rule.test.clear(),
+        limit: shown_limit(&spec.test, step),
+        clear: shown_clear(&spec.test, step),
         unit: rule.unit.clone(),
         active: true,
+        chattering: false,
+        first_in_group: false,
+        raised_count: 0,
+        standing: Standing::default(),
         since: onset.since,
         raised_at: at,
         acknowledged_at: None,
@@ -271,11 +416,14 @@ fn new_alert(id: AlertId, rule: &Rule, onset: Onset, at: Timestamp) -> Alert {
     }
 }
 
-fn copy_rule(alert: &mut Alert, rule: &Rule) {
+/// Says what the rule says, at this step.
+fn copy_rule(alert: &mut Alert, rule: &Rule, step: usize) {
+    let spec = &rule.spec;
     (alert.asset, alert.asset_number) = rule.asset.clone().unzip();
-    alert.severity = rule.severity;
-    alert.text = rule.text.clone();
-    alert.limit = rule.test.limit();
-    alert.clear = rule.test.clear();
+    alert.severity = spec.test.severity(step);
+    alert.worst = alert.worst.max(alert.severity);
+    alert.text.clone_from(spec.text_of(step));
+    alert.limit = shown_limit(&spec.test, step);
+    alert.clear = shown_clear(&spec.test, step);
     alert.unit.clone_from(&rule.unit);
 }

@@ -33,27 +33,45 @@
 //! next event or checkpoint. So a listed peak is at most one checkpoint old; [`Engine::open_alerts`] has it to the reading.
 //!
 //! # Layout
-//! `rule` what is tested · `condition` the state machine of one rule · `index` the rules by series, for the hot path ·
-//! `timers` deadlines · `ledger` alerts and their events · `engine` the one owner of all these · `tables` the disk.
+//! `rule` what is tested, on which series · `condition` the state machine of one step · `ladder` a rule's steps together ·
+//! `sense` windows and newest readings · `flap` chattering · `index` the rules by series, for the hot path ·
+//! `timers` deadlines · `standing` what is put aside, and why · `aside` who puts it aside, and when that ends ·
+//! `book` which rules are in force · `ledger` alerts and their events · `engine` the one owner of all these ·
+//! `tables` the disk · `rehearsal` a rule over stored history.
 
+mod aside;
+pub mod book;
 mod condition;
 mod engine;
+mod flap;
 mod index;
+mod ladder;
 mod ledger;
 pub mod past;
+mod rehearsal;
 mod rule;
+mod sense;
+mod standing;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod timers;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::{AssetId, AssetNumber, DeviceId, Label, Severity, Timestamp};
 
-pub use engine::Engine;
+pub use aside::{
+    Aside, Covered, MAX_MAINTENANCE, Maintenance, Places, Plan, ShelfLimits, Site, UnknownAside,
+    Wish, find_maintenance, maintenance,
+};
+pub use engine::{Engine, Past};
 pub use ledger::{AlertEvent, What};
-pub use rule::{Rule, RuleKey, Test, rules_of};
+pub use rehearsal::{Rehearsal, Spell, rehearse};
+pub use rule::{Rule, RuleKey, rules_of};
+pub use standing::{Cause, OutOfService, Shelf, Standing, Suppression};
 pub use tables::{MAX_LISTED, find, history, list};
 
 /// An alert's number: kept for life, grows.
@@ -71,14 +89,16 @@ pub struct Alert {
     /// The rule that raised it.
     #[serde(flatten)]
     pub rule: RuleKey,
-    /// limit, state or no_data.
+    /// limit, rise, fall, sum, state, flat, condition or no_data.
     pub kind: &'static str,
     /// The asset.
     pub asset: Option<AssetId>,
     /// The asset's number on the map.
     pub asset_number: Option<AssetNumber>,
-    /// How bad it is.
+    /// How bad it is: the worst step of its ladder that is active, or the last that was.
     pub severity: Severity,
+    /// How bad it was at its worst since it was raised.
+    pub worst: Severity,
     /// What people read.
     pub text: Label,
     /// The first value beyond the limit, or the state's code; `None` for silence.
@@ -93,6 +113,14 @@ pub struct Alert {
     pub unit: String,
     /// Still so? False once the sensor says that all is well.
     pub active: bool,
+    /// It comes and goes too often: active until it has been quiet.
+    pub chattering: bool,
+    /// The first of its group within a short while, when others of the group stand too.
+    pub first_in_group: bool,
+    /// How often it was raised, with the first time.
+    pub raised_count: u32,
+    /// Whether it is put aside, and why.
+    pub standing: Standing,
     /// When the condition began: event time of the first reading beyond the limit, or the last sign of life.
     pub since: Timestamp,
     /// When it was raised, by the hub's clock.
@@ -111,6 +139,11 @@ impl Alert {
     /// In the list of open alerts: active, or returned and not yet acknowledged (ISA-18.2).
     pub fn is_open(&self) -> bool {
         self.active || self.acknowledged_at.is_none()
+    }
+
+    /// In the list that people work by: open, and not put aside.
+    pub fn is_annunciated(&self) -> bool {
+        self.is_open() && self.standing.is_clear()
     }
 }
 
@@ -136,6 +169,42 @@ pub enum AlertError {
     /// The hub is going down: nobody judges any more.
     #[error("the hub is shutting down; try again when it is back")]
     ShuttingDown,
+    /// A critical alert is not everybody's to shelve.
+    #[error("alert {} is {severity}: shelving it needs the right to supervise", .id.0)]
+    TooSevere {
+        /// Which.
+        id: AlertId,
+        /// How bad it is now.
+        severity: Severity,
+    },
+    /// A shelf that ends in the past, or too late.
+    #[error(
+        "alert {} is {severity}: a shelf ends in the future, at most {} min from now",
+        .id.0,
+        longest.as_secs() / 60
+    )]
+    BadShelf {
+        /// Which.
+        id: AlertId,
+        /// How bad it is.
+        severity: Severity,
+        /// The longest that it may be shelved.
+        longest: Duration,
+    },
+    /// It is not so, and cannot be ended.
+    #[error("alert {}'s rule is not {so}", .id.0)]
+    NotSo {
+        /// Which.
+        id: AlertId,
+        /// What it is not.
+        so: &'static str,
+    },
+    /// A maintenance window that cannot be.
+    #[error("a maintenance window ends after it begins, in the future, and lasts 31 days at most")]
+    BadWindow,
+    /// No maintenance window of this number that is not over.
+    #[error("there is no maintenance window {0} that is not over")]
+    NoWindow(u64),
     /// Already acknowledged.
     #[error("alert {} was already acknowledged by {by}", .id.0)]
     AlreadyAcknowledged {
@@ -153,6 +222,8 @@ pub struct AlertQuery {
     pub open_only: bool,
     /// Only these severities; empty is all.
     pub severities: Vec<Severity>,
+    /// Only those that stand so.
+    pub standing: Option<Aside>,
     /// Only of this asset.
     pub asset: Option<AssetId>,
     /// Only of this device.

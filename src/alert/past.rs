@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Row, params};
 
 use super::tables::alert_of;
-use super::{Alert, AlertError};
+use super::{Alert, AlertError, Standing};
 use crate::model::{Severity, Timestamp};
 
 /// The most alerts of one moment: more than that stood in no storm yet, and no map shows them apart.
@@ -52,6 +52,8 @@ pub fn at(db: &Connection, at: Timestamp) -> Result<Vec<Alert>, AlertError> {
             (alert.acknowledged_at, alert.acknowledged_by, alert.note) = (None, None, None);
         }
         alert.cleared_at = alert.cleared_at.filter(|cleared| *cleared <= at && !then.active);
+        // What was put aside then is left out above; what was put aside since concerns now only.
+        alert.standing = Standing::default();
         open.push(alert);
     }
     Ok(open)

@@ -1,6 +1,6 @@
 //! Rules: what is watched, what is tested, and how a device's rules follow from its profile.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -19,60 +19,20 @@ pub struct RuleKey {
     pub name: String,
 }
 
-/// A rule in force.
+/// A rule in force: a spec that is bound to its series.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     /// Its name. Of two rules with one name only the first is in force.
     pub key: RuleKey,
-    /// The series it watches: one for a limit or a state (further ones are not looked at), all of the device's for
-    /// silence.
+    /// The series it watches: one for what tests one point (further ones are not looked at), one for each input of an
+    /// expression, in their order, and all of the device's for silence.
     pub series: Vec<SeriesId>,
     /// The asset that the device observes.
     pub asset: Option<(AssetId, AssetNumber)>,
-    /// What is tested.
-    pub test: Test,
-    /// How long it must be true, in event time. Not used for silence, which has its own `after`.
-    pub on_delay: Duration,
-    /// How long it must be over, in event time. Not used for silence: one reading is proof of life.
-    pub off_delay: Duration,
-    /// How bad it is.
-    pub severity: Severity,
-    /// What people read.
-    pub text: Label,
-    /// UCUM unit of limit and value.
+    /// UCUM unit of limit and value; `s` for silence.
     pub unit: String,
-}
-
-/// What a rule tests. Limit and clear value make one two-valued signal: it goes on beyond `limit`, goes off within
-/// `clear`, and between the two it stays as it is. The delays are counted on that signal.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Test {
-    /// On above `limit`, off at or below `clear`.
-    Above {
-        /// Raises when the value is greater.
-        limit: f64,
-        /// Clears when the value is no greater; not above `limit`.
-        clear: f64,
-    },
-    /// On below `limit`, off at or above `clear`.
-    Below {
-        /// Raises when the value is less.
-        limit: f64,
-        /// Clears when the value is no less; not below `limit`.
-        clear: f64,
-    },
-    /// On while the state has this code, off at any other.
-    Equals {
-        /// The state's code.
-        code: f64,
-        /// What the state is called.
-        state: Label,
-    },
-    /// Nothing heard (by `received_at`) from any of the series for this long, whatever the quality.
-    NoData {
-        /// The longest silence that means nothing.
-        after: Duration,
-    },
+    /// What is tested, how patiently, and what people read. Shared by all devices of a profile.
+    pub spec: Arc<AlertSpec>,
 }
 
 /// What a value says to a test.
@@ -80,8 +40,10 @@ pub enum Test {
 pub(super) enum Verdict {
     /// The signal is on.
     Beyond,
-    /// In the hysteresis: the signal stays as it is.
+    /// In the hysteresis, or not to be trusted: the signal stays as it is.
     Between,
+    /// Beyond, but not to be trusted: what is active stays active, and nothing is raised.
+    Keep,
     /// The signal is off.
     Within,
 }
@@ -93,7 +55,7 @@ impl Rule {
         asset: Option<(AssetId, AssetNumber)>,
         point: &Point,
         series: SeriesId,
-        spec: &AlertSpec,
+        spec: &Arc<AlertSpec>,
     ) -> Rule {
         Rule {
             key: RuleKey {
@@ -103,17 +65,15 @@ impl Rule {
             },
             series: vec![series],
             asset,
-            test: match spec.test {
-                AlertTest::Above { limit, clear } => Test::Above { limit, clear },
-                AlertTest::Below { limit, clear } => Test::Below { limit, clear },
-                AlertTest::Equals { code } => Test::Equals { code, state: state_of(point, code) },
-            },
-            on_delay: spec.on_delay,
-            off_delay: spec.off_delay,
-            severity: spec.severity,
-            text: spec.text.clone(),
             unit: point.unit.clone(),
+            spec: Arc::clone(spec),
         }
+    }
+
+    /// The highest step that is no worse than `severity`; the mildest when all are.
+    pub(super) fn nearest_step(&self, severity: Severity) -> usize {
+        let test = &self.spec.test;
+        (0..test.steps()).rev().find(|&step| test.severity(step) <= severity).unwrap_or(0)
     }
 
     /// The rule of a device's silence, from its profile's staleness.
@@ -123,26 +83,18 @@ impl Rule {
         profile: &Profile,
         series: &[SeriesId],
     ) -> Rule {
+        let test = AlertTest::NoData {
+            after: profile.staleness.dead_after,
+            severity: profile.staleness.severity,
+        };
+        let text = Label::new("设备无数据", "No data from device");
         Rule {
             key: RuleKey { device: device.clone(), metric: None, name: "no_data".to_owned() },
             series: series.to_vec(),
             asset,
-            test: Test::NoData { after: profile.staleness.dead_after },
-            on_delay: Duration::ZERO,
-            off_delay: Duration::ZERO,
-            severity: profile.staleness.severity,
-            text: Label::new("设备无数据", "No data from device"),
             unit: "s".to_owned(),
+            spec: Arc::new(AlertSpec::new("no_data", text, test)),
         }
-    }
-}
-
-/// What the profile calls the state with this code; the number itself when it has no such state.
-fn state_of(point: &Point, code: f64) -> Label {
-    let states = point.states.as_deref().unwrap_or_default();
-    match states.iter().find(|state| state.code == code) {
-        Some(state) => state.label.clone(),
-        None => Label::same(&code.to_string()),
     }
 }
 
@@ -165,79 +117,74 @@ pub fn rules_of(
     limits.chain([silence]).collect()
 }
 
-impl Test {
-    /// limit, state or no_data: the alert's kind.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Test::Above { .. } | Test::Below { .. } => "limit",
-            Test::Equals { .. } => "state",
-            Test::NoData { .. } => "no_data",
-        }
+/// The limit that people are shown for the `rung`th step; for silence its length in seconds, for a flat line its band.
+pub(super) fn shown_limit(test: &AlertTest, rung: usize) -> Option<f64> {
+    match test {
+        AlertTest::Limit { rungs, .. } => rungs.get(rung).map(|rung| rung.limit),
+        AlertTest::Flat { band, .. } => Some(*band),
+        AlertTest::NoData { after, .. } => Some(after.as_secs_f64()),
+        AlertTest::Equals { .. } | AlertTest::Holds { .. } => None,
     }
+}
 
-    /// The limit that people are shown; for silence its length in seconds.
-    pub fn limit(&self) -> Option<f64> {
-        match self {
-            Test::Above { limit, .. } | Test::Below { limit, .. } => Some(*limit),
-            Test::Equals { .. } => None,
-            Test::NoData { after } => Some(after.as_secs_f64()),
-        }
-    }
+/// The clear value that people are shown for the `rung`th step.
+pub(super) fn shown_clear(test: &AlertTest, rung: usize) -> Option<f64> {
+    test.rungs().get(rung).map(|rung| rung.clear)
+}
 
-    /// The clear value that people are shown.
-    pub fn clear(&self) -> Option<f64> {
-        match self {
-            Test::Above { clear, .. } | Test::Below { clear, .. } => Some(*clear),
-            Test::Equals { .. } | Test::NoData { .. } => None,
+/// What `value` says to the `rung`th step of a limit or to a state. NaN says nothing.
+pub(super) fn verdict(test: &AlertTest, rung: usize, value: f64) -> Verdict {
+    let (beyond, within) = match test {
+        AlertTest::Limit { side, rungs, .. } => match rungs.get(rung) {
+            Some(rung) => (side.is_beyond(value, rung.limit), side.is_within(value, rung.clear)),
+            None => (false, false),
+        },
+        AlertTest::Equals { code, .. } => (value == *code, value != *code && !value.is_nan()),
+        AlertTest::Flat { .. } | AlertTest::Holds { .. } | AlertTest::NoData { .. } => {
+            (false, false)
         }
+    };
+    match (beyond, within) {
+        (true, _) => Verdict::Beyond,
+        (false, true) => Verdict::Within,
+        (false, false) => Verdict::Between,
     }
+}
 
-    /// What `value` says. NaN says nothing.
-    pub(super) fn verdict(&self, value: f64) -> Verdict {
-        let (beyond, within) = match self {
-            Test::Above { limit, clear } => (value > *limit, value <= *clear),
-            Test::Below { limit, clear } => (value < *limit, value >= *clear),
-            Test::Equals { code, .. } => (value == *code, value != *code && !value.is_nan()),
-            Test::NoData { .. } => (false, false),
-        };
-        match (beyond, within) {
-            (true, _) => Verdict::Beyond,
-            (false, true) => Verdict::Within,
-            (false, false) => Verdict::Between,
-        }
-    }
-
-    /// `value`, if it lies further beyond the limit than `peak`. States and silence have no peak.
-    pub(super) fn further(&self, peak: Option<f64>, value: f64) -> Option<f64> {
-        let is_further = match self {
-            Test::Above { .. } => peak.is_none_or(|peak| value > peak),
-            Test::Below { .. } => peak.is_none_or(|peak| value < peak),
-            Test::Equals { .. } | Test::NoData { .. } => false,
-        };
-        is_further.then_some(value)
-    }
+/// `value`, if it lies further beyond the limits than `peak`. Only limits have a peak.
+pub(super) fn further(test: &AlertTest, peak: Option<f64>, value: f64) -> Option<f64> {
+    let AlertTest::Limit { side, .. } = test else { return None };
+    peak.is_none_or(|peak| side.is_beyond(value, peak)).then_some(value)
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
     use super::*;
     use crate::model::{AssetKind, PointIndex};
-    use crate::profile::{ModbusSource, Read, Source, Staleness, State};
+    use crate::profile::{ModbusSource, Read, Side, Source, Staleness, State};
 
-    fn check(test: &Test, value: f64, expected: Verdict) {
-        assert_eq!(test.verdict(value), expected, "{value} against {test:?}");
+    fn check(test: &AlertTest, value: f64, expected: Verdict) {
+        assert_eq!(verdict(test, 0, value), expected, "{value} against {test:?}");
+    }
+
+    fn above(limit: f64, clear: f64) -> AlertTest {
+        AlertTest::limit(Side::Above, limit, clear, Severity::Critical)
+    }
+
+    fn below(limit: f64, clear: f64) -> AlertTest {
+        AlertTest::limit(Side::Below, limit, clear, Severity::Critical)
     }
 
     fn point() -> Point {
-        let spec = |name: &str, test, on_delay| AlertSpec {
-            name: name.to_owned(),
-            test,
-            on_delay: Duration::from_secs(on_delay),
-            off_delay: Duration::from_secs(30),
-            severity: Severity::Critical,
-            text: Label::new("井盖开", "Cover open"),
+        let spec = |name: &str, test, on_delay| {
+            Arc::new(AlertSpec {
+                on_delay: Duration::from_secs(on_delay),
+                off_delay: Duration::from_secs(30),
+                ..AlertSpec::new(name, Label::new("井盖开", "Cover open"), test)
+            })
         };
         Point {
             name: "cover".parse().expect("a metric name"),
@@ -257,8 +204,8 @@ mod tests {
                 label: Label::new("开", "Open"),
             }]),
             alerts: vec![
-                spec("open", AlertTest::Equals { code: 1.0 }, 60),
-                spec("odd", AlertTest::Above { limit: 5.0, clear: 4.0 }, 0),
+                spec("open", AlertTest::Equals { code: 1.0, severity: Severity::Critical }, 60),
+                spec("odd", above(5.0, 4.0), 0),
             ],
         }
     }
@@ -301,13 +248,12 @@ mod tests {
         let rules = rules_of(&device, None, &profile, &[SeriesId(7)]);
         let names: Vec<&str> = rules.iter().map(|rule| rule.key.name.as_str()).collect();
         assert_eq!(names, ["open", "odd", "no_data"]);
-        let state = Label::new("开", "Open");
-        assert_eq!(rules[0].test, Test::Equals { code: 1.0, state });
-        assert_eq!((rules[0].on_delay.as_secs(), rules[0].off_delay.as_secs()), (60, 30));
+        assert_eq!(rules[0].spec, profile.points[0].alerts[0]);
         assert_eq!(rules[0].key.metric.as_ref().map(MetricName::as_str), Some("cover"));
-        assert_eq!(rules[1].test, Test::Above { limit: 5.0, clear: 4.0 });
-        assert_eq!(rules[2].test, Test::NoData { after: Duration::from_secs(3600) });
-        assert_eq!((rules[2].severity, &rules[2].key.metric), (Severity::Minor, &None));
+        assert_eq!(rules[1].spec.test, above(5.0, 4.0));
+        let after = Duration::from_secs(3600);
+        assert_eq!(rules[2].spec.test, AlertTest::NoData { after, severity: Severity::Minor });
+        assert_eq!(rules[2].key.metric, None);
         assert!(
             rules.iter().all(|rule| rule.series == [SeriesId(7)] && rule.key.device == device.id)
         );
@@ -315,16 +261,16 @@ mod tests {
 
     #[test]
     fn a_value_is_beyond_between_or_within() {
-        let above = Test::Above { limit: 2.5, clear: 2.3 };
-        check(&above, 2.51, Verdict::Beyond);
-        check(&above, 2.5, Verdict::Between);
-        check(&above, 2.3, Verdict::Within);
-        check(&above, f64::NAN, Verdict::Between);
-        let below = Test::Below { limit: 3.3, clear: 3.4 };
-        check(&below, 3.2, Verdict::Beyond);
-        check(&below, 3.3, Verdict::Between);
-        check(&below, 3.4, Verdict::Within);
-        let open = Test::Equals { code: 1.0, state: Label::same("open") };
+        let high = above(2.5, 2.3);
+        check(&high, 2.51, Verdict::Beyond);
+        check(&high, 2.5, Verdict::Between);
+        check(&high, 2.3, Verdict::Within);
+        check(&high, f64::NAN, Verdict::Between);
+        let low = below(3.3, 3.4);
+        check(&low, 3.2, Verdict::Beyond);
+        check(&low, 3.3, Verdict::Between);
+        check(&low, 3.4, Verdict::Within);
+        let open = AlertTest::Equals { code: 1.0, severity: Severity::Critical };
         check(&open, 1.0, Verdict::Beyond);
         check(&open, 0.0, Verdict::Within);
         check(&open, f64::NAN, Verdict::Between);
@@ -332,12 +278,11 @@ mod tests {
 
     #[test]
     fn the_peak_lies_on_the_limits_side() {
-        let above = Test::Above { limit: 2.0, clear: 1.0 };
-        let below = Test::Below { limit: 1.0, clear: 2.0 };
-        assert_eq!(above.further(Some(3.0), 4.0), Some(4.0));
-        assert_eq!(above.further(Some(3.0), 2.0), None);
-        assert_eq!(below.further(Some(0.5), 0.4), Some(0.4));
-        assert_eq!(below.further(None, 0.4), Some(0.4));
-        assert_eq!(Test::NoData { after: Duration::ZERO }.further(None, 1.0), None);
+        assert_eq!(further(&above(2.0, 1.0), Some(3.0), 4.0), Some(4.0));
+        assert_eq!(further(&above(2.0, 1.0), Some(3.0), 2.0), None);
+        assert_eq!(further(&below(1.0, 2.0), Some(0.5), 0.4), Some(0.4));
+        assert_eq!(further(&below(1.0, 2.0), None, 0.4), Some(0.4));
+        let silence = AlertTest::NoData { after: Duration::ZERO, severity: Severity::Minor };
+        assert_eq!(further(&silence, None, 1.0), None);
     }
 }

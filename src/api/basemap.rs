@@ -195,7 +195,10 @@ mod tests {
     fn the_schematic_says_that_it_is_one() {
         let said = Label::new("测绘院", "The surveyors");
         let answer = BaseMapAnswer::of(&BaseMap::schematic(), Some(&said));
-        assert_eq!((answer.base, answer.crs, answer.kind), (Base::Schematic, Datum::Wgs84, Kind::Schematic));
+        assert_eq!(
+            (answer.base, answer.crs, answer.kind),
+            (Base::Schematic, Datum::Wgs84, Kind::Schematic)
+        );
         assert_eq!((answer.tiles, answer.data, answer.problem), (None, None, None));
         assert_eq!(answer.attribution, Some(said));
     }

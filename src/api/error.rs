@@ -55,6 +55,10 @@ pub(crate) enum Code {
     AlreadyAcknowledged,
     /// A command is refused: `cause`, `rule`, `text` and `facts` say why.
     CommandRefused,
+    /// Others depend on it as it is.
+    InUse,
+    /// It is not so, and cannot be ended.
+    NotSo,
     /// The case does not stand where this move begins.
     IllegalMove,
     /// The sensor does not say that all is well.
@@ -190,6 +194,23 @@ impl From<AlertError> for Problem {
                     .with("id", id.0)
                     .with("current", current)
                     .with("given", given)
+            }
+            AlertError::TooSevere { id, severity } => {
+                Problem::new(StatusCode::FORBIDDEN, Code::Forbidden, detail)
+                    .with("id", id.0)
+                    .with("severity", severity.as_str())
+                    .with("right", "supervise")
+            }
+            AlertError::BadShelf { id, severity, longest } => Problem::bad_body(detail)
+                .with("id", id.0)
+                .with("severity", severity.as_str())
+                .with("longest_s", longest.as_secs()),
+            AlertError::BadWindow => Problem::bad_body(detail),
+            AlertError::NoWindow(number) => {
+                Problem::not_found("maintenance window", &number.to_string())
+            }
+            AlertError::NotSo { id, .. } => {
+                Problem::new(StatusCode::CONFLICT, Code::NotSo, detail).with("id", id.0)
             }
             AlertError::AlreadyAcknowledged { id, by } => {
                 Problem::new(StatusCode::CONFLICT, Code::AlreadyAcknowledged, detail)

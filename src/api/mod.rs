@@ -24,13 +24,18 @@ mod geo;
 mod health;
 mod import;
 mod live;
+mod maintenance;
 mod map;
 mod modbus;
+mod notifications;
 mod openapi;
 mod password;
 mod points;
 mod profiles;
+mod rehearsals;
+mod reports;
 mod routes;
+mod rules;
 mod secrets;
 mod series;
 mod session;
@@ -61,6 +66,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use error::Problem;
+pub use reports::ReportSettings;
 pub use state::{AppState, Limits, Readiness, TableReader, TownInfo};
 
 /// The longest body of a request that is no import.

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::wire;
 use crate::model::{Grade, Label, MetricName, Reason, Sample, Severity, Timestamp};
-use crate::profile::{AlertSpec, AlertTest, Point, State};
+use crate::profile::{AlertSpec, AlertTest, Point, Side, Signal, State};
 
 /// A point of a device with its newest value.
 #[derive(Debug, Serialize, ToSchema)]
@@ -90,7 +90,7 @@ pub(crate) fn point(point: &Point, sample: Option<Sample>) -> PointBody {
         received_at: sample.map(|sample| sample.received_at),
         range: point.range.map(|(least, greatest)| [least, greatest]),
         states: point.states.as_deref().map(|states| states.iter().map(StateBody::from).collect()),
-        limits: point.alerts.iter().map(LimitBody::from).collect(),
+        limits: point.alerts.iter().map(|spec| LimitBody::from(&**spec)).collect(),
     }
 }
 
@@ -113,14 +113,18 @@ impl From<&State> for StateBody {
 
 impl From<&AlertSpec> for LimitBody {
     fn from(spec: &AlertSpec) -> Self {
-        let (above, below, equals, clear) = match spec.test {
-            AlertTest::Above { limit, clear } => (Some(limit), None, None, Some(clear)),
-            AlertTest::Below { limit, clear } => (None, Some(limit), None, Some(clear)),
-            AlertTest::Equals { code } => (None, None, Some(code), None),
+        let (above, below, equals, clear) = match &spec.test {
+            AlertTest::Limit { of: Signal::Value, side, rungs } => {
+                let limit = |wanted| rungs.first().filter(|_| *side == wanted).map(|r| r.limit);
+                let clear = rungs.first().map(|rung| rung.clear);
+                (limit(Side::Above), limit(Side::Below), None, clear)
+            }
+            AlertTest::Equals { code, .. } => (None, None, Some(*code), None),
+            _ => (None, None, None, None),
         };
         LimitBody {
             name: spec.name.clone(),
-            severity: spec.severity,
+            severity: spec.test.severity(0),
             above,
             below,
             equals,
@@ -139,13 +143,10 @@ mod tests {
 
     #[test]
     fn a_limit_names_only_its_own_test() {
+        let test = AlertTest::limit(Side::Above, 2.0, 1.8, Severity::Critical);
         let spec = AlertSpec {
-            name: "surcharge".into(),
-            test: AlertTest::Above { limit: 2.0, clear: 1.8 },
             on_delay: Duration::from_millis(1500),
-            off_delay: Duration::ZERO,
-            severity: Severity::Critical,
-            text: Label::new("满管", "Surcharge"),
+            ..AlertSpec::new("surcharge", Label::new("满管", "Surcharge"), test)
         };
         let json = serde_json::to_value(LimitBody::from(&spec)).unwrap();
         let expected = serde_json::json!({

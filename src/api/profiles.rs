@@ -16,7 +16,7 @@ use super::state::{AppState, Hub, Work};
 use super::wire;
 use crate::model::{AssetKind, Label, ProfileId, Timestamp};
 use crate::profile::{
-    AlertSpec, AlertTest, Point, Profile, ProfileSet, RefusedProfile, Source, Version,
+    AlertSpec, AlertTest, Point, Profile, ProfileSet, RefusedProfile, Signal, Source, Version,
 };
 use crate::registry::Town;
 
@@ -274,19 +274,20 @@ impl From<&Point> for ProfilePoint {
             unit: point.unit.clone(),
             range: point.range.map(|(low, high)| [low, high]),
             states: states.collect(),
-            alerts: point.alerts.iter().map(ProfileAlert::from).collect(),
+            alerts: point.alerts.iter().map(|alert| ProfileAlert::from(&**alert)).collect(),
         }
     }
 }
 
 impl From<&AlertSpec> for ProfileAlert {
     fn from(alert: &AlertSpec) -> Self {
-        let (test, limit, clear) = match alert.test {
-            AlertTest::Above { limit, clear } => ("above", Some(limit), Some(clear)),
-            AlertTest::Below { limit, clear } => ("below", Some(limit), Some(clear)),
-            AlertTest::Equals { code } => ("equals", Some(code), None),
-            #[allow(unreachable_patterns, reason = "tests are still being added")]
-            _ => ("other", None, None),
+        let (test, limit, clear) = match &alert.test {
+            AlertTest::Limit { of: Signal::Value, side, rungs } => {
+                let rung = rungs.first();
+                (side.as_str(), rung.map(|rung| rung.limit), rung.map(|rung| rung.clear))
+            }
+            AlertTest::Equals { code, .. } => ("equals", Some(*code), None),
+            other => (other.kind(), None, None),
         };
         ProfileAlert {
             name: alert.name.clone(),
@@ -295,7 +296,7 @@ impl From<&AlertSpec> for ProfileAlert {
             clear,
             for_s: alert.on_delay.as_secs_f64(),
             clear_for_s: alert.off_delay.as_secs_f64(),
-            severity: alert.severity.as_str(),
+            severity: alert.test.severity(0).as_str(),
             text: alert.text.clone(),
         }
     }

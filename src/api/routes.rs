@@ -18,8 +18,9 @@ use utoipa_axum::routes;
 use super::openapi::operations;
 use super::state::Hub;
 use super::{
-    alerts, assets, audit, basemap, cases, commands, devices, enrolments, health, import, live, map, modbus,
-    openapi, password, profiles, secrets, series, session, sessions, status, tokens, users, zones,
+    alerts, assets, audit, basemap, cases, commands, devices, enrolments, health, import, live,
+    maintenance, map, modbus, notifications, openapi, password, profiles, rehearsals, reports,
+    rules, secrets, series, session, sessions, status, tokens, users, zones,
 };
 use crate::case::MAX_PHOTO_BYTES;
 use crate::model::Right;
@@ -34,6 +35,12 @@ const MOVES: &[Right] = &[Dispatch, Handle, Verify, Supervise];
 
 /// The rights of a command: which one, its profile says, and the command room checks.
 const ORDERS: &[Right] = &[Operate, Engineer];
+
+/// The rights to shelve: critical alerts need the second, which the alert room checks.
+const SHELVING: &[Right] = &[Acknowledge, Supervise];
+
+/// The rights to plan maintenance.
+const PLANNING: &[Right] = &[Supervise, Engineer];
 
 /// What a route needs of whoever asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +128,27 @@ pub(crate) fn table() -> Table {
         .right(Engineer, Town, routes!(profiles::reload))
         .right(View, Zones, routes!(series::show))
         .right(View, Zones, routes!(alerts::list))
+        .right(View, Zones, routes!(alerts::show))
+        .right(Acknowledge, Zones, routes!(alerts::acknowledge_many))
         .right(Acknowledge, Zones, routes!(alerts::acknowledge))
+        .one_of(SHELVING, Zones, routes!(alerts::shelve))
+        .right(Acknowledge, Zones, routes!(alerts::unshelve))
+        .right(Engineer, Zones, routes!(alerts::out_of_service))
+        .right(Engineer, Zones, routes!(alerts::in_service))
+        .right(View, Zones, routes!(maintenance::list))
+        .one_of(PLANNING, Zones, routes!(maintenance::plan))
+        .one_of(PLANNING, Zones, routes!(maintenance::end))
+        .right(View, Zones, routes!(rules::list))
+        .right(View, Zones, routes!(rules::overrides))
+        .right(View, Zones, routes!(rules::show_override))
+        .right(Engineer, Zones, routes!(rules::put_override, rules::delete_override))
+        .right(View, Zones, routes!(rules::own))
+        .right(View, Zones, routes!(rules::show_own))
+        .right(Engineer, Zones, routes!(rules::put_own, rules::delete_own))
+        .right(View, Zones, routes!(rules::history))
+        .right(View, Nowhere, routes!(rules::schedules))
+        .right(View, Nowhere, routes!(rules::show_schedule))
+        .right(Engineer, Town, routes!(rules::put_schedule, rules::delete_schedule))
         .right(View, Zones, routes!(commands::list))
         .one_of(ORDERS, Zones, routes!(commands::select))
         .right(Operate, Zones, routes!(commands::stop))
@@ -138,6 +165,15 @@ pub(crate) fn table() -> Table {
         .right(View, Zones, routes!(cases::photo))
         .right(View, Nowhere, routes!(cases::units))
         .right(Supervise, Town, routes!(cases::put_unit))
+        .right(View, Zones, routes!(rehearsals::rehearse_rule))
+        .right(View, Zones, routes!(reports::alarms))
+        .right(View, Zones, routes!(reports::cases))
+        .right(View, Zones, routes!(reports::export))
+        .right(View, Town, routes!(notifications::list))
+        .right(View, Town, routes!(notifications::show))
+        .right(View, Town, routes!(notifications::channels))
+        .right(Supervise, Town, routes!(notifications::retry))
+        .right(Supervise, Town, routes!(notifications::test))
         .right(View, Nowhere, routes!(openapi::show))
 }
 

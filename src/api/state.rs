@@ -9,6 +9,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Problem;
+use super::reports::ReportSettings;
+use crate::alert::book::Book;
 use crate::basemap::BaseMap;
 use crate::case::Office;
 use crate::clock::Clock;
@@ -18,6 +20,7 @@ use crate::ingest::mqtt::Doorman;
 use crate::library::Library;
 use crate::live::Feed;
 use crate::model::{Label, Position};
+use crate::notify::Notifier;
 use crate::pipeline::{Counters, Present};
 use crate::profile::ProfileSet;
 use crate::registry::{Registry, RegistryError};
@@ -58,10 +61,16 @@ pub struct AppState {
     pub counters: Arc<Counters>,
     /// Moves things.
     pub commands: Commands,
+    /// Which rules are in force.
+    pub book: Book,
     /// Alerts, cases and their histories.
     pub tables: TableReader,
+    /// How reports are made.
+    pub reports: ReportSettings,
     /// Who moves cases.
     pub cases: Office,
+    /// Who is told of alerts and cases.
+    pub notifier: Notifier,
     /// Whether people reach the hub by https only: the session cookie is then marked `Secure`.
     pub https_only: bool,
     /// Bounds the work off the async threads.

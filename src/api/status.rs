@@ -35,6 +35,22 @@ pub(crate) struct Status {
     readings: ReadingTotals,
     #[schema(value_type = wire::StoreStats)]
     store: StoreStats,
+    /// Messages to people and other systems; null for an account that is limited to zones.
+    #[schema(required)]
+    notifications: Option<Notifications>,
+}
+
+/// How the channels are.
+#[derive(Debug, Serialize, ToSchema)]
+struct Notifications {
+    /// How many are configured.
+    channels: usize,
+    /// Those whose last attempt failed.
+    failing: Vec<String>,
+    /// Messages that are not sent yet.
+    waiting: usize,
+    /// Messages that were given up.
+    failed: u64,
 }
 
 /// Which town this is and where its map opens.
@@ -107,6 +123,10 @@ impl From<ReadingCounts> for ReadingTotals {
 /// The hub in numbers; devices and alerts are those in sight.
 #[utoipa::path(get, path = "/api/v1/status", tag = "status", responses((status = 200, body = Status)))]
 pub(crate) async fn show(State(hub): State<Hub>, sight: Sight) -> Result<Json<Status>, Problem> {
+    let notifications = match sight.is_whole() {
+        true => Some(notifications(&hub).await?),
+        false => None,
+    };
     let status = hub.blocking(Work::Query, move |hub| {
         let now = hub.clock.now();
         let stations = hub.present.stations();
@@ -136,9 +156,27 @@ pub(crate) async fn show(State(hub): State<Hub>, sight: Sight) -> Result<Json<St
             ),
             readings: hub.counters.read().into(),
             store: hub.store.stats()?,
+            notifications,
         })
     });
     Ok(Json(status.await?))
+}
+
+async fn notifications(hub: &Hub) -> Result<Notifications, Problem> {
+    let states = hub
+        .notifier
+        .ask(|desk| {
+            let now = desk.now();
+            desk.post.channels(now)
+        })
+        .await?;
+    let failing = states.iter().filter(|state| state.failing);
+    Ok(Notifications {
+        channels: states.len(),
+        failing: failing.map(|state| state.name.clone()).collect(),
+        waiting: states.iter().map(|state| state.waiting).sum(),
+        failed: states.iter().map(|state| state.failed).sum(),
+    })
 }
 
 fn count_devices(ages: impl Iterator<Item = Freshness>) -> DeviceCounts {

@@ -102,8 +102,68 @@ pub(crate) enum Geometry {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum AlertKind {
     Limit,
+    Rise,
+    Fall,
+    Sum,
     State,
+    Flat,
+    Condition,
     NoData,
+}
+
+/// Whether an alert is put aside: it rings only when there is none of the three.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct Standing {
+    /// A person put it aside for a while.
+    #[schema(required)]
+    shelved: Option<Shelf>,
+    /// Something else explains it.
+    #[schema(required)]
+    suppressed: Option<Suppression>,
+    /// A person took it out of service.
+    #[schema(required)]
+    out_of_service: Option<OutOfService>,
+}
+
+/// Put aside for a while.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct Shelf {
+    by: String,
+    reason: String,
+    #[schema(format = DateTime)]
+    at: String,
+    /// When it ends by itself.
+    #[schema(format = DateTime)]
+    until: String,
+}
+
+/// Suppressed by design.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct Suppression {
+    cause: SuppressionCause,
+    #[schema(format = DateTime)]
+    at: String,
+}
+
+/// What explains an alert.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SuppressionCause {
+    /// The gateway that the device speaks through is silent.
+    Gateway(String),
+    /// An asset that this one hangs on is down.
+    Upstream(String),
+    /// Somebody works there: the maintenance window's number, and its reason.
+    Maintenance(i64, String),
+}
+
+/// Taken out of service until somebody takes it back.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct OutOfService {
+    by: String,
+    reason: String,
+    #[schema(format = DateTime)]
+    at: String,
 }
 
 /// An alert. Open while it is active or not acknowledged.
@@ -124,7 +184,10 @@ pub(crate) struct Alert {
     asset: Option<String>,
     #[schema(required)]
     asset_number: Option<u32>,
+    /// Goes up and down with the steps of its ladder.
     severity: Severity,
+    /// The worst since it was raised.
+    worst: Severity,
     text: Label,
     /// The value that raised it.
     #[schema(required)]
@@ -142,6 +205,13 @@ pub(crate) struct Alert {
     unit: String,
     /// Still so?
     active: bool,
+    /// It comes and goes too often: active until it has been quiet.
+    chattering: bool,
+    /// The first of its group within a short while, when others of the group stand too.
+    first_in_group: bool,
+    /// How often it was raised.
+    raised_count: u32,
+    standing: Standing,
     /// When the condition began.
     #[schema(format = DateTime)]
     since: String,
@@ -156,6 +226,53 @@ pub(crate) struct Alert {
     /// When the sensor said that all is well.
     #[schema(required, format = DateTime)]
     cleared_at: Option<String>,
+}
+
+/// One change of one alert.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct AlertEvent {
+    alert: u64,
+    /// The alert's version that it made.
+    version: u32,
+    /// raised, raised_again, acknowledged, returned, severity_up, severity_down, rearmed, chattering, settled, shelved,
+    /// unshelved, suppressed, unsuppressed, out_of_service, in_service, rule_changed, rule_removed.
+    what: String,
+    #[schema(format = DateTime)]
+    at: String,
+    /// The alert's severity after it.
+    severity: Severity,
+    /// Whether the alert is active after it.
+    active: bool,
+    /// Null for the hub itself.
+    #[schema(required)]
+    actor: Option<String>,
+    #[schema(required)]
+    note: Option<String>,
+    /// What else belongs to it: until when it is shelved, what suppressed it.
+    #[schema(value_type = Option<Object>, required)]
+    detail: Option<serde_json::Value>,
+}
+
+/// A maintenance window. One of zone, asset and device.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct Maintenance {
+    number: u64,
+    zone: Option<String>,
+    asset: Option<String>,
+    device: Option<String>,
+    #[schema(format = DateTime)]
+    from: String,
+    #[schema(format = DateTime)]
+    until: String,
+    reason: String,
+    by: String,
+    #[schema(format = DateTime)]
+    made_at: String,
+    /// Who ended it before its time.
+    #[schema(required)]
+    ended_by: Option<String>,
+    #[schema(required, format = DateTime)]
+    ended_at: Option<String>,
 }
 
 /// Where a command stands.
@@ -622,6 +739,7 @@ mod tests {
             asset: None,
             asset_number: None,
             severity: model::Severity::Minor,
+            worst: model::Severity::Minor,
             text: Label::same("x"),
             value: None,
             peak: None,
@@ -629,6 +747,10 @@ mod tests {
             clear: None,
             unit: "1".into(),
             active: true,
+            chattering: false,
+            first_in_group: false,
+            raised_count: 1,
+            standing: crate::alert::Standing::default(),
             since: Timestamp::EPOCH,
             raised_at: Timestamp::EPOCH,
             acknowledged_at: None,

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pmtiles::{
-    AsyncBackend, AsyncPmTilesReader, BackendResponse, Compression, PmtError, PmtResult, TileCoord, TileType,
+    AsyncBackend, AsyncPmTilesReader, BackendResponse, Compression, PmtError, PmtResult, TileCoord,
+    TileType,
 };
 use tokio::sync::Semaphore;
 
@@ -89,12 +90,8 @@ impl Archive {
     pub(super) fn ground(&self) -> Ground {
         let header = self.reader.get_header();
         let zooms = (header.min_zoom, header.max_zoom);
-        let box_ = [
-            header.min_longitude,
-            header.min_latitude,
-            header.max_longitude,
-            header.max_latitude,
-        ];
+        let box_ =
+            [header.min_longitude, header.min_latitude, header.max_longitude, header.max_latitude];
         let bounds = (box_[0] < box_[2] && box_[1] < box_[3]).then_some(box_);
         match header.tile_type {
             TileType::Mvt => Ground::Vector { parts: self.parts.clone(), zooms, bounds },

@@ -43,13 +43,7 @@ pub(super) enum Known {
 
 impl<K: Copy + Eq + std::hash::Hash> Cache<K> {
     pub(super) fn new(most_bytes: usize) -> Self {
-        Cache {
-            most_bytes,
-            bytes: 0,
-            tiles: HashMap::new(),
-            uses: BTreeMap::new(),
-            clock: 0,
-        }
+        Cache { most_bytes, bytes: 0, tiles: HashMap::new(), uses: BTreeMap::new(), clock: 0 }
     }
 
     /// Bytes held.

@@ -20,8 +20,8 @@ use tracing::error;
 use crate::config::MapConfig;
 use archive::Archive;
 pub use archive::ArchiveError;
-pub use proxy::{ProxyError, Template, TemplateError};
 use proxy::Proxy;
+pub use proxy::{ProxyError, Template, TemplateError};
 
 /// The largest GeoJSON base map: a browser draws it whole.
 pub const MAX_DOCUMENT_BYTES: u64 = 32 * 1024 * 1024;
@@ -198,9 +198,7 @@ impl BaseMap {
     /// Opens the configured base map, or the schematic with the reason why that one cannot be used.
     pub async fn open(config: &MapConfig) -> Self {
         match Source::open(config).await {
-            Ok(source) => {
-                BaseMap { base: config.base, datum: config.crs, source, problem: None }
-            }
+            Ok(source) => BaseMap { base: config.base, datum: config.crs, source, problem: None },
             Err(why) => {
                 let why = crate::error_chain(&why);
                 error!(%why, "the base map cannot be used; the schematic stands in");

@@ -34,7 +34,9 @@ pub struct Template(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// No address.
-    #[error("`{0}` is no http or https address; write for example https://tiles.example/{{z}}/{{x}}/{{y}}.png")]
+    #[error(
+        "`{0}` is no http or https address; write for example https://tiles.example/{{z}}/{{x}}/{{y}}.png"
+    )]
     NoUrl(String),
     /// A part is missing, or stands in the host.
     #[error("`{0}` needs {{z}}, {{x}} and {{y}} behind its host")]
@@ -198,9 +200,8 @@ impl Proxy {
         }
         let said = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let said = said.unwrap_or_default();
-        let media = picture(said).ok_or_else(|| {
-            ProxyError::NoPicture(said.chars().take(60).collect())
-        })?;
+        let media =
+            picture(said).ok_or_else(|| ProxyError::NoPicture(said.chars().take(60).collect()))?;
         let mut bytes = BytesMut::new();
         while let Some(more) = answer.chunk().await.map_err(unreachable)? {
             if bytes.len() + more.len() > MAX_TILE_BYTES {
@@ -268,7 +269,8 @@ mod tests {
 
     #[test]
     fn a_template_names_one_host_and_a_tile() {
-        let check = |text: &str, good: bool| assert_eq!(Template::new(text).is_ok(), good, "{text}");
+        let check =
+            |text: &str, good: bool| assert_eq!(Template::new(text).is_ok(), good, "{text}");
         check("https://tiles.example/{z}/{x}/{y}.png", true);
         check("http://tiles.example:8080/wmts?z={z}&x={x}&y={y}&tk={key}", true);
         check("http://tiles.example?z={z}&x={x}&y={y}", true);
@@ -291,7 +293,9 @@ mod tests {
             let png = [(CONTENT_TYPE.as_str(), "image/png")];
             match (key.as_str(), x) {
                 ("s3cret", 0) => (png, "picture").into_response(),
-                ("s3cret", 1) => (StatusCode::FOUND, [(LOCATION, "http://127.0.0.1:9/")]).into_response(),
+                ("s3cret", 1) => {
+                    (StatusCode::FOUND, [(LOCATION, "http://127.0.0.1:9/")]).into_response()
+                }
                 ("s3cret", 2) => "<html>wrong key</html>".into_response(),
                 ("s3cret", 3) => (png, vec![0; MAX_TILE_BYTES + 1]).into_response(),
                 ("s3cret", 4) => StatusCode::NOT_FOUND.into_response(),
@@ -361,11 +365,9 @@ mod tests {
         let map = opened(url, Duration::from_millis(50)).await;
         let why = map.tile("base", place(5)).await.expect_err("hangs");
         assert!(matches!(why, TileError::Proxy(ProxyError::Slow)), "{why:?}");
-        let map = opened(
-            "http://127.0.0.1:9/{z}/{x}/{y}?tk={key}".to_owned(),
-            Duration::from_secs(5),
-        )
-        .await;
+        let map =
+            opened("http://127.0.0.1:9/{z}/{x}/{y}?tk={key}".to_owned(), Duration::from_secs(5))
+                .await;
         let why = map.tile("base", place(0)).await.expect_err("nobody listens");
         let text = format!("{} {why:?} {map:?}", crate::error_chain(&why));
         assert!(text.contains("cannot be reached") && !text.contains("s3cret"), "{text}");
@@ -373,10 +375,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_and_its_place_belong_together() {
-        let config = MapConfig {
-            base: Base::Tianditu,
-            ..MapConfig::default()
-        };
+        let config = MapConfig { base: Base::Tianditu, ..MapConfig::default() };
         let map = BaseMap::open(&config).await;
         assert!(map.problem().is_some_and(|why| why.contains("map.key_file")), "{map:?}");
         assert_eq!(layers(&config).unwrap().len(), 2);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::calendar::{Budget, DutyCalendar};
 use super::machine::Stage;
+use crate::calendar::{Budget, DutyCalendar};
 use crate::model::{Severity, Timestamp};
 
 /// The steps that have a deadline.

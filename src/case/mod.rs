@@ -19,10 +19,9 @@
 //! slipped through would be refused by the disk itself.
 //!
 //! # Layout
-//! `machine` stages and guarded moves · `record` a case from its events · `calendar` working time · `deadline` promises ·
+//! `machine` stages and guarded moves · `record` a case from its events · `deadline` promises ·
 //! `registrar` the one owner · `office` its thread · `tables` the disk · `photo` evidence · `unit` who is sent.
 
-mod calendar;
 mod deadline;
 mod machine;
 mod office;
@@ -41,7 +40,7 @@ use serde::{Deserialize, Serialize};
 use crate::alert::{Alert, AlertError, AlertId};
 use crate::model::{Severity, Timestamp};
 
-pub use calendar::{Budget, BudgetError, CalendarConfig, CalendarError, DutyCalendar};
+pub use crate::calendar::{Budget, BudgetError, CalendarConfig, CalendarError, DutyCalendar};
 pub use deadline::{Deadlines, Promise, Promises, Step};
 pub use machine::{Facts, Lacking, Missing, Move, MoveKind, Proof, Refusal, Stage, UnknownMove};
 pub use office::{Desk, Office, OfficeThread, Surroundings};

@@ -4,11 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::calendar::DutyCalendar;
 use super::deadline::{Deadlines, Promises, Step};
 use super::machine::{Proof, Stage};
 use super::{CaseId, UnitId};
 use crate::alert::AlertId;
+use crate::calendar::DutyCalendar;
 use crate::model::{AssetId, AssetKind, DeviceId, Label, Severity, Timestamp, ZoneId};
 
 /// What a case is about: fixed when it is opened.

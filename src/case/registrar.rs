@@ -427,9 +427,17 @@ impl<'r> Draft<'r> {
     ) -> Result<(), CaseError> {
         let speaks = matches!(
             news.what.as_str(),
-            "raised" | "raised_again" | "severity_changed" | "rule_changed"
+            "raised"
+                | "raised_again"
+                | "severity_up"
+                | "rule_changed"
+                | "unshelved"
+                | "unsuppressed"
+                | "in_service"
         );
-        let Some(alert) = alert::find(&self.registrar.db, news.alert)?.filter(|_| speaks) else {
+        // What is shelved, suppressed or out of service opens nothing; it speaks when the last of these ends.
+        let is_heard = |alert: &Alert| speaks && alert.standing.is_clear();
+        let Some(alert) = alert::find(&self.registrar.db, news.alert)?.filter(is_heard) else {
             return Ok(());
         };
         let (zone, kind) = places(&alert);

@@ -11,10 +11,12 @@ use tempfile::TempDir;
 use super::*;
 use crate::model::{AssetKind, Label, Role, ZoneId};
 
-const SCHEMAS: [&str; 4] = [
+const SCHEMAS: [&str; 6] = [
     include_str!("../audit/schema.sql"),
     include_str!("../alert/schema.sql"),
     include_str!("../alert/event_seq.sql"),
+    include_str!("../alert/loop.sql"),
+    include_str!("../alert/aside.sql"),
     include_str!("schema.sql"),
 ];
 

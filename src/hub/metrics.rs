@@ -12,6 +12,7 @@ use crate::codec::Codecs;
 use crate::command::Commands;
 use crate::ingest::modbus::Poller;
 use crate::ingest::mqtt::{Door, SecurityLog, Services};
+use crate::notify::Notifier;
 use crate::pipeline::{Counters, Present};
 use crate::store::Store;
 
@@ -26,6 +27,7 @@ pub(super) struct Watched {
     pub(super) present: Present,
     pub(super) commands: Commands,
     pub(super) codecs: Codecs,
+    pub(super) notifier: Notifier,
 }
 
 /// A labelled value.
@@ -37,8 +39,18 @@ type Row = (&'static str, u64);
 /// When a name is no metric name, or stands twice: a defect of this file.
 pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> {
     let registry = Registry::new_custom(Some("townhub".to_owned()), None)?;
-    let Watched { counters, log, services, door, store, poller, present, codecs, commands } =
-        watched;
+    let Watched {
+        counters,
+        log,
+        services,
+        door,
+        store,
+        poller,
+        present,
+        codecs,
+        commands,
+        notifier,
+    } = watched;
     let add = |name, help, label, is_counter, read: Read| {
         registry.register(Box::new(Pulled::new(name, help, label, is_counter, read)?))
     };
@@ -126,6 +138,13 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
         "outcome",
         true,
         Box::new(move || commands.counts()),
+    )?;
+    add(
+        "notifications_total",
+        "Messages to people and other systems by what became of them since the start.",
+        "outcome",
+        true,
+        Box::new(move || notifier.counters().read().to_vec()),
     )?;
     add(
         "codecs_total",

@@ -7,6 +7,7 @@ mod bus;
 mod bus_metrics;
 pub(crate) mod cases;
 mod metrics;
+pub(crate) mod notices;
 mod poll;
 
 use std::fs::{File, TryLockError};
@@ -23,9 +24,11 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
+use crate::alert::book::{Book, BookError};
 use crate::alert::{AlertError, Engine};
-use crate::api::{self, AppState, Limits, Readiness, TableReader, TownInfo};
+use crate::api::{self, AppState, Limits, Readiness, ReportSettings, TableReader, TownInfo};
 use crate::basemap::BaseMap;
+use crate::calendar::DutyCalendar;
 use crate::case::{CaseError, Office, OfficeThread, Registrar};
 use crate::clock::Clock;
 use crate::codec::{self, Codecs};
@@ -38,6 +41,7 @@ use crate::ingest::mqtt::{
 use crate::library::Library;
 use crate::live::Feed;
 use crate::model::{Position, ProfileId, Sample, SeriesId};
+use crate::notify::{self, Notifier, NotifierThread, NotifyError, Post, StartError, Tasks};
 use crate::pipeline::{
     Committer, Counters, Judge, JudgeError, JudgeMessage, Present, StationTable, StoreHealth,
 };
@@ -75,12 +79,18 @@ pub enum HubError {
     Store(#[from] StoreError),
     #[error("cannot open the alerts")]
     Alert(#[from] AlertError),
+    #[error("cannot open the rule book")]
+    Book(#[from] BookError),
     #[error("cannot take up the commands")]
     Commands(#[from] command::Failure),
     #[error("cannot start the judge")]
     Judge(#[from] JudgeError),
     #[error("cannot take up the cases")]
     Cases(#[from] CaseError),
+    #[error("cannot take up the notifications")]
+    Notifications(#[from] NotifyError),
+    #[error("cannot start the notifications")]
+    Notifier(#[from] StartError),
     #[error("cannot start the services' broker")]
     Services(#[from] ServicesError),
     #[error("cannot listen on {what} = {address}")]
@@ -109,6 +119,7 @@ pub struct Hub {
     committer: Committer,
     judge: Judge,
     office: OfficeThread,
+    notifier: NotifierThread,
     codecs: Codecs,
     /// Held until the end: two hubs on one folder would lose readings.
     _lock: File,
@@ -121,6 +132,7 @@ struct Rooms {
     library: Arc<Library>,
     profiles: Arc<ArcSwap<ProfileSet>>,
     stations: Arc<ArcSwap<StationTable>>,
+    book: Book,
     feed: Feed,
     clock: Clock,
 }
@@ -132,6 +144,7 @@ struct Shown {
     counters: Arc<Counters>,
     readiness: Arc<Readiness>,
     cases: Office,
+    notifier: Notifier,
     commands: Commands,
     doorman: Arc<Doorman>,
     poller: Arc<Poller>,
@@ -156,7 +169,7 @@ impl Hub {
         let first_login = rooms.registry.first_admin()?;
         let latest = rooms.latest()?;
         rooms.rebuild(&|series| latest.get(series.index()).copied().flatten())?;
-        let (judge, judge_queue, present) = Judge::start(rooms.judge_parts()?, latest)?;
+        let (judge, judge_queue, present) = Judge::start(rooms.judge_parts(&config)?, latest)?;
         let counters = Arc::new(Counters::default());
         let health = Arc::new(StoreHealth::default());
         let (committer, intake) = Committer::start(
@@ -199,6 +212,8 @@ impl Hub {
             config.mqtt.clone(),
             Arc::clone(&doorman),
         ));
+        let (office, office_thread) = rooms.office(&config, &present)?;
+        let (notifier, notifier_thread, channels) = rooms.notifier(&config, &office, &services)?;
         let metrics = metrics::registry(metrics::Watched {
             counters: Arc::clone(&counters),
             log,
@@ -209,19 +224,20 @@ impl Hub {
             present: present.clone(),
             commands: commands.clone(),
             codecs: codecs.clone(),
+            notifier: notifier.clone(),
         })?;
         let readiness = Arc::new(Readiness::new(&["store", "mqtt", "judge", "services"]));
         readiness.set("mqtt", true);
         readiness.set("store", true);
         readiness.set("judge", true);
         readiness.set("services", services.is_up());
-        let (office, office_thread) = rooms.office(&config, &present)?;
         let shown = Shown {
             present: present.clone(),
             metrics,
             counters,
             readiness: Arc::clone(&readiness),
             cases: office.clone(),
+            notifier: notifier.clone(),
             commands: commands.clone(),
             doorman,
             poller: Arc::clone(&poller),
@@ -237,12 +253,13 @@ impl Hub {
         let buses = Arc::new(bus::Buses(Arc::clone(&poller)));
         servers.spawn(command::run(commands, buses, orders, until_down(down.clone())));
         servers.spawn(follow(Arc::clone(&rooms.library), until_down(down.clone())));
+        servers.spawn(channels.run(down.clone()));
         let keeper =
             Keeper { rooms, present, poller: Arc::clone(&poller), judge: judge_queue.clone() };
         let feed = keeper.rooms.feed.clone();
         servers.spawn(keeper.keep(until_down(down)));
         let mut ticker = JoinSet::new();
-        ticker.spawn(tick(judge_queue, office, readiness, health, services));
+        ticker.spawn(tick(judge_queue, (office, notifier), readiness, health, services));
         drop(intake);
         info!(mqtt = %addresses.0, http = %addresses.1, "the hub is up");
         Ok(Hub {
@@ -258,6 +275,7 @@ impl Hub {
             committer,
             judge,
             office: office_thread,
+            notifier: notifier_thread,
             codecs,
             _lock: lock,
         })
@@ -308,6 +326,7 @@ impl Hub {
             self.committer.join();
             self.judge.join();
             self.office.join();
+            self.notifier.join();
         });
         if joined.await.is_err() {
             error!("the pipeline's end was not clean");
@@ -325,6 +344,8 @@ impl Rooms {
             move |id: &ProfileId| town.town().devices.values().any(|device| device.profile == *id);
         let library = Library::open(config.profiles.clone(), clock.clone(), in_use)
             .map_err(|source| HubError::Profiles { folder: config.profiles.clone(), source })?;
+        let calendar = DutyCalendar::new(&config.case.duty).map_err(ConfigError::from)?;
+        let book = Book::open(registry.connect()?, calendar)?;
         // Pages that were open before the restart must read the map again: a new epoch tells them.
         let epoch = u32::try_from(clock.now().as_millis() / 1_000).unwrap_or_default();
         Ok(Rooms {
@@ -333,6 +354,7 @@ impl Rooms {
             profiles: library.profiles(),
             library: Arc::new(library),
             stations: Arc::default(),
+            book,
             feed: Feed::new(epoch, FEED_RING),
             clock,
         })
@@ -372,11 +394,36 @@ impl Rooms {
         Office::start(registrar, Box::new(town), self.clock.clone()).map_err(HubError::Thread)
     }
 
-    fn judge_parts(&self) -> Result<crate::pipeline::JudgeParts, HubError> {
-        let rules = crate::pipeline::rules_of(&self.stations.load());
-        let engine = Engine::open(self.registry.connect()?, rules, self.clock.now())?;
+    /// The notify room at work, its channels not yet running.
+    fn notifier(
+        &self,
+        config: &Config,
+        office: &Office,
+        services: &Services,
+    ) -> Result<(Notifier, NotifierThread, Tasks), HubError> {
+        let settings = config.notify.settings(&config.case.duty.zone).map_err(ConfigError::from)?;
+        let parts = notify::Parts {
+            post: Post::open(self.registry.connect()?, settings, self.clock.now())?,
+            around: Box::new(notices::Map(self.registry.clone())),
+            moves: Arc::new(notices::Hand {
+                registry: self.registry.clone(),
+                office: office.clone(),
+            }),
+            broker: Arc::new(notices::OwnBroker(services.clone())),
+            town: config.town.name.clone(),
+            clock: self.clock.clone(),
+        };
+        Ok(Notifier::start(parts)?)
+    }
+
+    fn judge_parts(&self, config: &Config) -> Result<crate::pipeline::JudgeParts, HubError> {
+        let now = self.clock.now();
+        let in_force = crate::pipeline::rules_of(&self.stations.load(), &self.book, now);
+        let mut engine = Engine::open(self.registry.connect()?, in_force.rules, now)?;
+        engine.set_shelf_limits((&config.alert.shelve_max).into());
         Ok(crate::pipeline::JudgeParts {
             engine,
+            book: self.book.clone(),
             store: Arc::clone(&self.store),
             stations: Arc::clone(&self.stations),
             feed: self.feed.clone(),
@@ -391,6 +438,7 @@ impl Rooms {
             counters,
             readiness,
             cases,
+            notifier,
             commands,
             doorman,
             poller,
@@ -403,6 +451,9 @@ impl Rooms {
             remedy: "write [longitude, latitude] in degrees",
         })?;
         let registry = self.registry.clone();
+        let calendar = config.case.settings().map_err(ConfigError::from)?.calendar;
+        let reports =
+            ReportSettings { operators: config.report.operators, zone: calendar.zone().clone() };
         Ok(AppState {
             registry: self.registry.clone(),
             present,
@@ -419,8 +470,11 @@ impl Rooms {
             poller: Some(poller),
             counters,
             commands,
+            book: self.book.clone(),
             tables: TableReader::new(move || registry.connect()),
+            reports,
             cases,
+            notifier,
             https_only: config.http.https_only,
             limits: Limits::default(),
             doorman,
@@ -509,7 +563,7 @@ async fn until_down(mut down: watch::Receiver<bool>) {
 
 async fn tick(
     judge: mpsc::Sender<JudgeMessage>,
-    office: Office,
+    (office, notifier): (Office, Notifier),
     readiness: Arc<Readiness>,
     health: Arc<StoreHealth>,
     services: Services,
@@ -521,6 +575,7 @@ async fn tick(
         readiness.set("store", health.failure().is_none());
         readiness.set("services", services.is_up());
         office.tick();
+        notifier.tick();
         if judge.send(JudgeMessage::Tick).await.is_err() {
             // It can only have panicked: this task is stopped before the judge is.
             error!("the judge has ended; restart the hub");

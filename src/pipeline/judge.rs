@@ -2,18 +2,20 @@
 //! engine, and tells the live feed what changed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tracing::error;
 
 use super::committer::Commit;
 use super::present::{self, Now, Present};
 use super::station::{Station, StationTable};
-use crate::alert::{self, Alert, AlertError, AlertId, Engine};
+use crate::alert::book::{Book, InForce};
+use crate::alert::{Alert, AlertError, AlertId, Engine, Places};
 use crate::clock::Clock;
 use crate::live::{AssetState, Feed, Freshness, ValueChange};
 use crate::model::{AssetNumber, Grade, Measurement, Sample, Timestamp};
@@ -33,28 +35,47 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 /// How often every asset's age is looked at.
 const FRESHNESS_EVERY: Duration = Duration::from_secs(1);
 
+/// The most readings of one series that windows are filled with: a day of one a second.
+const MAX_REMEMBERED: usize = 100_000;
+
 /// What the judge is told.
 #[derive(Debug)]
 pub enum JudgeMessage {
     /// Readings that are on disk.
     Commit(Commit),
-    /// The stations changed: new rules, new assets.
+    /// The stations or the rule book changed: new rules, new assets.
     Stations,
     /// Time passed.
     Tick,
-    /// A person has seen an alert.
-    Acknowledge {
-        /// Which.
-        id: AlertId,
-        /// The version that the person saw.
-        version: Option<u32>,
-        /// Who.
-        who: String,
-        /// What they note.
-        note: Option<String>,
-        /// Where the answer goes.
-        reply: oneshot::Sender<Result<Alert, AlertError>>,
-    },
+    /// What a person wants of the alerts.
+    Order(Order),
+}
+
+/// What a person wants of the engine: made in memory, written, and only then answered.
+pub struct Order(Box<Make>);
+
+type Make = dyn FnOnce(&mut Engine, Timestamp) -> Answer + Send;
+
+/// Hears whether what the order did is on disk.
+type Answer = Box<dyn FnOnce(Result<(), AlertError>) + Send>;
+
+impl Order {
+    /// `make` changes the engine; `answer` gets what it made, or why it is not on disk.
+    pub(super) fn new<T: Send + 'static>(
+        make: impl FnOnce(&mut Engine, Timestamp) -> Result<T, AlertError> + Send + 'static,
+        answer: impl FnOnce(Result<T, AlertError>) + Send + 'static,
+    ) -> Self {
+        Order(Box::new(move |engine: &mut Engine, now: Timestamp| -> Answer {
+            let outcome = make(engine, now);
+            Box::new(move |written| answer(outcome.and_then(|made| written.map(|()| made))))
+        }))
+    }
+}
+
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Order")
+    }
 }
 
 /// Why the judge cannot start.
@@ -80,6 +101,7 @@ pub struct Judge {
 /// What the judge needs from the other rooms.
 pub(crate) struct Parts {
     pub(crate) engine: Engine,
+    pub(crate) book: Book,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) stations: Arc<ArcSwap<StationTable>>,
     pub(crate) feed: Feed,
@@ -98,6 +120,8 @@ struct State {
     readings_since_checkpoint: usize,
     checkpoint_at: Timestamp,
     freshness_at: Timestamp,
+    /// When a schedule next changes the rules.
+    rules_until: Option<Timestamp>,
 }
 
 impl Judge {
@@ -152,23 +176,40 @@ impl State {
             readings_since_checkpoint: 0,
             checkpoint_at: start.plus(CHECKPOINT_EVERY),
             freshness_at: start.plus(FRESHNESS_EVERY),
+            // Looked at with the first tick.
+            rules_until: Some(start),
         }
     }
 
     /// Everything that the last run knew: open alerts, and the commits that it stored but had not judged.
     fn take_up(&mut self) -> Result<(), JudgeError> {
         self.set_table();
+        let now = self.parts.clock.now();
+        self.parts.engine.set_places(places_of(&self.table), now);
+        // Before the replay: what a crash would repeat must not share a write with it.
+        self.parts.engine.commit()?;
         for alert in self.parts.engine.open_alerts() {
             self.keep(alert);
         }
         let store = Arc::clone(&self.parts.store);
+        self.parts.engine.align(store.stats()?.last_commit);
+        self.remember()?;
         let engine = &mut self.parts.engine;
-        engine.align(store.stats()?.last_commit);
         store.replay(engine.watermark(), &mut |seq, batch| engine.judge(seq, batch))?;
         self.persist()?;
         self.checkpoint();
         self.now.set_alerts(self.sorted_alerts());
         self.show();
+        Ok(())
+    }
+
+    /// Gives the engine the readings that its windows need from before.
+    fn remember(&mut self) -> Result<(), StoreError> {
+        for past in self.parts.engine.wanted() {
+            let samples =
+                self.parts.store.range(past.series, past.from, past.to, MAX_REMEMBERED)?;
+            self.parts.engine.remember(past.series, &samples);
+        }
         Ok(())
     }
 
@@ -193,22 +234,23 @@ impl State {
                 self.commit_changes();
                 self.table = self.parts.stations.load_full();
                 let now = self.parts.clock.now();
-                self.parts.engine.set_rules(rules_of(&self.table), now);
+                let InForce { rules, next_change } = rules_of(&self.table, &self.parts.book, now);
+                self.rules_until = next_change;
+                self.parts.engine.set_rules(rules, now);
+                if let Err(why) = self.remember() {
+                    // The windows begin here then: later than they could, but not wrong.
+                    error!(error = %crate::error_chain(&why), "cannot look up readings for rules");
+                }
+                self.parts.engine.set_places(places_of(&self.table), now);
                 self.set_table();
                 self.commit_changes();
             }
             JudgeMessage::Tick => self.tick(),
-            JudgeMessage::Acknowledge { id, version, who, note, reply } => {
+            JudgeMessage::Order(Order(make)) => {
                 self.commit_changes();
                 let now = self.parts.clock.now();
-                let outcome =
-                    self.parts.engine.acknowledge(id, version, &who, note.as_deref(), now);
-                let outcome = match (outcome, self.persist_and_show()) {
-                    (Ok(_), Err(error)) => Err(error),
-                    (outcome, _) => outcome,
-                };
-                // A page that has gone away does not need its answer.
-                let _ = reply.send(outcome);
+                let answer = make(&mut self.parts.engine, now);
+                answer(self.persist_and_show());
             }
         }
     }
@@ -284,6 +326,9 @@ impl State {
         let now = self.parts.clock.now();
         self.parts.engine.tick(now);
         self.commit_changes();
+        if self.rules_until.is_some_and(|until| now >= until) {
+            self.handle(JudgeMessage::Stations);
+        }
         if now >= self.freshness_at {
             self.freshness_at = now.plus(FRESHNESS_EVERY);
             // A few nanoseconds an asset: cheaper than a timer for each of them.
@@ -336,7 +381,8 @@ impl State {
         if !alert.is_open() {
             return;
         }
-        if let Some(asset) = alert.asset_number {
+        // The map shows what is announced.
+        if let Some(asset) = alert.asset_number.filter(|_| alert.is_annunciated()) {
             self.open_by_asset.entry(asset).or_default().insert(alert.id);
         }
         self.open.insert(alert.id, Arc::new(alert));
@@ -433,13 +479,11 @@ fn newest_of(station: &Station, latest: &[Option<Sample>]) -> Option<Timestamp> 
         .max()
 }
 
-/// The rules of every station.
-pub(crate) fn rules_of(table: &StationTable) -> Vec<alert::Rule> {
-    table
-        .iter()
-        .flat_map(|station| {
-            let asset = station.asset.as_ref().map(|asset| (asset.id.clone(), asset.number));
-            alert::rules_of(&station.device, asset, &station.profile, &station.series)
-        })
-        .collect()
+/// The rules in force for every station.
+pub(crate) fn rules_of(table: &StationTable, book: &Book, now: Timestamp) -> InForce {
+    book.rules(table.iter().map(|station| station.subject()), now)
+}
+
+fn places_of(table: &StationTable) -> Places {
+    Places::new(table.iter().map(|station| station.subject().site()))
 }

@@ -8,11 +8,11 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use super::judge::JudgeMessage;
+use super::judge::{JudgeMessage, Order};
 use super::station::{Station, StationTable};
-use crate::alert::{Alert, AlertError, AlertId};
+use crate::alert::{Alert, AlertError, AlertId, Engine};
 use crate::live::AssetState;
-use crate::model::{AssetNumber, DeviceId, Measurement, Sample, SeriesId};
+use crate::model::{AssetNumber, DeviceId, Measurement, Sample, SeriesId, Timestamp};
 
 /// How long an import's answer waits for the pipeline: building stations for 100 000 devices takes less.
 const CATCH_UP: Duration = Duration::from_secs(10);
@@ -111,16 +111,39 @@ impl Present {
         who: &str,
         note: Option<&str>,
     ) -> Result<Alert, AlertError> {
+        let (who, note) = (who.to_owned(), note.map(str::to_owned));
+        self.order(move |engine, now| engine.acknowledge(id, version, &who, note.as_deref(), now))
+            .await
+    }
+
+    /// Changes the alerts for a person; returns when what was made is on disk.
+    ///
+    /// # Errors
+    /// What `make` says, or that the disk refuses or the hub goes down.
+    pub async fn order<T: Send + 'static>(
+        &self,
+        make: impl FnOnce(&mut Engine, Timestamp) -> Result<T, AlertError> + Send + 'static,
+    ) -> Result<T, AlertError> {
         let (reply, answer) = oneshot::channel();
-        let message = JudgeMessage::Acknowledge {
-            id,
-            version,
-            who: who.to_owned(),
-            note: note.map(str::to_owned),
-            reply,
-        };
-        let judge = self.judge.upgrade().ok_or(AlertError::ShuttingDown)?;
-        judge.send(message).await.map_err(|_| AlertError::ShuttingDown)?;
+        let order = Order::new(make, move |outcome| {
+            // A page that has gone away does not need its answer.
+            let _ = reply.send(outcome);
+        });
+        self.tell(JudgeMessage::Order(order)).await?;
         answer.await.map_err(|_| AlertError::ShuttingDown)?
+    }
+
+    /// Tells the judge that the rule book changed; returns when it judges by it.
+    ///
+    /// # Errors
+    /// When the hub goes down.
+    pub async fn rules_changed(&self) -> Result<(), AlertError> {
+        self.tell(JudgeMessage::Stations).await?;
+        self.order(|_, _| Ok(())).await
+    }
+
+    async fn tell(&self, message: JudgeMessage) -> Result<(), AlertError> {
+        let judge = self.judge.upgrade().ok_or(AlertError::ShuttingDown)?;
+        judge.send(message).await.map_err(|_| AlertError::ShuttingDown)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::alert::book::Subject;
 use crate::model::{AssetNumber, DeviceId, PointIndex, Sample, SeriesId, Timestamp};
 use crate::normalize::Track;
 use crate::profile::{self, Profile, ProfileSet};
@@ -129,6 +130,16 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Station {
+    /// As the rule book looks at it.
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        Subject {
+            device: &self.device,
+            asset: self.asset.as_deref(),
+            profile: &self.profile,
+            series: &self.series,
+        }
+    }
+
     /// When anything was last heard from it.
     pub fn last_heard(&self) -> Option<Timestamp> {
         match self.memory.heard.load(Ordering::Relaxed) {

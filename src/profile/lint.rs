@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{Problems, ProfileError};
 use super::fixture::Fixture;
-use super::{AlertSpec, AlertTest, Point, Profile, Read, Source, duration};
+use super::{AlertSpec, AlertTest, Point, Profile, Read, Signal, Source, duration};
 use crate::model::Label;
 
 /// Words in a point's name, and the units in which the town measures such a thing.
@@ -197,7 +197,7 @@ impl Lint<'_> {
             );
             self.warn(&key("for"), message);
         }
-        let Some((limit, clear, side)) = limits(alert.test) else { return };
+        let Some((limit, clear, side)) = limits(&alert.test) else { return };
         if limit == clear && alert.on_delay.is_zero() && alert.off_delay.is_zero() {
             let message =
                 "chatters when the value stands at the limit: give `clear` or `clear_for`";
@@ -233,11 +233,11 @@ impl Lint<'_> {
 
     /// A worse alert lies farther out.
     fn ladder(&mut self, point: &Point) {
-        let sided = |alert: &AlertSpec| limits(alert.test).map(|(limit, _, side)| (limit, side));
+        let sided = |alert: &AlertSpec| limits(&alert.test).map(|(limit, _, side)| (limit, side));
         for alert in &point.alerts {
             let Some((limit, side)) = sided(alert) else { continue };
             let nearer = point.alerts.iter().find(|other| {
-                alert.severity > other.severity
+                alert.test.severity(0) > other.test.severity(0)
                     && sided(other).is_some_and(|(far, other_side)| {
                         side == other_side
                             && if side == "above" { limit < far } else { limit > far }
@@ -246,8 +246,8 @@ impl Lint<'_> {
             if let Some(other) = nearer {
                 let message = format!(
                     "{} comes before the {} `{}`",
-                    alert.severity.as_str(),
-                    other.severity.as_str(),
+                    alert.test.severity(0).as_str(),
+                    other.test.severity(0).as_str(),
                     other.name
                 );
                 let path = ["points", point.name.as_str(), "alerts", &alert.name, side];
@@ -264,13 +264,10 @@ impl Lint<'_> {
     }
 }
 
-/// Limit, clear value and the key that holds the limit.
-fn limits(test: AlertTest) -> Option<(f64, f64, &'static str)> {
-    match test {
-        AlertTest::Above { limit, clear } => Some((limit, clear, "above")),
-        AlertTest::Below { limit, clear } => Some((limit, clear, "below")),
-        _ => None,
-    }
+/// Limit and clear value of the mildest rung, and the key that holds the limit.
+fn limits(test: &AlertTest) -> Option<(f64, f64, &'static str)> {
+    let AlertTest::Limit { of: Signal::Value, side, rungs } = test else { return None };
+    rungs.first().map(|rung| (rung.limit, rung.clear, side.as_str()))
 }
 
 /// The values that a point's register can say, scaled; `None` for fractions and states, which say anything.

@@ -3,6 +3,7 @@
 //! Takes the profile folder and raw payloads; hands on [`Reading`](crate::model::Reading)s with raw values. Never scales a value,
 //! judges a range or reads the time: that is the normalizer's.
 
+mod alert;
 mod binary;
 mod cayenne;
 pub mod command;
@@ -34,6 +35,7 @@ mod unit;
 mod value;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::CodecError;
@@ -41,8 +43,11 @@ use crate::model::{AssetKind, Label, MetricName, PointIndex, ProfileId, Severity
 
 use payload::Decoder;
 
+pub use alert::{AlertSpec, AlertTest, Condition, ConditionInput, Flap, Rung, Side, Signal};
 pub use command::CommandSpec;
+pub(crate) use compile::read_alert;
 pub use decode::{DecodeError, Decoded, DeviceTime, Report};
+pub(crate) use duration::format as format_duration;
 pub(crate) use duration::parse as parse_duration;
 pub use error::ProfileError;
 pub use fixture::{AlertRef, Fixture, Given, Input, ReportFixture, Sent};
@@ -164,7 +169,7 @@ pub struct Point {
     /// Codes and names, when the point is a state.
     pub states: Option<Vec<State>>,
     /// Limits.
-    pub alerts: Vec<AlertSpec>,
+    pub alerts: Vec<Arc<AlertSpec>>,
 }
 
 /// A state's code and name.
@@ -189,67 +194,6 @@ pub enum Read {
     Payload(Place),
     /// Nowhere: it is computed from other points; see [`Logic`].
     Derived,
-}
-
-/// A limit of a point.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AlertSpec {
-    /// Its name within the point, for example `surcharge`.
-    pub name: String,
-    /// What is tested.
-    pub test: AlertTest,
-    /// How long it must be true (on-delay).
-    pub on_delay: Duration,
-    /// How long it must be over (off-delay).
-    pub off_delay: Duration,
-    /// How bad it is.
-    pub severity: Severity,
-    /// What people read.
-    pub text: Label,
-}
-
-/// What a limit tests.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum AlertTest {
-    /// Raised above `limit`, cleared at or below `clear`.
-    Above {
-        /// Raises when the value is greater.
-        limit: f64,
-        /// Clears when the value is no greater.
-        clear: f64,
-    },
-    /// Raised below `limit`, cleared at or above `clear`.
-    Below {
-        /// Raises when the value is less.
-        limit: f64,
-        /// Clears when the value is no less.
-        clear: f64,
-    },
-    /// Raised while the state has this code.
-    Equals {
-        /// The state's code.
-        code: f64,
-    },
-}
-
-impl AlertTest {
-    /// Whether a Good value raises the limit.
-    pub fn is_raised(self, value: f64) -> bool {
-        match self {
-            AlertTest::Above { limit, .. } => value > limit,
-            AlertTest::Below { limit, .. } => value < limit,
-            AlertTest::Equals { code } => value == code,
-        }
-    }
-
-    /// Whether a Good value clears the limit. Between limit and clear value neither this nor [`Self::is_raised`] holds.
-    pub fn is_cleared(self, value: f64) -> bool {
-        match self {
-            AlertTest::Above { clear, .. } => value <= clear,
-            AlertTest::Below { clear, .. } => value >= clear,
-            AlertTest::Equals { code } => value != code,
-        }
-    }
 }
 
 impl Profile {

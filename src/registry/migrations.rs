@@ -17,6 +17,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../case/schema.sql"),
     include_str!("provisioning.sql"),
     include_str!("../command/schema.sql"),
+    include_str!("../alert/loop.sql"),
+    include_str!("../alert/book/schema.sql"),
+    include_str!("../alert/aside.sql"),
+    include_str!("../report/schema.sql"),
+    include_str!("../notify/schema.sql"),
 ];
 
 /// SQLite's `application_id` of a town's state: "town" in ASCII.

@@ -154,6 +154,12 @@ pub struct Zone {
 }
 
 impl Asset {
+    /// The asset that this one hangs on (power, a link, the water itself): `upstream` among its properties. When that one
+    /// is down, this one's silence is explained.
+    pub fn upstream(&self) -> Option<AssetId> {
+        self.properties.get("upstream")?.as_str()?.parse().ok()
+    }
+
     /// The one point that stands for the asset: itself, the middle of its line, the centroid of its outline.
     ///
     /// # Panics

@@ -2,23 +2,38 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod aside;
 mod crash;
+mod kinds;
 mod properties;
 mod scenarios;
 mod speed;
 mod tables;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{Alert, AlertEvent, AlertQuery, Engine, Rule, RuleKey, Test, history, list};
-use crate::model::{AssetNumber, Label, Measurement, Quality, SeriesId, Severity, Timestamp};
+use super::{Alert, AlertEvent, AlertQuery, Engine, Rule, RuleKey, history, list};
+use crate::model::{
+    AssetNumber, DeviceId, Label, Measurement, MetricName, Quality, Sample, SeriesId, Severity,
+    Timestamp,
+};
+use crate::profile::{
+    AlertSpec, AlertTest, Condition, ConditionInput, Flap, Rung, Side, Signal, expr,
+};
 use crate::store::CommitSeq;
 
-const SCHEMA: &str = concat!(include_str!("../schema.sql"), include_str!("../../audit/schema.sql"));
+const SCHEMA: &str = concat!(
+    include_str!("../schema.sql"),
+    include_str!("../../audit/schema.sql"),
+    include_str!("../event_seq.sql"),
+    include_str!("../loop.sql"),
+    include_str!("../aside.sql"),
+);
 
 /// Seconds since the test's midnight.
 fn at(secs: i64) -> Timestamp {
@@ -49,7 +64,22 @@ impl Town {
     }
 
     fn open(&self, rules: &[Rule], now: Timestamp) -> Engine {
-        Engine::open(self.connect(), rules.to_vec(), now).unwrap()
+        let mut engine = Engine::open(self.connect(), rules.to_vec(), now).unwrap();
+        self.remember(&mut engine);
+        engine
+    }
+
+    /// Gives the engine what it wants of the store.
+    fn remember(&self, engine: &mut Engine) {
+        for past in engine.wanted() {
+            let all = self.commits.iter().flatten().filter(|m| m.series == past.series);
+            let inside = all.filter(|m| (past.from..past.to).contains(&m.observed_at));
+            let mut samples: Vec<Sample> = inside.map(|&m| m.into()).collect();
+            // The store keeps the first of two readings of one time.
+            samples.sort_by_key(|sample| sample.observed_at);
+            samples.dedup_by_key(|sample| sample.observed_at);
+            engine.remember(past.series, &samples);
+        }
     }
 
     /// Appends to the store and gives it to the judge.
@@ -92,7 +122,8 @@ impl Town {
         let texts = rows.query_map([], |row| {
             let (device, name, state): (String, String, String) =
                 (row.get(0)?, row.get(1)?, row.get(2)?);
-            let (since, peak): (i64, Option<f64>) = (row.get(3)?, row.get(4)?);
+            let (since, peak): (Option<i64>, Option<f64>) = (row.get(3)?, row.get(4)?);
+            let since = since.map_or("-".to_owned(), |since| since.to_string());
             Ok(format!("{device} {name} {state} since {since} peak {peak:?}"))
         });
         texts.unwrap().map(Result::unwrap).collect()
@@ -111,46 +142,96 @@ fn connect(path: &Path) -> Connection {
     db
 }
 
-fn rule(series: u32, name: &str, test: Test) -> Rule {
+fn rule(series: u32, name: &str, test: AlertTest) -> Rule {
     let device = format!("dev-{series}");
     Rule {
         key: RuleKey {
             device: device.parse().unwrap(),
             metric: match test {
-                Test::NoData { .. } => None,
+                AlertTest::NoData { .. } => None,
                 _ => Some("level".parse().unwrap()),
             },
             name: name.to_owned(),
         },
         series: vec![SeriesId(series)],
         asset: Some((format!("asset-{series}").parse().unwrap(), AssetNumber(series))),
-        test,
-        on_delay: Duration::ZERO,
-        off_delay: Duration::ZERO,
-        severity: Severity::Major,
-        text: Label::new("水位高", "Level high"),
         unit: "m".to_owned(),
+        spec: Arc::new(AlertSpec {
+            flap: Some(Flap::NEVER),
+            ..AlertSpec::new(name, Label::new("水位高", "Level high"), test)
+        }),
     }
 }
 
+fn beyond(limit: f64, clear: f64) -> AlertTest {
+    AlertTest::limit(Side::Above, limit, clear, Severity::Major)
+}
+
+/// Above each limit from Info on; clears 0.5 below it.
+fn rungs(limits: &[f64]) -> Vec<Rung> {
+    let severities = Severity::ALL.into_iter().rev();
+    let rung = |(severity, &limit)| Rung { severity, limit, clear: limit - 0.5, text: None };
+    severities.zip(limits).map(rung).collect()
+}
+
+fn ladder(series: u32, of: Signal, limits: &[f64]) -> Rule {
+    let test = AlertTest::Limit { of, side: Side::Above, rungs: rungs(limits) };
+    rule(series, "ladder", test)
+}
+
+fn flat(series: u32, band: f64, after: u64) -> Rule {
+    rule(series, "flat", AlertTest::Flat { band, after: secs(after), severity: Severity::Minor })
+}
+
+/// `text` over `a`, `b` and so on, which are the series.
+fn holds(series: &[u32], text: &str, max_age: u64) -> Rule {
+    let names: Vec<MetricName> = ["a", "b", "c"].map(|name| name.parse().unwrap()).into();
+    let mut scope = expr::Scope::default();
+    let numbers: Vec<_> = series
+        .iter()
+        .zip(&names)
+        .map(|(_, name)| scope.add(name.as_str(), expr::Kind::Number("m")))
+        .collect();
+    let compiled = expr::compile(text, &scope, expr::Kind::Bool).unwrap();
+    let input = |((&series, metric), &asked_as): ((&u32, &MetricName), _)| ConditionInput {
+        asked_as,
+        device: Some(format!("dev-{series}").parse::<DeviceId>().unwrap()),
+        metric: metric.clone(),
+        max_age: secs(max_age),
+    };
+    let inputs = series.iter().zip(&names).zip(&numbers).map(input).collect();
+    let expr = Condition { text: text.to_owned(), expr: compiled, inputs };
+    let test = AlertTest::Holds { expr, severity: Severity::Major };
+    let mut rule = rule(series[0], "holds", test);
+    rule.series = series.iter().map(|&series| SeriesId(series)).collect();
+    rule.key.metric = None;
+    rule
+}
+
 fn above(series: u32, limit: f64, clear: f64) -> Rule {
-    rule(series, "high", Test::Above { limit, clear })
+    rule(series, "high", beyond(limit, clear))
 }
 
 fn below(series: u32, limit: f64, clear: f64) -> Rule {
-    rule(series, "low", Test::Below { limit, clear })
+    rule(series, "low", AlertTest::limit(Side::Below, limit, clear, Severity::Major))
 }
 
 fn equals(series: u32, code: f64) -> Rule {
-    rule(series, "open", Test::Equals { code, state: Label::same("open") })
+    rule(series, "open", AlertTest::Equals { code, severity: Severity::Major })
 }
 
 fn no_data(series: u32, after: u64) -> Rule {
-    rule(series, "no_data", Test::NoData { after: secs(after) })
+    rule(series, "no_data", AlertTest::NoData { after: secs(after), severity: Severity::Major })
 }
 
 fn delays(rule: Rule, on: u64, off: u64) -> Rule {
-    Rule { on_delay: secs(on), off_delay: secs(off), ..rule }
+    with(rule, |spec| (spec.on_delay, spec.off_delay) = (secs(on), secs(off)))
+}
+
+/// The rule with a changed spec.
+fn with(mut rule: Rule, change: impl FnOnce(&mut AlertSpec)) -> Rule {
+    change(Arc::make_mut(&mut rule.spec));
+    rule
 }
 
 /// A Good reading that is heard at once.

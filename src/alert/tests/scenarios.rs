@@ -34,7 +34,7 @@ enum Run {
 fn check(rule: Rule, steps: &[Step], expected: &[&str]) {
     for run in [Run::CommitEveryStep, Run::CommitAtTheEnd, Run::CrashAfterEveryStep] {
         // The replay cannot bring back silence, which is the clock's: see the test of restarts.
-        let is_silence = matches!(rule.test, Test::NoData { .. });
+        let is_silence = matches!(rule.spec.test, AlertTest::NoData { .. });
         if !(is_silence && run == Run::CrashAfterEveryStep) {
             assert_eq!(events_of(&rule, steps, run), expected, "{run:?}");
         }
@@ -242,7 +242,7 @@ fn an_alert_that_comes_back_keeps_its_furthest_value() {
 #[test]
 fn rules_of_one_series_raise_in_their_order() {
     let mut town = Town::new();
-    let surcharge = rule(3, "surcharge", Test::Above { limit: 2.5, clear: 2.3 });
+    let surcharge = rule(3, "surcharge", beyond(2.5, 2.3));
     let rules = [below(5, 1.0, 2.0), surcharge, above(3, 1.8, 1.6), no_data(3, 60)];
     let mut engine = town.open(&rules, at(0));
     town.commit(&mut engine, vec![reading(3, 1, 3.0), reading(5, 1, 0.5), reading(99, 1, 9.0)]);

@@ -11,7 +11,7 @@ fn ids(alerts: &[Alert]) -> Vec<u64> {
 /// Six alerts of three devices: 1 and 2 closed, 3 returned, 4 acknowledged, 5 and 6 as they were raised.
 fn six_alerts() -> Town {
     let mut town = Town::new();
-    let critical = Rule { severity: Severity::Critical, ..above(2, 2.0, 1.0) };
+    let critical = rule(2, "high", AlertTest::limit(Side::Above, 2.0, 1.0, Severity::Critical));
     let mut engine =
         town.open(&[above(0, 2.0, 1.0), above(1, 2.0, 1.0), critical, no_data(0, 1000)], at(0));
     let acknowledge_all = |engine: &mut Engine| {

@@ -101,7 +101,10 @@ mod tests {
         assert!(whole.east - whole.west < seen.east - seen.west + 2.0 * side(12.0));
         // Growing again changes nothing but the last digit.
         let again = whole_cells(whole, 12.6);
-        assert!(again.west >= whole.west - side(12.0) - 1e-9 && again.east <= whole.east + side(12.0) + 1e-9);
+        assert!(
+            again.west >= whole.west - side(12.0) - 1e-9
+                && again.east <= whole.east + side(12.0) + 1e-9
+        );
         let world: Bbox = "-180,-90,180,90".parse().unwrap();
         assert_eq!(whole_cells(world, 0.0), world);
     }

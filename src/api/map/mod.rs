@@ -150,7 +150,10 @@ fn build_past(
 ) -> Result<Document, Problem> {
     let (town, stations) = (hub.registry.town(), hub.present.stations());
     if at > hub.clock.now() {
-        return Err(Problem::bad_query("at", "that is still to come; leave it out for the present"));
+        return Err(Problem::bad_query(
+            "at",
+            "that is still to come; leave it out for the present",
+        ));
     }
     let observed =
         assets.iter().filter(|asset| !stations.of_asset(asset.number).is_empty()).count();
@@ -283,7 +286,13 @@ mod tests {
         assert_eq!(good.cluster_zoom, Some(11.9));
         assert_eq!(query(&[("zoom", "16")]).unwrap().cluster_zoom, None);
         assert!(query(&[("at", "2026-09-21T14:00:00Z")]).unwrap().at.is_some());
-        for wrong in [("bbox", "1,2,3"), ("kinds", "tree"), ("zoom", "NaN"), ("crs", "epsg:4326"), ("at", "noon")] {
+        for wrong in [
+            ("bbox", "1,2,3"),
+            ("kinds", "tree"),
+            ("zoom", "NaN"),
+            ("crs", "epsg:4326"),
+            ("at", "noon"),
+        ] {
             assert!(query(&[wrong]).is_err(), "{wrong:?}");
         }
     }

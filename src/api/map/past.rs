@@ -68,7 +68,8 @@ impl<'a> Past<'a> {
         };
         let index = usize::from(first.profile.headline.0);
         let point = first.profile.points.get(index);
-        let sample = first.series.get(index).map(|series| self.value(first, *series)).transpose()?;
+        let sample =
+            first.series.get(index).map(|series| self.value(first, *series)).transpose()?;
         let sample = sample.flatten();
         let mut freshness = Freshness::Fresh;
         for station in observers {

@@ -28,7 +28,7 @@ fn zones() -> String {
 
 impl Rig {
     /// One with zones, and a device at the gate.
-    async fn with_zones() -> Self {
+    pub(super) async fn with_zones() -> Self {
         let rig = Rig::new();
         let made = rig.post("/api/v1/zones/import", "application/geo+json", &zones()).await;
         assert_eq!(made.status, StatusCode::OK, "{made:?}");
@@ -39,7 +39,7 @@ impl Rig {
     }
 
     /// A token of a new user.
-    fn token_of(&self, name: &str, role: Role, zones: Option<&[&str]>) -> String {
+    pub(super) fn token_of(&self, name: &str, role: Role, zones: Option<&[&str]>) -> String {
         let zones = zones.map(|zones| zones.iter().map(|zone| zone.parse().unwrap()).collect());
         let user = User { name: name.to_owned(), role, zones };
         self.registry.add_user(&user).unwrap();
@@ -47,7 +47,7 @@ impl Rig {
         self.registry.create_token(name, "test").unwrap()
     }
 
-    async fn as_token(&self, token: &str, line: &str, body: &str) -> Answer {
+    pub(super) async fn as_token(&self, token: &str, line: &str, body: &str) -> Answer {
         let bearer = format!("Bearer {token}");
         let headers = [("authorization", bearer.as_str()), JSON];
         self.send(request(line, &headers, body.to_owned())).await

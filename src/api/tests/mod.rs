@@ -4,7 +4,11 @@ mod access;
 mod cases;
 mod commands;
 mod doors;
+mod notifications;
+mod rehearsals;
+mod reports;
 mod resources;
+mod rules;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +24,9 @@ use tower::ServiceExt;
 
 use super::{AppState, Limits, Readiness, TableReader, TownInfo, router};
 use crate::alert::Engine;
+use crate::alert::book::Book;
 use crate::basemap::BaseMap;
+use crate::calendar::{CalendarConfig, DutyCalendar};
 use crate::case::{Office, OfficeThread, Registrar};
 use crate::clock::{Clock, ManualClock};
 use crate::command::{Around, Commands};
@@ -31,11 +37,12 @@ use crate::model::{
     AssetKind, Label, Measurement, PointIndex, Position, Quality, Reason, Role, SeriesId, Severity,
     Timestamp,
 };
+use crate::notify::{self, NotifierThread, Post, Settings};
 use crate::pipeline::{Counters, Judge, JudgeMessage, JudgeParts, StationTable, rules_of};
 use crate::profile::command::{Arg, Confirm, Goal, Order, RegisterOrder};
 use crate::profile::{
     AlertSpec, AlertTest, CommandSpec, ModbusSource, NumberType, Point, Profile, ProfileSet, Read,
-    RegisterKind, RegisterRead, Source, Staleness, State, Table, WordOrder,
+    RegisterKind, RegisterRead, Side, Source, Staleness, State, Table, WordOrder,
 };
 use crate::registry::{ImportMode, Registry};
 use crate::store::{EmbeddedStore, Store};
@@ -66,7 +73,10 @@ struct Rig {
     token: String,
     /// The judge ends when this goes.
     _judge: mpsc::Sender<JudgeMessage>,
+    /// Moves cases.
+    office: Office,
     _office: OfficeThread,
+    _notifier: NotifierThread,
     _folder: tempfile::TempDir,
 }
 
@@ -129,8 +139,12 @@ impl Rig {
         }
         let feed = Feed::new(EPOCH, 64);
         let stations = Arc::new(ArcSwap::new(Arc::clone(&table)));
+        let calendar = DutyCalendar::new(&CalendarConfig::default()).unwrap();
+        let book = Book::open(registry.connect().unwrap(), calendar).unwrap();
+        let rules = rules_of(&table, &book, NOW).rules;
         let parts = JudgeParts {
-            engine: Engine::open(registry.connect().unwrap(), rules_of(&table), NOW).unwrap(),
+            engine: Engine::open(registry.connect().unwrap(), rules, NOW).unwrap(),
+            book: book.clone(),
             store: Arc::clone(&store),
             stations: Arc::clone(&stations),
             feed: feed.clone(),
@@ -154,6 +168,8 @@ impl Rig {
         let registrar = Registrar::open(registry.connect().unwrap(), settings).unwrap();
         let town = Town::new(present.clone(), registry.clone(), feed.clone());
         let (cases, office) = Office::start(registrar, Box::new(town), clock.clone()).unwrap();
+        let post = Post::open(registry.connect().unwrap(), Settings::default(), NOW).unwrap();
+        let (notifier, notifier_thread) = notify::silent(post, clock.clone());
         let library = Library::open(folder.path().to_owned(), clock.clone(), |_| true).unwrap();
         let router = router(AppState {
             registry: registry.clone(),
@@ -175,8 +191,14 @@ impl Rig {
             poller: None,
             counters: Arc::new(Counters::default()),
             commands,
+            book,
             tables: TableReader::new(move || alerts_of.connect()),
-            cases,
+            reports: super::ReportSettings {
+                operators: 1,
+                zone: jiff::tz::TimeZone::get("Asia/Shanghai").unwrap(),
+            },
+            cases: cases.clone(),
+            notifier,
             https_only: false,
             limits: Limits::default(),
             doorman: Arc::default(),
@@ -191,7 +213,9 @@ impl Rig {
             password,
             token,
             _judge: judge,
+            office: cases,
             _office: office,
+            _notifier: notifier_thread,
             _folder: folder,
         }
     }
@@ -338,14 +362,8 @@ fn profile() -> Profile {
         states: None,
         alerts: vec![],
     };
-    let surcharge = AlertSpec {
-        name: "surcharge".into(),
-        test: AlertTest::Above { limit: 2.0, clear: 1.8 },
-        on_delay: Duration::ZERO,
-        off_delay: Duration::ZERO,
-        severity: Severity::Critical,
-        text: Label::new("满管", "Surcharge"),
-    };
+    let test = AlertTest::limit(Side::Above, 2.0, 1.8, Severity::Critical);
+    let surcharge = AlertSpec::new("surcharge", Label::new("满管", "Surcharge"), test);
     let open = State { code: 1.0, name: "open".into(), label: Label::new("开", "Open") };
     Profile {
         id: "probe".parse().unwrap(),
@@ -367,7 +385,7 @@ fn profile() -> Profile {
             severity: Severity::Minor,
         },
         points: vec![
-            Point { alerts: vec![surcharge], ..point("level", 0) },
+            Point { alerts: vec![Arc::new(surcharge)], ..point("level", 0) },
             Point { states: Some(vec![open]), unit: "1".into(), ..point("cover", 1) },
         ],
         headline: PointIndex(0),

@@ -311,7 +311,10 @@ async fn a_moment_of_the_past_is_shown_as_it_was() {
     assert_eq!(look(&dead)["freshness"], "dead");
     assert_eq!(look(&dead)["headline"], Value::Null);
     let future = rig.get("/api/v1/map?at=2026-09-22T00:00:00Z").await;
-    assert_eq!((future.status, &future.json()["parameter"]), (StatusCode::BAD_REQUEST, &json!("at")));
+    assert_eq!(
+        (future.status, &future.json()["parameter"]),
+        (StatusCode::BAD_REQUEST, &json!("at"))
+    );
 
     // The same moment has the same tag, whatever happens now.
     let path = "/api/v1/map?at=2026-09-21T14:11:40Z";

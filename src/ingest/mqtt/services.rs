@@ -147,6 +147,21 @@ impl Services {
         }
     }
 
+    /// Hands a message of the hub itself to whoever subscribes to its topic. Never waits.
+    ///
+    /// # Errors
+    /// When the router is behind or has ended; nothing was handed on then.
+    pub fn publish(&self, topic: &str, payload: &[u8]) -> Result<(), String> {
+        let relayed = Relayed {
+            topic: Bytes::copy_from_slice(topic.as_bytes()),
+            payload: Bytes::copy_from_slice(payload),
+            retain: false,
+        };
+        let why =
+            |error: &dyn std::fmt::Display| format!("the hub's broker takes nothing now: {error}");
+        self.0.feed.try_send(relayed).map_err(|error| why(&error))
+    }
+
     /// Messages that services missed because the router was behind.
     pub fn dropped(&self) -> u64 {
         self.0.dropped.load(Ordering::Relaxed)

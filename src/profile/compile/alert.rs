@@ -1,6 +1,7 @@
 //! Limits: what is tested, and whether it can ever be raised and cleared.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::profile::spanned::Spanned;
 
@@ -9,16 +10,9 @@ use super::read_duration;
 use crate::model::Severity;
 use crate::profile::error::Problems;
 use crate::profile::raw::{Maybe, Named, RawAlert, RawValue};
-use crate::profile::{AlertSpec, AlertTest, State};
+use crate::profile::{AlertSpec, AlertTest, Point, Side, State};
 
 type Bounds = Option<(f64, f64)>;
-
-/// Which way a limit looks.
-#[derive(Clone, Copy, PartialEq)]
-enum Side {
-    Above,
-    Below,
-}
 
 /// Compiles a point's alerts in the order of the file; those with problems are left out.
 pub(super) fn compile_all(
@@ -26,17 +20,43 @@ pub(super) fn compile_all(
     range: Bounds,
     states: Option<&[State]>,
     problems: &mut Problems<'_>,
-) -> Vec<AlertSpec> {
+) -> Vec<Arc<AlertSpec>> {
     let mut raw: Vec<_> = raw.into_iter().collect();
     raw.sort_by_key(|(name, _)| name.span().start);
     raw.into_iter()
         .filter_map(|(name, alert)| compile(name, alert, range, states, problems))
+        .map(Arc::new)
         .collect()
+}
+
+/// Reads one alert of a point from JSON that has a profile's keys: a rule of the town's own is written as a profile's.
+///
+/// # Errors
+/// Everything that is wrong with it, in words.
+pub(crate) fn read(
+    name: &str,
+    rule: &serde_json::Map<String, serde_json::Value>,
+    point: &Point,
+) -> Result<AlertSpec, Vec<String>> {
+    let text = toml::to_string(rule).map_err(|why| vec![why.to_string()])?;
+    let raw = toml::from_str::<RawAlert>(&text).map_err(|why| vec![why.message().to_owned()])?;
+    let mut problems = Problems::new(name, &text);
+    let name = Spanned::new(0..0, name.to_owned());
+    let spec = compile(name, raw, point.range, point.states.as_deref(), &mut problems);
+    let errors = problems.into_errors();
+    match spec {
+        Some(spec) if errors.is_empty() => Ok(spec),
+        _ => Err(errors.into_iter().map(|error| tell(error.message, &error.help)).collect()),
+    }
+}
+
+fn tell(message: String, help: &[String]) -> String {
+    if help.is_empty() { message } else { format!("{message} ({})", help.join("; ")) }
 }
 
 fn compile(
     name: Spanned<String>,
-    raw: RawAlert,
+    mut raw: RawAlert,
     range: Bounds,
     states: Option<&[State]>,
     problems: &mut Problems<'_>,
@@ -45,20 +65,17 @@ fn compile(
     if !is_word(name.get_ref()) {
         problems.report(&at, format_args!("`{}` cannot name an alert; {WORD}", name.get_ref()));
     }
-    let test = compile_test(&raw, &at, range, states, problems);
-    let on_delay = read_duration(raw.on_delay, problems);
-    let off_delay = read_duration(raw.off_delay, problems);
-    let severity = problems.require(raw.severity, &at, "severity", "\"major\"");
+    let on_delay = read_duration(raw.on_delay.take(), problems);
+    let off_delay = read_duration(raw.off_delay.take(), problems);
+    let severity = problems.require(raw.severity.take(), &at, "severity", "\"major\"");
     let severity =
         severity.and_then(|s| problems.choose(&s, "severity", &Severity::ALL, Severity::as_str));
+    let test = compile_test(&raw, &at, range, states, severity, problems);
     let text = problems.require(raw.text, &at, "text", "{ zh = \"水位高\", en = \"Level high\" }");
     Some(AlertSpec {
-        name: name.into_inner(),
-        test: test?,
         on_delay: on_delay.map(Spanned::into_inner).unwrap_or_default(),
         off_delay: off_delay.map(Spanned::into_inner).unwrap_or_default(),
-        severity: severity?,
-        text: text?.into_inner().0,
+        ..AlertSpec::new(name.into_inner(), text?.into_inner().0, test?)
     })
 }
 
@@ -67,18 +84,19 @@ fn compile_test(
     at: &Range<usize>,
     range: Bounds,
     states: Option<&[State]>,
+    severity: Option<Severity>,
     problems: &mut Problems<'_>,
 ) -> Option<AlertTest> {
     match (&raw.above, &raw.below, &raw.equals) {
         (Some(limit), None, None) => {
             let (limit, clear) =
                 compile_limit(Side::Above, limit, &raw.clear, range, states, problems)?;
-            Some(AlertTest::Above { limit, clear })
+            Some(AlertTest::limit(Side::Above, limit, clear, severity?))
         }
         (None, Some(limit), None) => {
             let (limit, clear) =
                 compile_limit(Side::Below, limit, &raw.clear, range, states, problems)?;
-            Some(AlertTest::Below { limit, clear })
+            Some(AlertTest::limit(Side::Below, limit, clear, severity?))
         }
         (None, None, Some(state)) => {
             if let Some(clear) = &raw.clear {
@@ -87,7 +105,8 @@ fn compile_test(
                     "`clear` is for limits; a state clears when it is another",
                 );
             }
-            compile_state(state, states, problems).map(|code| AlertTest::Equals { code })
+            let code = compile_state(state, states, problems)?;
+            Some(AlertTest::Equals { code, severity: severity? })
         }
         (None, None, None) => problems.require(None, at, "above", "2.5"),
         _ => {

@@ -16,6 +16,8 @@ mod point;
 mod register;
 mod source;
 
+pub(crate) use alert::read as read_alert;
+
 use std::ops::Range;
 use std::time::Duration;
 

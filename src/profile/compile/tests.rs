@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use crate::model::{Label, PointIndex, Severity};
 use crate::profile::{
-    AlertTest, NumberType, Profile, ProfileError, Read, RegisterRead, Source, Table, WordOrder,
-    read_text,
+    AlertTest, NumberType, Profile, ProfileError, Read, RegisterRead, Side, Source, Table,
+    WordOrder, read_text,
 };
 
 const MANHOLE: &str = include_str!("../../../device-profiles/wz-mh1.toml");
@@ -45,12 +45,12 @@ fn a_profile_becomes_what_it_says() {
     assert_eq!(level.sentinels, [65_535.0]);
     assert_eq!(level.flatline, Some(Duration::from_secs(3 * 24 * 3600)));
     let high = &level.alerts[1];
-    assert_eq!((high.name.as_str(), high.severity), ("high", Severity::Major));
-    assert_eq!(high.test, AlertTest::Above { limit: 1.8, clear: 1.6 });
+    assert_eq!(high.name, "high");
+    assert_eq!(high.test, AlertTest::limit(Side::Above, 1.8, 1.6, Severity::Major));
     assert_eq!(high.on_delay, Duration::from_secs(60));
     assert_eq!(high.off_delay, Duration::from_secs(180));
     let (_, cover) = profile.point("cover").expect("cover");
-    assert_eq!(cover.alerts[0].test, AlertTest::Equals { code: 1.0 });
+    assert_eq!(cover.alerts[0].test.raised_by(1.0), 1);
     assert_eq!(cover.unit, "1");
     let Source::Mqtt(source) = &profile.source else { panic!("{:?}", profile.source) };
     let device = "mh-014".parse().expect("a device id");

@@ -15,7 +15,7 @@ struct Columns {
 
 const ASSET_COLUMNS: Columns = Columns {
     required: &["id", "kind", "lon", "lat"],
-    optional: &["name_zh", "name_en", "zone", "parent"],
+    optional: &["name_zh", "name_en", "zone", "parent", "upstream"],
 };
 
 const DEVICE_COLUMNS: Columns = Columns {
@@ -48,6 +48,7 @@ fn asset(mut fields: Fields<'_>) -> AssetDraft {
     let kind = row::kind(fields.get("kind"), &mut errors);
     let zone = row::parse_optional(fields.get("zone"), &mut errors);
     let parent = row::parse_optional(fields.get("parent"), &mut errors);
+    let upstream = row::parse_optional(fields.get("upstream"), &mut errors);
     let lon = degrees("lon", fields.get("lon"), &mut errors);
     let lat = degrees("lat", fields.get("lat"), &mut errors);
     let position = lon
@@ -59,6 +60,7 @@ fn asset(mut fields: Fields<'_>) -> AssetDraft {
         name,
         zone,
         parent,
+        upstream,
         geometry: position.map(|p| geo::Point::new(p.lon(), p.lat()).into()),
         properties: None,
     }

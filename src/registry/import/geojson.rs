@@ -57,6 +57,14 @@ fn asset(row: usize, mut parts: Parts) -> AssetDraft {
     let kind = row::kind(&kind, &mut errors);
     let zone = row::parse_optional(&zone, &mut errors);
     let parent = row::parse_optional(&parent, &mut errors);
+    let upstream = match parts.properties.get("upstream") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) => row::parse_optional(text, &mut errors),
+        Some(_) => {
+            errors.push("`upstream` is an asset's id, a text".to_owned());
+            None
+        }
+    };
     let properties = Value::Object(parts.properties);
     let bytes = properties.to_string().len();
     if bytes > MAX_PROPERTIES_BYTES {
@@ -68,6 +76,7 @@ fn asset(row: usize, mut parts: Parts) -> AssetDraft {
         name,
         zone,
         parent,
+        upstream,
         geometry: parts.geometry,
         properties: Some(object(properties)),
     }

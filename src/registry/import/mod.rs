@@ -65,7 +65,7 @@ impl Registry {
         self.import(mode, |state| plan::assets(&state.town, drafts), Change::Assets)
     }
 
-    /// Imports point assets from CSV with the columns id,kind,name_zh,name_en,zone,parent,lon,lat; known assets
+    /// Imports point assets from CSV with the columns id,kind,name_zh,name_en,zone,parent,upstream,lon,lat; known assets
     /// keep their properties.
     ///
     /// # Errors

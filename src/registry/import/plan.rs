@@ -96,13 +96,16 @@ pub(super) fn assets(town: &Town, mut drafts: Vec<AssetDraft>) -> Plan<Asset> {
     }
     let mut plan = Plan::with_capacity(drafts.len());
     for draft in drafts {
-        let AssetDraft { head, kind, name, zone, parent, geometry, properties } = draft;
+        let AssetDraft { head, kind, name, zone, parent, upstream, geometry, properties } = draft;
         let known = head.id.as_ref().and_then(|id| town.assets.get(id));
         let asset = head.id.clone().zip(kind).zip(geometry).map(|((id, kind), geometry)| {
             let number = known.map_or(UNNUMBERED, |known| known.number);
-            let properties = properties
+            let mut properties = properties
                 .or_else(|| known.map(|known| known.properties.clone()))
                 .unwrap_or_default();
+            if let Some(upstream) = upstream {
+                properties.insert("upstream".to_owned(), upstream.as_str().into());
+            }
             let asset = Asset { id, number, kind, name, zone, parent, geometry, properties };
             (fate(known.map(|known| is_same(town, known, &asset))), asset)
         });
@@ -185,6 +188,12 @@ impl<'a> Family<'a> {
     }
 
     fn check(&self, draft: &mut AssetDraft) {
+        if let Some(upstream) = &draft.upstream
+            && (self.member(upstream).is_none() || Some(upstream) == draft.head.id.as_ref())
+        {
+            let error = format!("there is no other asset `{upstream}` to be upstream of it");
+            draft.head.errors.push(error);
+        }
         let (Some(parent), errors) = (&draft.parent, &mut draft.head.errors) else { return };
         let Some((parent_kind, _)) = self.member(parent) else {
             errors.push(format!("there is no asset `{parent}` to be its parent"));

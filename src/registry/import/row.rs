@@ -46,6 +46,8 @@ pub(super) struct AssetDraft {
     pub(super) name: Label,
     pub(super) zone: Option<ZoneId>,
     pub(super) parent: Option<AssetId>,
+    /// Kept among the properties: see [`Asset::upstream`](crate::registry::Asset::upstream).
+    pub(super) upstream: Option<AssetId>,
     pub(super) geometry: Option<Geometry<f64>>,
     /// `None` from a CSV, which cannot say: known properties are kept.
     pub(super) properties: Option<serde_json::Map<String, serde_json::Value>>,

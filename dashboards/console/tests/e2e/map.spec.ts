@@ -35,9 +35,9 @@ test("layers and zones narrow the map and the lists, and can be cleared", async 
   await open(page, hub);
   await page.getByText("图层与分区").click();
   const all = await page.getByRole("button", { name: /^设施/ }).innerText();
-  await page.getByLabel(/^水闸/).check();
+  await page.getByRole("checkbox", { name: /水闸/ }).check();
   await expect(page.getByRole("button", { name: /^设施/ })).toHaveText(/设施\s*6/);
-  await page.getByLabel("西栅").check();
+  await page.getByRole("checkbox", { name: "西栅" }).check();
   await expect(page.getByRole("button", { name: /^设施/ })).toHaveText(/设施\s*0/);
   await page.getByRole("button", { name: "全部显示" }).click();
   await expect(page.getByRole("button", { name: /^设施/ })).toHaveText(all);
@@ -104,7 +104,7 @@ for (const [name, [width, height]] of Object.entries(SIZES)) {
         const [map, part] = [await page.locator("section.map").boundingBox(), await page.locator(selector).first().boundingBox()];
         expect(part && map && part.x >= map.x && part.x + part.width <= map.x + map.width + 1, selector).toBe(true);
       };
-      await inside(".tools");
+      await inside("section.map .tools");
       if (folder !== "") await page.screenshot({ path: `${folder}/map-${name}-${language}.png` });
       await playBack(page, language === "zh" ? "历史回放" : "Playback");
       await expect(page.locator(".history")).toBeVisible();

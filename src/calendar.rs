@@ -214,7 +214,18 @@ impl DutyCalendar {
             })
     }
 
-    fn is_working_day(&self, day: Date) -> bool {
+    /// The zone of its wall time.
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
+    /// Whether the day is one of the holidays.
+    pub fn is_holiday(&self, day: Date) -> bool {
+        self.holidays.contains(&day)
+    }
+
+    /// Whether people work on this day: on a usual working day that is no holiday, and on a day that makes up for one.
+    pub fn is_working_day(&self, day: Date) -> bool {
         let is_usual = self.weekdays.contains(&day.weekday().to_monday_zero_offset());
         self.make_up.contains(&day) || (is_usual && !self.holidays.contains(&day))
     }
@@ -229,7 +240,7 @@ impl DutyCalendar {
     }
 
     /// The local date; `None` far outside the years that have one.
-    fn day_of(&self, at: Timestamp) -> Option<Date> {
+    pub fn day_of(&self, at: Timestamp) -> Option<Date> {
         let time = jiff::Timestamp::from_microsecond(at.as_micros()).ok()?;
         Some(time.to_zoned(self.zone.clone()).date())
     }
