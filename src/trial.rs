@@ -7,17 +7,18 @@ mod command;
 mod lorawan;
 mod reports;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::json;
 
-use crate::model::{Grade, Measurement, PointIndex, ProfileId, Reading, Timestamp};
+use crate::model::{Grade, Measurement, PointIndex, ProfileId, Reading, Severity, Timestamp};
+use crate::profile::expr::Operand;
 use crate::profile::{
-    AlertRef, DecodeError, Decoded, Fixture, Input, Point, Profile, ProfileError, ProfileFile,
-    Read, Table, find_files, read_file,
+    AlertRef, AlertSpec, AlertTest, DecodeError, Decoded, Fixture, Input, Point, Profile,
+    ProfileError, ProfileFile, Read, Table, find_files, read_file,
 };
 
 /// When a fixture is received whose device names no time: any time would do, as long as it is always the same.
@@ -74,11 +75,12 @@ pub fn uncovered(profile: &Profile, fixtures: &[Fixture]) -> Vec<String> {
             std::iter::once(fixture).chain(reports)
         })
         .flat_map(|fixture| fixture.alerts.iter().chain(&fixture.pending))
-        .copied()
+        .map(|expected| expected.alert)
         .collect();
-    all_alerts(profile)
-        .filter(|alert| !covered.contains(alert))
-        .map(|alert| alert_path(profile, alert))
+    profile
+        .alerts()
+        .filter(|(alert, spec)| spec.test.is_raised_at_once() && !covered.contains(alert))
+        .map(|(alert, spec)| profile.alert_path(alert, spec))
         .collect()
 }
 
@@ -366,45 +368,57 @@ impl Outcome<'_> {
     }
 
     fn compare_alerts(&self, fixture: &Fixture, failures: &mut Vec<String>) {
-        let (mut raised, mut pending) = (BTreeSet::new(), BTreeSet::new());
-        for alert in all_alerts(self.profile).filter(|alert| self.is_true(*alert)) {
-            let waits = !self.point(alert.point).alerts[alert.alert].on_delay.is_zero();
-            if waits {
-                pending.insert(alert)
-            } else {
-                raised.insert(alert)
-            };
-        }
-        for (word, expected, found) in
-            [("alerts", &fixture.alerts, raised), ("pending", &fixture.pending, pending)]
+        for (word, expected, waits) in
+            [("alerts", &fixture.alerts, false), ("pending", &fixture.pending, true)]
         {
-            let expected: BTreeSet<AlertRef> = expected.iter().copied().collect();
-            for alert in expected.difference(&found) {
-                failures.push(format!("{word}: {} is not there", alert_path(self.profile, *alert)));
+            let found: BTreeMap<AlertRef, (String, Severity)> = self
+                .profile
+                .alerts()
+                .filter(|(_, spec)| spec.on_delay.is_zero() != waits)
+                .filter_map(|(alert, spec)| {
+                    let path = self.profile.alert_path(alert, spec);
+                    self.severity_of(alert, spec).map(|severity| (alert, (path, severity)))
+                })
+                .collect();
+            for (alert, spec) in self.profile.alerts() {
+                let Some(expected) = expected.iter().find(|expected| expected.alert == alert)
+                else {
+                    continue;
+                };
+                let path = self.profile.alert_path(alert, spec);
+                match (found.get(&alert), expected.severity) {
+                    (None, _) => failures.push(format!("{word}: {path} is not there")),
+                    (Some((_, is)), Some(severity)) if *is != severity => {
+                        failures.push(format!("{word}: {path} is {is}, not {severity}"));
+                    }
+                    (Some(_), _) => {}
+                }
             }
-            for alert in found.difference(&expected) {
-                failures
-                    .push(format!("{word}: {} was not expected", alert_path(self.profile, *alert)));
+            for (alert, (path, _)) in &found {
+                if !expected.iter().any(|expected| expected.alert == *alert) {
+                    failures.push(format!("{word}: {path} was not expected"));
+                }
             }
         }
     }
 
-    /// Whether the reading raises the limit, at once or after its delay: only a Good one does.
-    fn is_true(&self, alert: AlertRef) -> bool {
-        let test = &self.point(alert.point).alerts[alert.alert].test;
-        self.of(alert.point).is_some_and(|m| m.quality.is_news() && test.raised_by(m.value) > 0)
+    /// The severity at which the readings raise the alert, at once or after its delay: only Good ones do.
+    fn severity_of(&self, alert: AlertRef, spec: &AlertSpec) -> Option<Severity> {
+        let steps = match (&spec.test, alert.point) {
+            (AlertTest::Holds { expr, .. }, _) => {
+                let value = expr.expr.eval(&|point| {
+                    self.of(point).map(|m| Operand { value: m.value, quality: m.quality })
+                });
+                usize::from(value.is_some_and(Operand::is_surely_true))
+            }
+            (test, Some(point)) => {
+                let reading = self.of(point).filter(|m| m.quality.is_news());
+                reading.map_or(0, |m| test.raised_by(m.value))
+            }
+            (_, None) => 0,
+        };
+        steps.checked_sub(1).map(|step| spec.test.severity(step))
     }
-}
-
-fn all_alerts(profile: &Profile) -> impl Iterator<Item = AlertRef> {
-    profile.points.iter().enumerate().flat_map(|(i, point)| {
-        (0..point.alerts.len()).map(move |alert| AlertRef { point: PointIndex(i as u16), alert })
-    })
-}
-
-fn alert_path(profile: &Profile, alert: AlertRef) -> String {
-    let point = &profile.points[usize::from(alert.point.0)];
-    format!("{}.{}", point.name, point.alerts[alert.alert].name)
 }
 
 fn is_close(found: f64, expected: f64) -> bool {

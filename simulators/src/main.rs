@@ -54,7 +54,7 @@ struct RunArgs {
     /// Seconds of the script in one second.
     #[arg(long, default_value_t = 1.0)]
     speed: f64,
-    /// demo, calm, storm, or a script file.
+    /// demo, calm, storm, month, or a script file.
     #[arg(long, default_value = "demo")]
     script: String,
     /// Stop after so many seconds.

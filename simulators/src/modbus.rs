@@ -168,7 +168,8 @@ fn block(address: u16, count: u16, tables: &[Range<u16>]) -> Result<Range<u16>, 
     if exists { Ok(address..end) } else { Err(ExceptionCode::IllegalDataAddress) }
 }
 
-fn holding(view: &GateView, address: u16) -> u16 {
+/// What a holding register says; those around the real ones read as 0.
+pub fn holding(view: &GateView, address: u16) -> u16 {
     match address {
         OPENING => view.opening,
         SETPOINT => view.setpoint,
@@ -176,7 +177,8 @@ fn holding(view: &GateView, address: u16) -> u16 {
     }
 }
 
-fn input(view: &GateView, address: u16) -> u16 {
+/// What an input register says; those around the real ones read as 0.
+pub fn input(view: &GateView, address: u16) -> u16 {
     // Low word first ("CDAB").
     let words = |value: f32| [value.to_bits() as u16, (value.to_bits() >> 16) as u16];
     match address {

@@ -14,6 +14,9 @@ const ARRIVALS: [f64; 24] = [
     1.7, 1.3, 0.8, 0.5, 0.3, 0.25,
 ];
 
+/// Nobody leaves a car for a whole day; a car that stays longer is an event of its own.
+const LONGEST_STAY_H: f64 = 20.0;
+
 /// Arrivals of a moment against the daily mean. `hour` is the local hour with its fraction.
 fn arrivals(hour: f64) -> f64 {
     ARRIVALS[hour.rem_euclid(24.0) as usize % 24]
@@ -24,6 +27,10 @@ fn arrivals(hour: f64) -> f64 {
 pub struct Parking {
     lots: Vec<Lot>,
     occupied: Vec<bool>,
+    /// How long the car in a bay has stood there, in hours.
+    stays_h: Vec<f64>,
+    /// Bays with a car that nobody fetches.
+    abandoned: Vec<bool>,
     rng: ChaCha8Rng,
 }
 
@@ -51,7 +58,15 @@ impl Parking {
                 mean_stay_h: plan.mean_stay_h,
             });
         }
-        Parking { lots, occupied, rng }
+        let bays = occupied.len();
+        Parking { lots, occupied, stays_h: vec![0.0; bays], abandoned: vec![false; bays], rng }
+    }
+
+    /// Leaves a car in a bay, for good, or takes it away.
+    pub fn abandon(&mut self, bay: usize, is_left: bool) {
+        self.abandoned[bay] = is_left;
+        self.occupied[bay] = is_left;
+        self.stays_h[bay] = 0.0;
     }
 
     /// Whether a car stands in a bay.
@@ -69,21 +84,29 @@ impl Parking {
     pub fn step(&mut self, dt_h: f64, hour: f64) -> Traffic {
         let mut traffic = Traffic::default();
         for lot in &self.lots {
-            let leaves = 1.0 - (-dt_h / lot.mean_stay_h).exp();
-            for bay in lot.bays.clone() {
-                if self.occupied[bay] && self.rng.random_bool(leaves) {
-                    self.occupied[bay] = false;
-                    traffic.left += 1;
-                }
-            }
+            // First who comes: a bay that is left stays free until the next step, so that its sensor sees it.
             let mean = lot.turnover_per_h * arrivals(hour) * lot.bays.len() as f64 * dt_h;
             for _ in 0..poisson(&mut self.rng, mean) {
                 match free_bay(&self.occupied, &lot.bays, &mut self.rng) {
                     Some(bay) => {
                         self.occupied[bay] = true;
+                        self.stays_h[bay] = 0.0;
                         traffic.arrived += 1;
                     }
                     None => traffic.turned_away += 1,
+                }
+            }
+            let leaves = 1.0 - (-dt_h / lot.mean_stay_h).exp();
+            for bay in lot.bays.clone() {
+                if !self.occupied[bay] {
+                    continue;
+                }
+                self.stays_h[bay] += dt_h;
+                let wants_to = self.rng.random_bool(leaves);
+                let leaves_now = wants_to || self.stays_h[bay] > LONGEST_STAY_H;
+                if leaves_now && !self.abandoned[bay] {
+                    self.occupied[bay] = false;
+                    traffic.left += 1;
                 }
             }
         }

@@ -64,7 +64,7 @@ pub enum RunError {
     #[error("the town cannot be built")]
     Town(#[from] TownError),
     /// The script cannot be read.
-    #[error("the script {name} cannot be read; built-in scripts are demo, calm and storm")]
+    #[error("the script {name} cannot be read; built-in scripts are demo, calm, storm and month")]
     ScriptFile {
         /// What was asked for.
         name: String,

@@ -105,6 +105,12 @@ pub enum Action {
     Unplugged(One),
     /// A device repeats the value that it saw first.
     Stuck(One),
+    /// A car stands in a bay and nobody fetches it.
+    Abandoned(One),
+    /// Now and then a device's main value jumps, and is right again with the next message.
+    Spikes(Spikes),
+    /// A device's main value runs away from the truth.
+    Drift(Drift),
     /// A device's clock is wrong.
     ClockOff(ClockOff),
     /// A device sends everything twice.
@@ -240,6 +246,28 @@ pub struct Battery {
     pub volts: f64,
 }
 
+/// Values that jump.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spikes {
+    /// A device.
+    pub device: String,
+    /// How far the value jumps, in the unit of the device's main value: m, kPa, mm or degrees Celsius.
+    pub by: f64,
+    /// Every so many messages.
+    pub every: u32,
+}
+
+/// A sensor that ages.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drift {
+    /// A device.
+    pub device: String,
+    /// How far the value runs away in an hour, in the unit of the device's main value.
+    pub per_h: f64,
+}
+
 /// A wrong clock.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -298,11 +326,14 @@ impl Action {
             Action::Burst(burst) => Some(&burst.device),
             Action::Battery(battery) => Some(&battery.device),
             Action::ClockOff(clock) => Some(&clock.device),
+            Action::Spikes(spikes) => Some(&spikes.device),
+            Action::Drift(drift) => Some(&drift.device),
             Action::OpenCover(one)
             | Action::MotorFault(one)
             | Action::Silent(one)
             | Action::Unplugged(one)
             | Action::Stuck(one)
+            | Action::Abandoned(one)
             | Action::Duplicates(one)
             | Action::Backfill(one)
             | Action::Truncated(one) => Some(&one.device),
@@ -321,6 +352,9 @@ impl Action {
             Action::Burst(_) => {
                 (matches!(device.observes, Observes::Main(_)), "logger of a water main")
             }
+            Action::Abandoned(_) => {
+                (matches!(device.observes, Observes::Bay(_)), "sensor of a parking bay")
+            }
             Action::Battery(_) => {
                 let volts = !matches!(device.profile, Profile::Pf2 | Profile::Sg200);
                 (volts, "device with a battery in volts")
@@ -332,10 +366,11 @@ impl Action {
 
 impl Script {
     /// The scripts that the binary carries.
-    pub const BUILT_IN: [(&'static str, &'static str); 3] = [
+    pub const BUILT_IN: [(&'static str, &'static str); 4] = [
         ("demo", include_str!("../towns/wuzhen/scripts/demo.toml")),
         ("calm", include_str!("../towns/wuzhen/scripts/calm.toml")),
         ("storm", include_str!("../towns/wuzhen/scripts/storm.toml")),
+        ("month", include_str!("../towns/wuzhen/scripts/month.toml")),
     ];
 
     /// Reads a script and checks it against the town.
@@ -387,6 +422,14 @@ fn check_event(event: usize, is: &Event, town: &Town) -> Result<(), ScriptError>
     }
     if let Action::Gas(gas) = &is.action {
         number(format!("over_s of event {event}"), gas.over_s, gas.over_s > 0.0, "above 0")?;
+    }
+    if let Action::Spikes(spikes) = &is.action {
+        let every = f64::from(spikes.every);
+        number(format!("every of event {event}"), every, every >= 1.0, "1 or more")?;
+        number(format!("by of event {event}"), spikes.by, true, "a number")?;
+    }
+    if let Action::Drift(drift) = &is.action {
+        number(format!("per_h of event {event}"), drift.per_h, true, "a number")?;
     }
     if let Action::MoveGate(gate) = &is.action {
         let right = (0.0..=100.0).contains(&gate.opening);

@@ -64,6 +64,8 @@ pub struct Places {
     sites: HashMap<DeviceId, Site>,
     gateways: HashSet<DeviceId>,
     upstream: HashMap<AssetId, AssetId>,
+    /// Assets that others hang on.
+    heads: HashSet<AssetId>,
     devices_of: HashMap<AssetId, Vec<DeviceId>>,
 }
 
@@ -239,6 +241,9 @@ pub(super) struct Standings {
     pending: Vec<Pending>,
     /// So many of the ledger's unwritten events were looked at.
     followed: usize,
+    /// A gateway or an upstream asset fell silent or came back then: before the next write all open alerts are looked at,
+    /// once for however many of them. A storm of silences must not look at all alerts for each.
+    stale: Option<Timestamp>,
     /// When time alone next changes something.
     next: Option<Timestamp>,
 }
@@ -271,6 +276,7 @@ impl Places {
                 places.devices_of.entry(asset.clone()).or_default().push(site.device.clone());
                 if let Some(upstream) = &site.upstream {
                     places.upstream.insert(asset.clone(), upstream.clone());
+                    places.heads.insert(upstream.clone());
                 }
             }
             places.sites.insert(site.device.clone(), site);
@@ -281,8 +287,7 @@ impl Places {
     /// Whether others hang on this device being heard.
     fn is_watched(&self, device: &DeviceId) -> bool {
         let asset = self.sites.get(device).and_then(|site| site.asset.as_ref());
-        self.gateways.contains(device)
-            || asset.is_some_and(|asset| self.upstream.values().any(|upstream| upstream == asset))
+        self.gateways.contains(device) || asset.is_some_and(|asset| self.heads.contains(asset))
     }
 }
 
@@ -320,6 +325,7 @@ impl Standings {
             groups: HashMap::new(),
             pending: Vec::new(),
             followed: 0,
+            stale: None,
             next: None,
         };
         for alert in open {
@@ -713,6 +719,15 @@ impl Engine {
         }
     }
 
+    /// Brings what is put aside up to what conditions did; before every write.
+    pub(super) fn settle_standings(&mut self) {
+        self.follow_events();
+        if let Some(at) = self.standings.stale.take() {
+            self.restand_all(at);
+            self.follow_events();
+        }
+    }
+
     /// An alert was raised (`is_new`: not one that came back).
     fn on_raised(&mut self, id: AlertId, is_new: bool, at: Timestamp) {
         let Some(alert) = self.ledger.get(id) else { return };
@@ -730,9 +745,11 @@ impl Engine {
                 self.ledger.mark_first_in_group(id);
             }
         }
-        self.restand(id, at, None);
         if is_silence {
             self.standings.silent.insert(device.clone());
+        }
+        self.restand(id, at, None);
+        if is_silence {
             self.on_silence(&device, at);
         }
     }
@@ -772,7 +789,7 @@ impl Engine {
 
     fn on_silence(&mut self, device: &DeviceId, at: Timestamp) {
         if self.standings.places.is_watched(device) {
-            self.restand_all(at);
+            self.standings.stale = Some(at);
         }
     }
 

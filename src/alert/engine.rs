@@ -407,7 +407,7 @@ impl Engine {
     /// When the transaction failed. Nothing is lost: the next call writes and returns the same and what came since. Call
     /// it again before judging on, for what is not written stays in memory.
     pub fn commit(&mut self) -> Result<Vec<Alert>, AlertError> {
-        self.follow_events();
+        self.settle_standings();
         if !self.ledger.events().is_empty() || self.standings.is_dirty() {
             self.write(false)?;
         }
@@ -420,7 +420,7 @@ impl Engine {
     /// # Errors
     /// When the transaction failed; nothing is lost.
     pub fn checkpoint(&mut self) -> Result<CommitSeq, AlertError> {
-        self.follow_events();
+        self.settle_standings();
         let has_changes = !self.ledger.events().is_empty()
             || self.standings.is_dirty()
             || !self.dirty.is_empty()
@@ -542,6 +542,7 @@ impl Engine {
         slot.shown = slot.ladder.active();
         self.mark_dirty(rule);
         self.arm(rule);
+        self.follow_events();
     }
 
     /// Tells the hot path and the timers how the rule stands.

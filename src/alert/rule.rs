@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::model::{AssetId, AssetNumber, DeviceId, Label, MetricName, SeriesId, Severity};
-use crate::profile::{AlertSpec, AlertTest, Point, Profile};
+use crate::profile::{AlertSpec, AlertTest, ConditionInput, Point, Profile};
 use crate::registry::Device;
 
 /// A rule's name: stable across restarts, so that its condition is found again.
@@ -76,6 +76,28 @@ impl Rule {
         (0..test.steps()).rev().find(|&step| test.severity(step) <= severity).unwrap_or(0)
     }
 
+    /// The rule of a condition over a device's points; `None` when a point that it asks for has no series.
+    fn over_points(
+        device: &DeviceId,
+        asset: Option<(AssetId, AssetNumber)>,
+        profile: &Profile,
+        series: &[SeriesId],
+        spec: &Arc<AlertSpec>,
+    ) -> Option<Rule> {
+        let AlertTest::Holds { expr, .. } = &spec.test else { return None };
+        let series_of = |input: &ConditionInput| {
+            let (index, _) = profile.point(input.metric.as_str())?;
+            series.get(usize::from(index.0)).copied()
+        };
+        Some(Rule {
+            key: RuleKey { device: device.clone(), metric: None, name: spec.name.clone() },
+            series: expr.inputs.iter().map(series_of).collect::<Option<_>>()?,
+            asset,
+            unit: "1".to_owned(),
+            spec: Arc::clone(spec),
+        })
+    }
+
     /// The rule of a device's silence, from its profile's staleness.
     fn no_data(
         device: &DeviceId,
@@ -98,7 +120,7 @@ impl Rule {
     }
 }
 
-/// All rules of a device: every limit and state of its profile's points, and its silence. `series` are the numbers of
+/// All rules of a device: every alert of its profile's points, those over several points, and its silence. `series` are the numbers of
 /// the points' series, in the order of the profile.
 pub fn rules_of(
     device: &Device,
@@ -113,8 +135,13 @@ pub fn rules_of(
             .iter()
             .map(move |spec| Rule::from_spec(&device.id, asset.clone(), point, series, spec))
     });
+    let conditions = profile
+        .logic
+        .alerts
+        .iter()
+        .filter_map(|spec| Rule::over_points(&device.id, asset.clone(), profile, series, spec));
     let silence = Rule::no_data(&device.id, asset.clone(), profile, series);
-    limits.chain([silence]).collect()
+    limits.chain(conditions).chain([silence]).collect()
 }
 
 /// The limit that people are shown for the `rung`th step; for silence its length in seconds, for a flat line its band.

@@ -90,7 +90,7 @@ pub(crate) fn point(point: &Point, sample: Option<Sample>) -> PointBody {
         received_at: sample.map(|sample| sample.received_at),
         range: point.range.map(|(least, greatest)| [least, greatest]),
         states: point.states.as_deref().map(|states| states.iter().map(StateBody::from).collect()),
-        limits: point.alerts.iter().map(|spec| LimitBody::from(&**spec)).collect(),
+        limits: point.alerts.iter().flat_map(|spec| LimitBody::all(spec)).collect(),
     }
 }
 
@@ -111,26 +111,31 @@ impl From<&State> for StateBody {
     }
 }
 
-impl From<&AlertSpec> for LimitBody {
-    fn from(spec: &AlertSpec) -> Self {
-        let (above, below, equals, clear) = match &spec.test {
-            AlertTest::Limit { of: Signal::Value, side, rungs } => {
-                let limit = |wanted| rungs.first().filter(|_| *side == wanted).map(|r| r.limit);
-                let clear = rungs.first().map(|rung| rung.clear);
-                (limit(Side::Above), limit(Side::Below), None, clear)
-            }
-            AlertTest::Equals { code, .. } => (None, None, Some(*code), None),
-            _ => (None, None, None, None),
-        };
-        LimitBody {
+impl LimitBody {
+    /// The limits of an alert, mildest first; none for one that a value alone does not raise.
+    fn all(spec: &AlertSpec) -> Vec<Self> {
+        let limit = |step: usize| LimitBody {
             name: spec.name.clone(),
-            severity: spec.test.severity(0),
-            above,
-            below,
-            equals,
-            clear,
+            severity: spec.test.severity(step),
+            above: None,
+            below: None,
+            equals: None,
+            clear: None,
             on_delay_s: spec.on_delay.as_secs_f64(),
-            text: spec.text.clone(),
+            text: spec.text_of(step).clone(),
+        };
+        match &spec.test {
+            AlertTest::Limit { of: Signal::Value, side, rungs } => {
+                let each = rungs.iter().enumerate().map(|(step, rung)| LimitBody {
+                    above: (*side == Side::Above).then_some(rung.limit),
+                    below: (*side == Side::Below).then_some(rung.limit),
+                    clear: Some(rung.clear),
+                    ..limit(step)
+                });
+                each.collect()
+            }
+            AlertTest::Equals { code, .. } => vec![LimitBody { equals: Some(*code), ..limit(0) }],
+            _ => Vec::new(),
         }
     }
 }
@@ -148,7 +153,7 @@ mod tests {
             on_delay: Duration::from_millis(1500),
             ..AlertSpec::new("surcharge", Label::new("满管", "Surcharge"), test)
         };
-        let json = serde_json::to_value(LimitBody::from(&spec)).unwrap();
+        let json = serde_json::to_value(&LimitBody::all(&spec)[0]).unwrap();
         let expected = serde_json::json!({
             "name": "surcharge", "severity": "critical", "above": 2.0, "clear": 1.8,
             "on_delay_s": 1.5, "text": {"zh": "满管", "en": "Surcharge"},

@@ -131,16 +131,28 @@ pub(crate) struct ProfileStateName {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ProfileAlert {
     name: String,
-    /// `above`, `below`, `equals` or `other`.
+    /// `above`, `below`, `equals`, `rise`, `fall`, `sum`, `flat` or `condition`.
     test: &'static str,
-    /// The limit, or the state's code.
+    /// The limit of the mildest rung, or the state's code.
     limit: Option<f64>,
     clear: Option<f64>,
+    /// The rungs of its ladder, mildest first; empty when it has no limits.
+    rungs: Vec<ProfileRung>,
+    /// How far it looks back.
+    window_s: Option<f64>,
     for_s: f64,
     clear_for_s: f64,
     severity: &'static str,
     #[schema(value_type = wire::Label)]
     text: Label,
+}
+
+/// A step of a ladder of limits.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProfileRung {
+    severity: &'static str,
+    limit: f64,
+    clear: f64,
 }
 
 /// Every profile with the number of devices in sight that use it.
@@ -281,19 +293,32 @@ impl From<&Point> for ProfilePoint {
 
 impl From<&AlertSpec> for ProfileAlert {
     fn from(alert: &AlertSpec) -> Self {
-        let (test, limit, clear) = match &alert.test {
-            AlertTest::Limit { of: Signal::Value, side, rungs } => {
-                let rung = rungs.first();
-                (side.as_str(), rung.map(|rung| rung.limit), rung.map(|rung| rung.clear))
-            }
-            AlertTest::Equals { code, .. } => ("equals", Some(*code), None),
+        let rungs: Vec<ProfileRung> = alert
+            .test
+            .rungs()
+            .iter()
+            .map(|rung| ProfileRung {
+                severity: rung.severity.as_str(),
+                limit: rung.limit,
+                clear: rung.clear,
+            })
+            .collect();
+        let (test, window, code) = match &alert.test {
+            AlertTest::Limit { of: Signal::Value, side, .. } => (side.as_str(), None, None),
+            AlertTest::Limit { of, .. } => (alert.test.kind(), of.window(), None),
+            AlertTest::Flat { after, .. } => ("flat", Some(*after), None),
+            AlertTest::Equals { code, .. } => ("equals", None, Some(*code)),
             other => (other.kind(), None, None),
         };
+        let limit = rungs.first().map(|rung| rung.limit).or(code);
+        let clear = rungs.first().map(|rung| rung.clear);
         ProfileAlert {
             name: alert.name.clone(),
             test,
             limit,
             clear,
+            rungs,
+            window_s: window.map(|window| window.as_secs_f64()),
             for_s: alert.on_delay.as_secs_f64(),
             clear_for_s: alert.off_delay.as_secs_f64(),
             severity: alert.test.severity(0).as_str(),

@@ -152,7 +152,7 @@ pub(crate) async fn show(State(hub): State<Hub>, sight: Sight) -> Result<Json<St
                     .open_alerts()
                     .iter()
                     .map(AsRef::as_ref)
-                    .filter(|alert| sight.may_see_alert(&town, alert)),
+                    .filter(|alert| alert.is_annunciated() && sight.may_see_alert(&town, alert)),
             ),
             readings: hub.counters.read().into(),
             store: hub.store.stats()?,

@@ -7,8 +7,12 @@ mod bus;
 mod bus_metrics;
 pub(crate) mod cases;
 mod metrics;
+#[cfg(test)]
+mod month;
 pub(crate) mod notices;
 mod poll;
+#[cfg(test)]
+mod walk;
 
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;

@@ -231,6 +231,15 @@ impl AlertTest {
         }
     }
 
+    /// Whether one message can raise it, when nothing was heard before.
+    pub fn is_raised_at_once(&self) -> bool {
+        match self {
+            AlertTest::Limit { of, .. } => *of == Signal::Value,
+            AlertTest::Equals { .. } | AlertTest::Holds { .. } => true,
+            AlertTest::Flat { .. } | AlertTest::NoData { .. } => false,
+        }
+    }
+
     /// How many steps a Good value that came alone would raise, of those that a single value can raise.
     pub fn raised_by(&self, value: f64) -> usize {
         match self {

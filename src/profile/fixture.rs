@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{RegisterWrite, Table};
-use crate::model::{PointIndex, Timestamp};
+use crate::model::{PointIndex, Severity, Timestamp};
 
 /// One `[[test]]` of a profile, checked against its points.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,9 +32,9 @@ pub struct Fixture {
     /// Points that must come out Uncertain.
     pub uncertain: Vec<PointIndex>,
     /// Exactly the alerts that are raised at once.
-    pub alerts: Vec<AlertRef>,
+    pub alerts: Vec<ExpectedAlert>,
     /// Exactly the alerts that are true and wait for their on-delay.
-    pub pending: Vec<AlertRef>,
+    pub pending: Vec<ExpectedAlert>,
     /// The payload must be refused with a reason or a message that holds this text.
     pub error: Option<String>,
 }
@@ -102,8 +102,17 @@ pub enum Sent {
 /// An alert of a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AlertRef {
-    /// The point that it belongs to.
-    pub point: PointIndex,
-    /// Its place among the point's alerts.
+    /// The point that it belongs to; `None` for one over several points.
+    pub point: Option<PointIndex>,
+    /// Its place among the point's alerts, or among those over several points.
     pub alert: usize,
+}
+
+/// An alert that must be raised, or wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpectedAlert {
+    /// Which.
+    pub alert: AlertRef,
+    /// At which severity; `None`: at any.
+    pub severity: Option<Severity>,
 }

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{Problems, ProfileError};
 use super::fixture::Fixture;
-use super::{AlertSpec, AlertTest, Point, Profile, Read, Signal, Source, duration};
+use super::{AlertSpec, AlertTest, Point, Profile, Read, Rung, Side, Signal, Source, duration};
 use crate::model::Label;
 
 /// Words in a point's name, and the units in which the town measures such a thing.
@@ -197,26 +197,41 @@ impl Lint<'_> {
             );
             self.warn(&key("for"), message);
         }
-        let Some((limit, clear, side)) = limits(&alert.test) else { return };
-        if limit == clear && alert.on_delay.is_zero() && alert.off_delay.is_zero() {
-            let message =
-                "chatters when the value stands at the limit: give `clear` or `clear_for`";
-            self.warn(&key(side), message);
+        let AlertTest::Limit { of, side, rungs } = &alert.test else { return };
+        let is_ladder = rungs.len() > 1;
+        for rung in rungs {
+            // Where the limit stands: its own key, or the ladder as a whole.
+            let place = if is_ladder { "ladder" } else { side.as_str() };
+            if rung.limit == rung.clear && alert.on_delay.is_zero() && alert.off_delay.is_zero() {
+                let message =
+                    "chatters when the value stands at the limit: give `clear` or `clear_for`";
+                self.warn(&key(place), message);
+            }
+            if *of != Signal::Value {
+                continue;
+            }
+            if let Some((least, most)) = reach(point)
+                && !side.is_beyond(if *side == Side::Above { most } else { least }, rung.limit)
+            {
+                let message =
+                    format!("never raised: the register says {least} to {most} at this scale");
+                self.warn(&key(place), message);
+            }
+            if let Some(text) = &rung.text {
+                self.languages(&key(place), text);
+            }
+            // A text for all rungs speaks of none of them.
+            if !is_ladder || rung.text.is_some() {
+                let text = rung.text.as_ref().unwrap_or(&alert.text);
+                self.spoken(point, alert, text, rung);
+            }
         }
-        if let Some((least, most)) = reach(point)
-            && (if side == "above" { limit >= most } else { limit <= least })
-        {
-            let message =
-                format!("never raised: the register says {least} to {most} at this scale");
-            self.warn(&key(side), message);
-        }
-        self.spoken(point, alert, limit, clear);
     }
 
     /// Numbers with units in the alert's text against its limit and the point's unit.
-    fn spoken(&mut self, point: &Point, alert: &AlertSpec, limit: f64, clear: f64) {
+    fn spoken(&mut self, point: &Point, alert: &AlertSpec, text: &Label, rung: &Rung) {
         let path = ["points", point.name.as_str(), "alerts", &alert.name, "text"];
-        let said = spoken_quantities(&alert.text.en);
+        let said = spoken_quantities(&text.en);
         let unit = bare(&point.unit);
         if let Some((_, other)) = said.iter().find(|(_, spoken)| *spoken != unit)
             && !said.iter().any(|(_, spoken)| *spoken == unit)
@@ -225,15 +240,15 @@ impl Lint<'_> {
             self.warn(&path, message);
         }
         let same: Vec<f64> = said.iter().filter(|(_, u)| *u == unit).map(|(n, _)| *n).collect();
-        if !same.is_empty() && !same.iter().any(|n| *n == limit || *n == clear) {
-            let message = format!("the text says {}, the limit is {limit}", same[0]);
+        if !same.is_empty() && !same.iter().any(|n| *n == rung.limit || *n == rung.clear) {
+            let message = format!("the text says {}, the limit is {}", same[0], rung.limit);
             self.warn(&path, message);
         }
     }
 
     /// A worse alert lies farther out.
     fn ladder(&mut self, point: &Point) {
-        let sided = |alert: &AlertSpec| limits(&alert.test).map(|(limit, _, side)| (limit, side));
+        let sided = |alert: &AlertSpec| nearest(&alert.test);
         for alert in &point.alerts {
             let Some((limit, side)) = sided(alert) else { continue };
             let nearer = point.alerts.iter().find(|other| {
@@ -264,10 +279,11 @@ impl Lint<'_> {
     }
 }
 
-/// Limit and clear value of the mildest rung, and the key that holds the limit.
-fn limits(test: &AlertTest) -> Option<(f64, f64, &'static str)> {
+/// The limit of the mildest rung, and the key that holds it.
+fn nearest(test: &AlertTest) -> Option<(f64, &'static str)> {
     let AlertTest::Limit { of: Signal::Value, side, rungs } = test else { return None };
-    rungs.first().map(|rung| (rung.limit, rung.clear, side.as_str()))
+    let key = if rungs.len() > 1 { "ladder" } else { side.as_str() };
+    rungs.first().map(|rung| (rung.limit, key))
 }
 
 /// The values that a point's register can say, scaled; `None` for fractions and states, which say anything.

@@ -1,11 +1,13 @@
 //! What a profile computes from its own points: derived points, and rules that say when points are not to be trusted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::AlertSpec;
 use super::expr::Expr;
 use crate::model::{Label, PointIndex, Quality};
 
-/// A profile's derived points and quality rules. Empty for most profiles.
+/// A profile's derived points, quality rules and conditions. Empty for most profiles.
 #[derive(Debug, Clone, Default)]
 pub struct Logic {
     /// In an order in which each comes after those that it uses.
@@ -14,6 +16,8 @@ pub struct Logic {
     pub early_rules: Vec<QualityRule>,
     /// Rules over derived points, and what rules say of derived points.
     pub late_rules: Vec<QualityRule>,
+    /// Alerts that are conditions over several points.
+    pub alerts: Vec<Arc<AlertSpec>>,
     /// How old each point's newest value may be to be computed with as if it were new, by [`PointIndex`].
     pub max_age: Vec<Duration>,
 }
@@ -41,7 +45,7 @@ pub struct QualityRule {
 }
 
 impl Logic {
-    /// Whether there is nothing to compute.
+    /// Whether there is nothing to compute with each report. Alerts are the alert room's.
     pub fn is_empty(&self) -> bool {
         self.derived.is_empty() && self.early_rules.is_empty() && self.late_rules.is_empty()
     }

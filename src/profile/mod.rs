@@ -50,7 +50,7 @@ pub use decode::{DecodeError, Decoded, DeviceTime, Report};
 pub(crate) use duration::format as format_duration;
 pub(crate) use duration::parse as parse_duration;
 pub use error::ProfileError;
-pub use fixture::{AlertRef, Fixture, Given, Input, ReportFixture, Sent};
+pub use fixture::{AlertRef, ExpectedAlert, Fixture, Given, Input, ReportFixture, Sent};
 pub use logic::{Derived, Logic, QualityRule};
 pub use lorawan::{EnvelopeKind, LorawanSource};
 pub use payload::{Encoding, Memory, Message, PayloadFormat, Place};
@@ -237,6 +237,23 @@ impl Profile {
             Source::Lorawan(lorawan) => Some(lorawan),
             _ => None,
         }
+    }
+
+    /// Every alert: those of the points in the order of the file, then those over several points.
+    pub fn alerts(&self) -> impl Iterator<Item = (AlertRef, &Arc<AlertSpec>)> {
+        let of_points = self.points.iter().enumerate().flat_map(|(i, point)| {
+            let point_index = Some(PointIndex(i as u16));
+            let refs = point.alerts.iter().enumerate();
+            refs.map(move |(alert, spec)| (AlertRef { point: point_index, alert }, spec))
+        });
+        let of_device = self.logic.alerts.iter().enumerate();
+        of_points.chain(of_device.map(|(alert, spec)| (AlertRef { point: None, alert }, spec)))
+    }
+
+    /// An alert's name with its point's: `level.high`, or only its own.
+    pub fn alert_path(&self, alert: AlertRef, spec: &AlertSpec) -> String {
+        let point = alert.point.and_then(|point| self.points.get(usize::from(point.0)));
+        point.map_or(spec.name.clone(), |point| format!("{}.{}", point.name, spec.name))
     }
 
     /// The command of this name.

@@ -39,6 +39,9 @@ pub(super) struct RawProfile {
     pub(super) points: Named<RawPoint>,
     #[serde(default)]
     pub(super) quality: Vec<Spanned<RawQuality>>,
+    /// Alerts that are conditions over several points.
+    #[serde(default)]
+    pub(super) alert: Vec<Spanned<RawConditionAlert>>,
     #[serde(default)]
     pub(super) commands: Named<RawCommand>,
     #[serde(default)]
@@ -248,10 +251,73 @@ pub(super) struct RawAlert {
     pub(super) below: Maybe<f64>,
     pub(super) equals: Maybe<RawValue>,
     pub(super) clear: Maybe<f64>,
+    /// Several limits that are one alert, mildest first: its severity goes up and down with them.
+    pub(super) ladder: Maybe<Vec<Spanned<RawRung>>>,
+    /// The limits are of how much the value has risen within this time.
+    pub(super) rise: Maybe<String>,
+    /// The limits are of how much the value has fallen within this time.
+    pub(super) fall: Maybe<String>,
+    /// The limits are of the sum of the readings of this time.
+    pub(super) sum: Maybe<String>,
+    /// True when the value stays the same for so long while readings come.
+    pub(super) flat: Maybe<String>,
+    /// How far apart the readings of a flat line may be, in the point's unit; nothing if it is not said.
+    pub(super) band: Maybe<f64>,
     #[serde(rename = "for")]
     pub(super) on_delay: Maybe<String>,
     #[serde(rename = "clear_for")]
     pub(super) off_delay: Maybe<String>,
+    /// An alert that has stood acknowledged for so long rings again.
+    pub(super) re_alarm: Maybe<String>,
+    /// How often it may come before it is chattering; the town's own figure if it is not said.
+    pub(super) flap: Maybe<RawFlap>,
+    /// The town's schedule by which it is in force.
+    pub(super) schedule: Maybe<String>,
+    pub(super) severity: Maybe<String>,
+    pub(super) text: Maybe<RawText>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table such as { severity = \"major\", above = 1.96, clear = 1.91 }"
+)]
+pub(super) struct RawRung {
+    pub(super) severity: Maybe<String>,
+    pub(super) above: Maybe<f64>,
+    pub(super) below: Maybe<f64>,
+    pub(super) clear: Maybe<f64>,
+    /// What people read while it is the worst; the alert's text if it is not said.
+    pub(super) text: Maybe<RawText>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table such as { times = 5, within = \"10min\" }")]
+pub(super) struct RawFlap {
+    /// So many raises are no chattering yet; 0: it is never chattering.
+    pub(super) times: Maybe<i64>,
+    pub(super) within: Maybe<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table such as { name = \"...\", when = \"...\" }")]
+pub(super) struct RawConditionAlert {
+    /// Its name within the device.
+    pub(super) name: Maybe<String>,
+    /// A condition over the points, for example `inflow > 2 * outflow`.
+    pub(super) when: Maybe<String>,
+    #[serde(rename = "for")]
+    pub(super) on_delay: Maybe<String>,
+    #[serde(rename = "clear_for")]
+    pub(super) off_delay: Maybe<String>,
+    /// How old a point's reading may be, against the newest of them.
+    pub(super) max_age: Maybe<String>,
+    /// An alert that has stood acknowledged for so long rings again.
+    pub(super) re_alarm: Maybe<String>,
+    /// How often it may come before it is chattering; the town's own figure if it is not said.
+    pub(super) flap: Maybe<RawFlap>,
+    /// The town's schedule by which it is in force.
+    pub(super) schedule: Maybe<String>,
     pub(super) severity: Maybe<String>,
     pub(super) text: Maybe<RawText>,
 }

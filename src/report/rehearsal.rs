@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn what_is_still_active_counts_until_the_end() {
         let at = |minutes: i64| Timestamp::from_secs(minutes * 60);
-        let recorded = |raised, cleared, severity| Recorded {
+        let recorded = |raised, cleared: Option<i64>, severity| Recorded {
             alert: AlertId(1),
             raised: at(raised),
             cleared: cleared.map(at),

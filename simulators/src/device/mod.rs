@@ -36,6 +36,19 @@ impl Reading {
     }
 }
 
+impl Reading {
+    /// Moves the value that the device is there for: level, pressure, rain or temperature.
+    pub(crate) fn shift(&mut self, by: f64) {
+        match self {
+            Reading::Manhole(reading) => reading.level_m = (reading.level_m + by).max(0.0),
+            Reading::Pipe(reading) => reading.pressure_kpa = (reading.pressure_kpa + by).max(0.0),
+            Reading::Rain(reading) => reading.rain_mm = (reading.rain_mm + by).max(0.0),
+            Reading::Canal(reading) => reading.level_m += by,
+            Reading::Bay(reading) => reading.temperature_c += by,
+        }
+    }
+}
+
 /// `value` with so many decimals, so that a payload does not show the noise of binary fractions.
 fn rounded(value: f64, decimals: i32) -> f64 {
     let scale = 10f64.powi(decimals);

@@ -47,6 +47,11 @@ impl Casting {
         device
     }
 
+    /// The events that are on, with their devices.
+    fn on(&self) -> impl Iterator<Item = (usize, Option<usize>)> {
+        self.roles.iter().enumerate().filter_map(|(event, role)| Some((event, role.on?)))
+    }
+
     /// Ends an event; says whom it was on, if it was on.
     fn end(&mut self, event: usize) -> Option<Option<usize>> {
         self.roles[event].on.take()
@@ -77,6 +82,29 @@ impl World {
                 self.weather.clear();
             }
         }
+    }
+
+    /// What goes on: the number of each event that is on, what it is, and the device that it is on. The truth that
+    /// alerts are held against.
+    pub fn goes_on(&self) -> impl Iterator<Item = (usize, &Action, Option<usize>)> {
+        self.casting.on().map(|(event, device)| (event, &self.script.events[event].action, device))
+    }
+
+    /// Somebody repaired a device: whatever is wrong with it ends now, and not when the script says. Returns what the
+    /// device does then. A link that the network lost is not the device's, and a gate that moves is not broken.
+    pub fn repair(&mut self, device: usize) -> Vec<Effect> {
+        let is_wrong =
+            |action: &Action| !matches!(action, Action::MoveGate(_) | Action::Backfill(_));
+        let wrong: Vec<usize> = self
+            .goes_on()
+            .filter(|(_, action, on)| *on == Some(device) && is_wrong(action))
+            .map(|(event, ..)| event)
+            .collect();
+        let mut effects = Vec::new();
+        for event in wrong {
+            self.end_event(event, &mut effects);
+        }
+        effects
     }
 
     fn name(&self, device: Option<usize>) -> &str {
@@ -121,6 +149,11 @@ impl World {
             Action::OpenCover(_) => self.sensors[device].set_cover_open(true),
             Action::Battery(battery) => self.sensors[device].set_weak(Some(battery.volts)),
             Action::Stuck(_) => self.sensors[device].set_stuck(true),
+            Action::Spikes(spikes) => {
+                self.sensors[device].set_spikes(Some((spikes.by, spikes.every)));
+            }
+            Action::Abandoned(_) => self.abandon(device, true),
+            Action::Drift(drift) => self.sensors[device].set_drift(Some(drift.per_h)),
             Action::MotorFault(_) => self.set_gate(device, Condition::Tripped, true),
             Action::Gate(gate) => self.set_gate(device, gate.is.condition(), true),
             Action::MoveGate(gate) => self.send_gate(device, Some(gate.opening)),
@@ -153,6 +186,9 @@ impl World {
             Action::OpenCover(_) => self.sensors[device].set_cover_open(false),
             Action::Battery(_) => self.sensors[device].set_weak(None),
             Action::Stuck(_) => self.sensors[device].set_stuck(false),
+            Action::Spikes(_) => self.sensors[device].set_spikes(None),
+            Action::Abandoned(_) => self.abandon(device, false),
+            Action::Drift(_) => self.sensors[device].set_drift(None),
             Action::MotorFault(_) => self.set_gate(device, Condition::Tripped, false),
             Action::Gate(gate) => self.set_gate(device, gate.is.condition(), false),
             Action::MoveGate(_) => self.send_gate(device, None),
@@ -186,6 +222,12 @@ impl World {
             let usual = self.town.gates[gate].opening;
             self.gates[gate]
                 .set_setpoint(percent.map_or(usual, |percent| (percent * 10.0).round() as u16));
+        }
+    }
+
+    fn abandon(&mut self, device: usize, is_left: bool) {
+        if let Observes::Bay(bay) = self.town.devices[device].observes {
+            self.parking.abandon(bay, is_left);
         }
     }
 

@@ -30,6 +30,10 @@ use sensor::{Sensor, Surroundings};
 const LONGEST_STEP_MS: i64 = 5_000;
 /// The longest step of the water in seconds; its equations are solved explicitly.
 const WATER_STEP_S: f64 = 1.0;
+/// The same in dry weather, when no water moves faster than people use it.
+const DRY_STEP_S: f64 = 10.0;
+/// Deeper than this the water may move fast, whatever the weather.
+const DRY_DEPTH_M: f64 = 0.6;
 /// Sensors first report within this time after the start.
 const FIRST_REPORT_MS: f64 = 20_000.0;
 /// Local time is UTC + 8 h, all year.
@@ -223,9 +227,18 @@ impl World {
     }
 
     /// Moves the town on to `now_ms` (Unix milliseconds) and returns what the devices do, in order. A clock that
-    /// was set back moves nothing.
+    /// was set back moves nothing, and one that jumped ahead moves little.
     pub fn step(&mut self, now_ms: i64) -> Vec<Effect> {
-        let passed_ms = (now_ms - self.now_ms).clamp(0, LONGEST_STEP_MS);
+        self.pass(now_ms, (now_ms - self.now_ms).clamp(0, LONGEST_STEP_MS))
+    }
+
+    /// As [`World::step`], for an owner whose time is not a wall clock's: however far it has moved, the town moves with
+    /// it. What a script calls for begins at the end of a step, so a step is as long as an event may come late.
+    pub fn advance(&mut self, now_ms: i64) -> Vec<Effect> {
+        self.pass(now_ms, (now_ms - self.now_ms).max(0))
+    }
+
+    fn pass(&mut self, now_ms: i64, passed_ms: i64) -> Vec<Effect> {
         self.now_ms = now_ms;
         let dt_s = passed_ms as f64 / 1000.0 * self.speed;
         self.script_s += dt_s;
@@ -252,7 +265,10 @@ impl World {
         let openings: Vec<f64> = self.gates.iter().map(Gate::opening_m).collect();
         let waste_share = demand(self.hour());
         let water_s = dt_s * self.script.pace.water;
-        let steps = (water_s / WATER_STEP_S).ceil();
+        let is_dry = self.weather.is_clear()
+            && self.sewer.manholes().iter().all(|manhole| manhole.depth() < DRY_DEPTH_M);
+        let longest_s = if is_dry { DRY_STEP_S } else { WATER_STEP_S };
+        let steps = (water_s / longest_s).ceil();
         let step_s = water_s / steps;
         for _ in 0..steps as usize {
             self.weather.step(step_s);

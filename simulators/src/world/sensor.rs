@@ -54,6 +54,10 @@ pub(super) struct Sensor {
     /// The last occupancy that a bay reported.
     reported: Option<bool>,
     stuck: bool,
+    /// How far every so manieth message is off, and how many came since.
+    spikes: Option<(f64, u32, u32)>,
+    /// How far its value runs away in an hour, and how far it has come.
+    runaway: Option<(f64, f64)>,
     last: Option<Reading>,
 }
 
@@ -78,6 +82,8 @@ impl Sensor {
             bucket: TippingBucket::default(),
             reported: None,
             stuck: false,
+            spikes: None,
+            runaway: None,
             last: None,
         }
     }
@@ -94,6 +100,16 @@ impl Sensor {
         self.stuck = stuck;
     }
 
+    /// Every so manieth message is off by so much.
+    pub(super) fn set_spikes(&mut self, spikes: Option<(f64, u32)>) {
+        self.spikes = spikes.map(|(by, every)| (by, every, 0));
+    }
+
+    /// The value runs away by so much in an hour; `None`: it is calibrated.
+    pub(super) fn set_drift(&mut self, per_h: Option<f64>) {
+        self.runaway = per_h.map(|per_h| (per_h, 0.0));
+    }
+
     /// Sends the gas above the usual to `ch4` and `h2s` within `over_s` seconds.
     pub(super) fn send_gas(&mut self, ch4: f64, h2s: f64, over_s: f64) {
         let (now_ch4, now_h2s) = self.gas.now;
@@ -108,6 +124,9 @@ impl Sensor {
     /// Lets `dt_s` seconds pass.
     pub(super) fn pass(&mut self, dt_s: f64) {
         self.battery_v -= BATTERY_V_PER_S * dt_s;
+        if let Some((per_h, off)) = &mut self.runaway {
+            *off += *per_h * dt_s / 3600.0;
+        }
         let approach = |now: f64, target: f64, rate: f64| {
             now + (target - now).clamp(-rate * dt_s, rate * dt_s)
         };
@@ -141,14 +160,26 @@ impl Sensor {
             self.due_ms += ((missed * self.period_ms) as i64).max(1);
         }
         self.drift = 0.8 * self.drift + 0.6 * noise(rng);
-        let reading = match (&self.last, self.stuck) {
+        let mut reading = match (&self.last, self.stuck) {
             (Some(last), true) => last.clone(),
             _ => self.look(around, rng),
         };
+        if let Some((_, off)) = self.runaway {
+            reading.shift(off);
+        }
+        // What a stuck device repeats is what it saw, not a spike.
+        let seen = reading.clone();
+        if let Some((by, every, since)) = &mut self.spikes {
+            *since += 1;
+            if *since >= *every {
+                *since = 0;
+                reading.shift(*by);
+            }
+        }
         if let Reading::Bay(bay) = &reading {
             self.reported = Some(bay.occupied);
         }
-        self.last = Some(reading.clone());
+        self.last = Some(seen);
         reading
     }
 

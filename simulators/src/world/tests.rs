@@ -194,3 +194,70 @@ fn a_clock_that_jumps_neither_stops_nor_floods_the_town() {
     world.step(START_MS);
     assert!(world.script_s() <= 10.0, "a clock that is set back moves nothing");
 }
+
+/// A calm day with these events, moved on by a minute a step for so many hours; returns what was published, by minute.
+fn day(events: &str, hours: i64, mut look: impl FnMut(i64, &mut World)) -> Log {
+    let town = Arc::new(Town::wuzhen().unwrap());
+    let (_, calm) = Script::BUILT_IN.iter().find(|(name, _)| *name == "calm").unwrap();
+    let script = Script::parse(&format!("{calm}\n{events}"), &town).unwrap();
+    let mut world = World::new(town, script, &Start { seed: 5, speed: 1.0, now_ms: START_MS });
+    let mut log = Log::new();
+    for minute in 1..=hours * 60 {
+        for effect in world.advance(START_MS + minute * 60_000) {
+            if let Effect::Publish { device, payload } = effect {
+                let id = world.town.devices[device].id.clone();
+                log.entry(id).or_default().push((minute, payload));
+            }
+        }
+        look(minute, &mut world);
+    }
+    log
+}
+
+#[test]
+fn a_spike_is_one_message_and_a_drift_goes_on_until_it_is_repaired() {
+    let events = r#"
+        [[event]]
+        at_s = 600
+        do.spikes = { device = "cl-001", by = 1.5, every = 4 }
+        [[event]]
+        at_s = 600
+        do.drift = { device = "cl-008", per_h = 0.5 }
+    "#;
+    let log = day(events, 4, |minute, world| {
+        if minute == 130 {
+            let drifting = world.town.device_index("cl-008").unwrap();
+            assert!(world.repair(drifting).is_empty());
+            let on: Vec<usize> = world.goes_on().map(|(event, ..)| event).collect();
+            assert_eq!(on, [0], "the spikes go on");
+        }
+    });
+    let spiky = numbers(&log, "cl-001", "/level_m");
+    let high = spiky.iter().filter(|(_, level)| *level > 2.0).count();
+    assert!((56..=58).contains(&high), "one in four of 230 minutes: {high}");
+    assert!(spiky.windows(2).all(|pair| pair[0].1 < 2.0 || pair[1].1 < 2.0), "never two");
+    let drifting = numbers(&log, "cl-008", "/level_m");
+    let at = |minute| drifting.iter().find(|(at, _)| *at >= minute).unwrap().1;
+    assert!((at(129) - at(9) - 1.0).abs() < 0.05, "two hours: {} {}", at(9), at(129));
+    assert!((at(132) - at(9)).abs() < 0.05, "calibrated: {}", at(132));
+}
+
+#[test]
+fn an_abandoned_car_stays_and_every_other_car_is_gone_within_a_day() {
+    let event = "[[event]]\nat_s = 60\ndo.abandoned = { device = \"pb-042\" }";
+    let log = day(event, 50, |_, _| {});
+    let longest = |id: &str| {
+        let mut since = None;
+        let mut longest = 0;
+        for (minute, occupied) in numbers(&log, id, "/occ") {
+            since = if occupied == 1.0 { since.or(Some(minute)) } else { None };
+            longest = longest.max(since.map_or(0, |since| minute - since));
+        }
+        longest
+    };
+    assert!(longest("pb-042") > 46 * 60, "{}", longest("pb-042"));
+    for bay in (1..=400).filter(|bay| *bay != 42) {
+        let id = format!("pb-{bay:03}");
+        assert!(longest(&id) < 24 * 60, "{id}: {} minutes", longest(&id));
+    }
+}

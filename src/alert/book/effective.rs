@@ -386,10 +386,14 @@ fn own_rules(pages: &Pages, subjects: &[Subject<'_>]) -> Vec<(String, Result<Rul
     pages.all::<Own>().map(|page| (page.id.clone(), rule(page))).collect()
 }
 
-/// A rule's fields under their names in profiles; a limit is always shown as a ladder.
+/// A rule's fields under their names in profiles, those that are set; a limit is always shown as a ladder.
 pub(super) fn spec_json(spec: &AlertSpec) -> Value {
     let mut fields = Map::new();
-    let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
+    let mut put = |name: &str, value: Value| {
+        if !value.is_null() {
+            fields.insert(name.to_owned(), value);
+        }
+    };
     put("text", json!(spec.text));
     put("for", json!(format_duration(spec.on_delay)));
     put("clear_for", json!(format_duration(spec.off_delay)));
@@ -401,21 +405,22 @@ pub(super) fn spec_json(spec: &AlertSpec) -> Value {
     put("schedule", json!(spec.schedule));
     match &spec.test {
         AlertTest::Limit { of, side, rungs } => {
-            let (signal, window) = match of {
-                Signal::Value => ("value", None),
-                Signal::Rise { window } => ("rise", Some(window)),
-                Signal::Fall { window } => ("fall", Some(window)),
-                Signal::Sum { window } => ("sum", Some(window)),
-            };
-            put("of", json!(signal));
-            put("window", json!(window.map(|window| format_duration(*window))));
+            match of {
+                Signal::Value => {}
+                Signal::Rise { window } => put("rise", json!(format_duration(*window))),
+                Signal::Fall { window } => put("fall", json!(format_duration(*window))),
+                Signal::Sum { window } => put("sum", json!(format_duration(*window))),
+            }
             let rungs = rungs.iter().map(|rung| {
-                json!({
+                let mut shown = json!({
                     "severity": rung.severity,
                     side.as_str(): rung.limit,
                     "clear": rung.clear,
-                    "text": rung.text,
-                })
+                });
+                if let Some(text) = &rung.text {
+                    shown["text"] = json!(text);
+                }
+                shown
             });
             put("ladder", Value::Array(rungs.collect()));
         }
@@ -424,8 +429,8 @@ pub(super) fn spec_json(spec: &AlertSpec) -> Value {
             put("severity", json!(severity));
         }
         AlertTest::Flat { band, after, severity } => {
-            put("flat", json!(band));
-            put("after", json!(format_duration(*after)));
+            put("flat", json!(format_duration(*after)));
+            put("band", json!(band));
             put("severity", json!(severity));
         }
         AlertTest::Holds { expr, severity } => {

@@ -10,6 +10,9 @@ use crate::alert::RuleKey;
 use crate::model::{AssetKind, DeviceId, Label, MetricName, ProfileId, Severity, ZoneId};
 use crate::profile::{AlertSpec, AlertTest, Flap, Point, Rung, Side, Signal, format_duration};
 
+/// The most raises before a rule is chattering, as in profiles: each of them is remembered.
+const MOST_RAISES: u32 = 1_000;
+
 /// What an override changes, where.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -337,6 +340,11 @@ pub(super) fn check(spec: &AlertSpec, point: Option<&Point>) -> Vec<String> {
         && after.is_zero()
     {
         problems.push("`after` must be longer than 0s".to_owned());
+    }
+    if let Some(flap) = &spec.flap
+        && flap.times > MOST_RAISES
+    {
+        problems.push(format!("`flap` counts at most {MOST_RAISES} times"));
     }
     if let Some(flap) = &spec.flap
         && flap.times > 0

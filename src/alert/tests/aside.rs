@@ -229,6 +229,7 @@ fn a_silent_gateway_explains_the_silence_of_its_devices_and_nothing_else() {
     assert_eq!(hub.annunciated(), [1, 2]);
     hub.read(1, 250, 3.0);
     assert_eq!(hub.history(3), ["raised", "suppressed", "returned", "acknowledged"]);
+    hub.read(0, 290, 1.0);
     hub.tick(299);
     assert_eq!(hub.history(4), ["raised", "suppressed"]);
     hub.tick(300);
@@ -270,6 +271,9 @@ fn what_lies_upstream_and_is_down_explains_what_hangs_on_it_but_not_in_a_circle(
     let circle = vec![site(0, None, Some(2)), site(1, None, Some(0)), site(2, None, Some(1))];
     let mut hub = Hub::new(rules, circle);
     hub.tick(100);
+    // Device 1 was explained until the circle closed, and gets its grace.
+    assert_eq!(hub.annunciated(), [1, 3]);
+    hub.tick(200);
     assert_eq!(hub.annunciated(), [1, 2, 3], "in a circle nobody explains anybody");
 }
 

@@ -2,15 +2,22 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::profile::spanned::Spanned;
 
 use super::point::{WORD, is_word};
-use super::read_duration;
-use crate::model::Severity;
+use super::{expression, read_duration};
+use crate::model::{Label, MetricName, PointIndex, Severity};
 use crate::profile::error::Problems;
-use crate::profile::raw::{Maybe, Named, RawAlert, RawValue};
-use crate::profile::{AlertSpec, AlertTest, Point, Side, State};
+use crate::profile::expr::{Kind, Scope};
+use crate::profile::raw::{Maybe, Named, RawAlert, RawConditionAlert, RawFlap, RawRung, RawValue};
+use crate::profile::{
+    AlertSpec, AlertTest, Condition, ConditionInput, Flap, Point, Rung, Side, Signal, State,
+};
+
+/// The most raises that a rule may have before it is chattering: each of them is remembered.
+const MOST_RAISES: u32 = 1000;
 
 type Bounds = Option<(f64, f64)>;
 
@@ -56,27 +63,188 @@ fn tell(message: String, help: &[String]) -> String {
 
 fn compile(
     name: Spanned<String>,
-    mut raw: RawAlert,
+    raw: RawAlert,
     range: Bounds,
     states: Option<&[State]>,
     problems: &mut Problems<'_>,
 ) -> Option<AlertSpec> {
     let at = name.span();
-    if !is_word(name.get_ref()) {
-        problems.report(&at, format_args!("`{}` cannot name an alert; {WORD}", name.get_ref()));
+    check_name(&name, problems);
+    let test = compile_test(&raw, &at, range, states, problems);
+    let patience = Patience {
+        on_delay: raw.on_delay,
+        off_delay: raw.off_delay,
+        re_alarm: raw.re_alarm,
+        flap: raw.flap,
+        schedule: raw.schedule,
+    };
+    if raw.flat.is_some()
+        && let Some(on_delay) = &patience.on_delay
+    {
+        problems.report(&on_delay.span(), "a flat line has waited already: `flat` says how long");
     }
-    let on_delay = read_duration(raw.on_delay.take(), problems);
-    let off_delay = read_duration(raw.off_delay.take(), problems);
-    let severity = problems.require(raw.severity.take(), &at, "severity", "\"major\"");
-    let severity =
-        severity.and_then(|s| problems.choose(&s, "severity", &Severity::ALL, Severity::as_str));
-    let test = compile_test(&raw, &at, range, states, severity, problems);
+    let patience = patience.compile(problems);
     let text = problems.require(raw.text, &at, "text", "{ zh = \"水位高\", en = \"Level high\" }");
-    Some(AlertSpec {
-        on_delay: on_delay.map(Spanned::into_inner).unwrap_or_default(),
-        off_delay: off_delay.map(Spanned::into_inner).unwrap_or_default(),
-        ..AlertSpec::new(name.into_inner(), text?.into_inner().0, test?)
-    })
+    Some(patience.spec(name.into_inner(), text?.into_inner().0, test?))
+}
+
+/// Compiles alerts that are conditions over the points in `scope`, in the order of the file. `points` are the metrics and
+/// how old a reading of each may be, by [`PointIndex`].
+pub(super) fn compile_conditions(
+    raw: Vec<Spanned<RawConditionAlert>>,
+    scope: &Scope<'_>,
+    points: &[(MetricName, Duration)],
+    problems: &mut Problems<'_>,
+) -> Vec<Arc<AlertSpec>> {
+    let mut specs: Vec<Arc<AlertSpec>> = Vec::new();
+    for raw in raw {
+        let at = raw.span();
+        let spec = compile_condition(raw, scope, points, problems);
+        specs.extend(spec.map(|spec| {
+            if spec.name == "no_data" || specs.iter().any(|other| other.name == spec.name) {
+                problems.report(&at, format_args!("another alert is named `{}`", spec.name));
+            }
+            Arc::new(spec)
+        }));
+    }
+    specs
+}
+
+fn compile_condition(
+    raw: Spanned<RawConditionAlert>,
+    scope: &Scope<'_>,
+    points: &[(MetricName, Duration)],
+    problems: &mut Problems<'_>,
+) -> Option<AlertSpec> {
+    let at = raw.span();
+    let raw = raw.into_inner();
+    let name = problems.require(raw.name, &at, "name", "\"imbalance\"");
+    if let Some(name) = &name {
+        check_name(name, problems);
+    }
+    let when = problems.require(raw.when, &at, "when", "\"inflow > 2 * outflow\"");
+    let expr =
+        when.as_ref().and_then(|when| expression::compile(when, scope, Kind::Bool, problems));
+    if let (Some(when), Some(expr)) = (&when, &expr)
+        && expr.inputs().is_empty()
+    {
+        problems.report(&when.span(), "a condition uses at least one point");
+    }
+    let max_age = read_duration(raw.max_age, problems).map(Spanned::into_inner);
+    let severity = compile_severity(raw.severity.as_ref(), &at, problems);
+    let patience = Patience {
+        on_delay: raw.on_delay,
+        off_delay: raw.off_delay,
+        re_alarm: raw.re_alarm,
+        flap: raw.flap,
+        schedule: raw.schedule,
+    };
+    let patience = patience.compile(problems);
+    let example = "{ zh = \"进出水不平衡\", en = \"Inflow and outflow differ\" }";
+    let text = problems.require(raw.text, &at, "text", example);
+    let (expr, when) = (expr?, when?);
+    let input = |&asked_as: &PointIndex| {
+        let (metric, age) = points.get(usize::from(asked_as.0))?;
+        let max_age = max_age.unwrap_or(*age);
+        Some(ConditionInput { asked_as, device: None, metric: metric.clone(), max_age })
+    };
+    let inputs = expr.inputs().iter().map(input).collect::<Option<Vec<_>>>()?;
+    let expr = Condition { text: when.into_inner(), expr, inputs };
+    let test = AlertTest::Holds { expr, severity: severity? };
+    Some(patience.spec(name?.into_inner(), text?.into_inner().0, test))
+}
+
+/// What every alert may say besides its test.
+struct Patience {
+    on_delay: Maybe<String>,
+    off_delay: Maybe<String>,
+    re_alarm: Maybe<String>,
+    flap: Maybe<RawFlap>,
+    schedule: Maybe<String>,
+}
+
+/// As [`Patience`], read.
+#[derive(Default)]
+struct Patient {
+    on_delay: Duration,
+    off_delay: Duration,
+    re_alarm: Option<Duration>,
+    flap: Option<Flap>,
+    schedule: Option<String>,
+}
+
+impl Patience {
+    fn compile(self, problems: &mut Problems<'_>) -> Patient {
+        let [on_delay, off_delay] = [self.on_delay, self.off_delay].map(|delay| {
+            read_duration(delay, problems).map(Spanned::into_inner).unwrap_or_default()
+        });
+        let re_alarm = read_duration(self.re_alarm, problems);
+        let re_alarm = re_alarm.and_then(|after| not_zero(after, "re_alarm", problems));
+        let flap = self.flap.and_then(|flap| compile_flap(flap, problems));
+        let schedule = self.schedule.map(Spanned::into_inner);
+        Patient { on_delay, off_delay, re_alarm, flap, schedule }
+    }
+}
+
+impl Patient {
+    fn spec(self, name: String, text: Label, test: AlertTest) -> AlertSpec {
+        let Patient { on_delay, off_delay, re_alarm, flap, schedule } = self;
+        AlertSpec {
+            on_delay,
+            off_delay,
+            re_alarm,
+            flap,
+            schedule,
+            ..AlertSpec::new(name, text, test)
+        }
+    }
+}
+
+fn compile_flap(raw: Spanned<RawFlap>, problems: &mut Problems<'_>) -> Option<Flap> {
+    let at = raw.span();
+    let raw = raw.into_inner();
+    let times = problems.require(raw.times, &at, "times", "5")?;
+    let Some(times) = u32::try_from(*times.get_ref()).ok().filter(|times| *times <= MOST_RAISES)
+    else {
+        let message = format!("`times` is from 0 to {MOST_RAISES}, not {}", times.get_ref());
+        problems.report(&times.span(), message);
+        return None;
+    };
+    if times == 0 {
+        return Some(Flap::NEVER);
+    }
+    let within = problems.require(raw.within, &at, "within", "\"10min\"");
+    let within = read_duration(within, problems)?;
+    let within = not_zero(within, "within", problems)?;
+    Some(Flap { times, within })
+}
+
+fn not_zero(
+    duration: Spanned<Duration>,
+    key: &str,
+    problems: &mut Problems<'_>,
+) -> Option<Duration> {
+    if duration.get_ref().is_zero() {
+        problems.report(&duration.span(), format_args!("`{key}` must be longer than nothing"));
+        return None;
+    }
+    Some(duration.into_inner())
+}
+
+fn check_name(name: &Spanned<String>, problems: &mut Problems<'_>) {
+    if !is_word(name.get_ref()) {
+        let message = format!("`{}` cannot name an alert; {WORD}", name.get_ref());
+        problems.report(&name.span(), message);
+    }
+}
+
+fn compile_severity(
+    raw: Option<&Spanned<String>>,
+    at: &Range<usize>,
+    problems: &mut Problems<'_>,
+) -> Option<Severity> {
+    let severity = problems.require(raw, at, "severity", "\"major\"")?;
+    problems.choose(severity, "severity", &Severity::ALL, Severity::as_str)
 }
 
 fn compile_test(
@@ -84,26 +252,39 @@ fn compile_test(
     at: &Range<usize>,
     range: Bounds,
     states: Option<&[State]>,
-    severity: Option<Severity>,
     problems: &mut Problems<'_>,
 ) -> Option<AlertTest> {
+    if let Some(flat) = &raw.flat {
+        return compile_flat(flat, raw, at, states, problems);
+    }
+    if let Some(band) = &raw.band {
+        problems.report(&band.span(), "`band` is for flat lines: say `flat`, too");
+    }
+    let of = compile_signal(raw, problems)?;
+    let reach = reach_of(of, range);
+    if let Some(ladder) = &raw.ladder {
+        let side = refuse_beside_ladder(raw, problems)
+            .and_then(|()| compile_ladder(ladder, reach, states, problems));
+        return side.map(|(side, rungs)| AlertTest::Limit { of, side, rungs });
+    }
+    let severity = compile_severity(raw.severity.as_ref(), at, problems);
+    let mut limit = |side, limit: &Spanned<f64>| {
+        let (limit, clear) = compile_limit(side, limit, &raw.clear, reach, states, problems)?;
+        let rungs = vec![Rung { severity: severity?, limit, clear, text: None }];
+        Some(AlertTest::Limit { of, side, rungs })
+    };
     match (&raw.above, &raw.below, &raw.equals) {
-        (Some(limit), None, None) => {
-            let (limit, clear) =
-                compile_limit(Side::Above, limit, &raw.clear, range, states, problems)?;
-            Some(AlertTest::limit(Side::Above, limit, clear, severity?))
-        }
-        (None, Some(limit), None) => {
-            let (limit, clear) =
-                compile_limit(Side::Below, limit, &raw.clear, range, states, problems)?;
-            Some(AlertTest::limit(Side::Below, limit, clear, severity?))
-        }
+        (Some(above), None, None) => limit(Side::Above, above),
+        (None, Some(below), None) => limit(Side::Below, below),
         (None, None, Some(state)) => {
             if let Some(clear) = &raw.clear {
                 problems.report(
                     &clear.span(),
                     "`clear` is for limits; a state clears when it is another",
                 );
+            }
+            if of != Signal::Value {
+                problems.report(&state.span(), "a state neither rises nor falls nor sums up");
             }
             let code = compile_state(state, states, problems)?;
             Some(AlertTest::Equals { code, severity: severity? })
@@ -114,6 +295,178 @@ fn compile_test(
             None
         }
     }
+}
+
+fn compile_flat(
+    flat: &Spanned<String>,
+    raw: &RawAlert,
+    at: &Range<usize>,
+    states: Option<&[State]>,
+    problems: &mut Problems<'_>,
+) -> Option<AlertTest> {
+    let others =
+        [raw.above.is_some(), raw.below.is_some(), raw.equals.is_some(), raw.clear.is_some()];
+    let windows = [raw.rise.is_some(), raw.fall.is_some(), raw.sum.is_some(), raw.ladder.is_some()];
+    if others.into_iter().chain(windows).any(|is_there| is_there) {
+        problems.report(&flat.span(), "a flat line has no limits: say only `flat` and `band`");
+        return None;
+    }
+    if states.is_some() {
+        problems.report(&flat.span(), "a point with states is tested with `equals`");
+        return None;
+    }
+    let severity = compile_severity(raw.severity.as_ref(), at, problems);
+    let after = read_duration(Some(flat.clone()), problems)?;
+    let after = not_zero(after, "flat", problems);
+    let band = raw.band.as_ref().map_or(0.0, |band| *band.get_ref());
+    if let Some(raw) = &raw.band
+        && !(band.is_finite() && band >= 0.0)
+    {
+        problems.report(&raw.span(), format_args!("`band` is a width, at least 0, not {band}"));
+        return None;
+    }
+    Some(AlertTest::Flat { band, after: after?, severity: severity? })
+}
+
+fn compile_signal(raw: &RawAlert, problems: &mut Problems<'_>) -> Option<Signal> {
+    let given: Vec<(&str, &Spanned<String>)> =
+        [("rise", &raw.rise), ("fall", &raw.fall), ("sum", &raw.sum)]
+            .into_iter()
+            .filter_map(|(key, window)| window.as_ref().map(|window| (key, window)))
+            .collect();
+    let (key, window) = match given[..] {
+        [] => return Some(Signal::Value),
+        [one] => one,
+        [_, (_, second), ..] => {
+            problems.report(&second.span(), "an alert looks at one of rise, fall and sum");
+            return None;
+        }
+    };
+    let window = read_duration(Some(window.clone()), problems)?;
+    let window = not_zero(window, key, problems)?;
+    Some(match key {
+        "rise" => Signal::Rise { window },
+        "fall" => Signal::Fall { window },
+        _ => Signal::Sum { window },
+    })
+}
+
+/// Between what a signal of a Good value can lie.
+fn reach_of(of: Signal, range: Bounds) -> Bounds {
+    match of {
+        Signal::Value => range,
+        Signal::Rise { .. } | Signal::Fall { .. } => range.map(|(low, high)| (0.0, high - low)),
+        // Nobody knows how many readings there are.
+        Signal::Sum { .. } => range.filter(|(low, _)| *low >= 0.0).map(|_| (0.0, f64::INFINITY)),
+    }
+}
+
+fn refuse_beside_ladder(raw: &RawAlert, problems: &mut Problems<'_>) -> Option<()> {
+    let others = [&raw.above, &raw.below, &raw.clear].into_iter().flatten().map(Spanned::span);
+    let severity = raw.severity.as_ref().map(Spanned::span);
+    let equals = raw.equals.as_ref().map(Spanned::span);
+    let found: Vec<Range<usize>> = others.chain(severity).chain(equals).collect();
+    for place in &found {
+        problems.report(place, "the rungs of the ladder say this");
+    }
+    found.is_empty().then_some(())
+}
+
+fn compile_ladder(
+    ladder: &Spanned<Vec<Spanned<RawRung>>>,
+    range: Bounds,
+    states: Option<&[State]>,
+    problems: &mut Problems<'_>,
+) -> Option<(Side, Vec<Rung>)> {
+    let mut rungs: Vec<(Side, Rung)> = Vec::new();
+    let mut is_good = true;
+    for raw in ladder.get_ref() {
+        let at = raw.span();
+        let Some((side, rung)) = compile_rung(raw, range, states, problems) else {
+            is_good = false;
+            continue;
+        };
+        if let Some((first_side, before)) = rungs.last() {
+            is_good &= check_order(*first_side, before, side, &rung, &at, problems);
+        }
+        rungs.push((side, rung));
+    }
+    if ladder.get_ref().is_empty() {
+        problems.report(&ladder.span(), "a ladder has at least one rung");
+    }
+    let side = rungs.first().map(|(side, _)| *side)?;
+    is_good.then(|| (side, rungs.into_iter().map(|(_, rung)| rung).collect()))
+}
+
+fn compile_rung(
+    raw: &Spanned<RawRung>,
+    range: Bounds,
+    states: Option<&[State]>,
+    problems: &mut Problems<'_>,
+) -> Option<(Side, Rung)> {
+    let at = raw.span();
+    let raw = raw.get_ref();
+    let severity = compile_severity(raw.severity.as_ref(), &at, problems);
+    let (side, limit) = match (&raw.above, &raw.below) {
+        (Some(above), None) => (Side::Above, above),
+        (None, Some(below)) => (Side::Below, below),
+        (None, None) => return problems.require(None, &at, "above", "2.5"),
+        (Some(_), Some(_)) => {
+            problems.report(&at, "a rung tests one of above and below");
+            return None;
+        }
+    };
+    let (limit, clear) = compile_limit(side, limit, &raw.clear, range, states, problems)?;
+    let text = raw.text.as_ref().map(|text| text.get_ref().0.clone());
+    Some((side, Rung { severity: severity?, limit, clear, text }))
+}
+
+/// Each rung is more severe than the one before, and lies farther out.
+fn check_order(
+    first_side: Side,
+    before: &Rung,
+    side: Side,
+    rung: &Rung,
+    at: &Range<usize>,
+    problems: &mut Problems<'_>,
+) -> bool {
+    if side != first_side {
+        problems
+            .report(at, "all rungs of a ladder are above, or all are below: make it two alerts");
+        return false;
+    }
+    if rung.severity <= before.severity {
+        let message = format!(
+            "mildest first: {} comes after {}",
+            rung.severity.as_str(),
+            before.severity.as_str()
+        );
+        problems.report(at, message);
+        return false;
+    }
+    if !side.is_beyond(rung.limit, before.limit) {
+        let message = format!(
+            "the {} limit {} must be {} the {} limit {}",
+            rung.severity.as_str(),
+            rung.limit,
+            side.as_str(),
+            before.severity.as_str(),
+            before.limit
+        );
+        problems.report(at, message);
+        return false;
+    }
+    if side.is_beyond(before.clear, rung.clear) {
+        let message = format!(
+            "`clear` {} is nearer than that of {}, {}: the worse one would outlast it",
+            rung.clear,
+            before.severity.as_str(),
+            before.clear
+        );
+        problems.report(at, message);
+        return false;
+    }
+    true
 }
 
 fn compile_state(

@@ -9,9 +9,9 @@ use crate::profile::spanned::Spanned;
 
 use super::command_test;
 use super::lorawan;
-use crate::model::{DeviceId, PointIndex};
+use crate::model::{DeviceId, PointIndex, Severity};
 use crate::profile::error::Problems;
-use crate::profile::fixture::{AlertRef, Fixture, Input};
+use crate::profile::fixture::{ExpectedAlert, Fixture, Input};
 use crate::profile::payload::{from_base64, from_hex};
 use crate::profile::raw::{Maybe, Named, RawRegisters, RawReport, RawTest, RawValue};
 use crate::profile::{MqttSource, Point, Profile, Source, Table, TopicTemplate};
@@ -95,8 +95,8 @@ fn outcome(
         list.iter().filter_map(|name| find_point(name, points, problems)).map(|(i, _)| i).collect()
     };
     let [missing, bad, uncertain] = [raw.missing, raw.bad, raw.uncertain].map(&mut names);
-    let mut refs = |list: Vec<Spanned<String>>| -> Vec<AlertRef> {
-        list.iter().filter_map(|name| find_alert(name, points, problems)).collect()
+    let mut refs = |list: Vec<Spanned<String>>| -> Vec<ExpectedAlert> {
+        list.iter().filter_map(|name| find_alert(name, profile, problems)).collect()
     };
     let [alerts, pending] = [raw.alerts, raw.pending].map(&mut refs);
     let expect = compile_expect(raw.expect, points, problems);
@@ -283,30 +283,34 @@ pub(super) fn find_point<'p>(
     at.map(|at| (PointIndex(at as u16), &points[at]))
 }
 
+/// `level.high`, `level.high:critical`, or `imbalance` for an alert over several points.
 fn find_alert(
     name: &Spanned<String>,
-    points: &[Point],
+    profile: &Profile,
     problems: &mut Problems<'_>,
-) -> Option<AlertRef> {
-    let all = || {
-        points.iter().enumerate().flat_map(|(p, point)| {
-            let refs = point.alerts.iter().enumerate();
-            refs.map(move |(alert, spec)| {
-                (
-                    format!("{}.{}", point.name, spec.name),
-                    AlertRef { point: PointIndex(p as u16), alert },
-                )
-            })
-        })
+) -> Option<ExpectedAlert> {
+    let (wanted, severity) = match name.get_ref().split_once(':') {
+        None => (name.get_ref().as_str(), None),
+        Some((wanted, severity)) => (wanted, Some(severity)),
     };
-    let found = all().find(|(path, _)| path == name.get_ref());
-    if found.is_none() {
-        let paths: Vec<String> = all().map(|(path, _)| path).collect();
+    let all =
+        || profile.alerts().map(|(alert, spec)| (profile.alert_path(alert, spec), alert, spec));
+    let Some((_, alert, spec)) = all().find(|(path, ..)| path == wanted) else {
+        let paths: Vec<String> = all().map(|(path, ..)| path).collect();
         let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-        let message = format!("no alert is named `{}`", name.get_ref());
-        problems.report_choice(&name.span(), message, name.get_ref(), &paths);
+        let message = format!("no alert is named `{wanted}`");
+        problems.report_choice(&name.span(), message, wanted, &paths);
+        return None;
+    };
+    let Some(word) = severity else { return Some(ExpectedAlert { alert, severity: None }) };
+    let own: Vec<Severity> = (0..spec.test.steps()).map(|step| spec.test.severity(step)).collect();
+    let found = own.iter().copied().find(|own| own.as_str() == word);
+    if found.is_none() {
+        let words: Vec<&str> = own.iter().map(|own| own.as_str()).collect();
+        let message = format!("`{wanted}` has no severity `{word}`");
+        problems.report_choice(&name.span(), message, word, &words);
     }
-    found.map(|(_, alert)| alert)
+    found.map(|severity| ExpectedAlert { alert, severity: Some(severity) })
 }
 
 fn compile_expect(

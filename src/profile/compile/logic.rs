@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::expression;
 use super::point::Placed;
 use super::source::Wiring;
+use super::{alert, expression};
 use crate::model::{Grade, Label, PointIndex, Quality, Reason};
 use crate::profile::error::Problems;
 use crate::profile::expr::{Kind, Scope};
 use crate::profile::logic::{Derived, Logic, QualityRule};
-use crate::profile::raw::{Named, RawPoint, RawQuality};
+use crate::profile::raw::{Named, RawConditionAlert, RawPoint, RawQuality};
 use crate::profile::spanned::Spanned;
 use crate::profile::{Point, Read};
 
@@ -50,6 +50,7 @@ fn kind(point: &Point) -> Kind<'_> {
 pub(super) fn compile(
     formulas: &Formulas,
     rules: Vec<Spanned<RawQuality>>,
+    conditions: Vec<Spanned<RawConditionAlert>>,
     points: &[Placed],
     wiring: Option<&Wiring>,
     stale_after: Duration,
@@ -64,8 +65,13 @@ pub(super) fn compile(
             logic.add_rule(rule);
         }
     }
+    let ages = max_ages(points, wiring, stale_after, &logic.derived);
+    // With a point that is broken the numbers do not fit, and nobody sees the outcome.
+    let metrics = points.iter().map(|placed| placed.point.name.clone());
+    let metrics: Vec<_> = metrics.zip(ages.iter().copied()).collect();
+    logic.alerts = alert::compile_conditions(conditions, &scope, &metrics, problems);
     if !logic.is_empty() {
-        logic.max_age = max_ages(points, wiring, stale_after, &logic.derived);
+        logic.max_age = ages;
     }
     logic
 }

@@ -62,8 +62,15 @@ pub(super) fn compile(raw: RawProfile, problems: &mut Problems<'_>) -> Option<Pr
         command::compile_all(raw.commands, &command::Around { points: &bare, wiring }, problems)
     });
     let stale_after = staleness.stale_after;
-    let logic =
-        logic::compile(&formulas, raw.quality, &points, wiring.as_ref(), stale_after, problems);
+    let logic = logic::compile(
+        &formulas,
+        raw.quality,
+        raw.alert,
+        &points,
+        wiring.as_ref(),
+        stale_after,
+        problems,
+    );
     let source = wiring.and_then(|wiring| source::finish(wiring, &points, problems));
     if !problems.is_empty() {
         return None;
