@@ -54,6 +54,7 @@ mod flap;
 mod index;
 mod ladder;
 mod ledger;
+pub mod past;
 mod rehearsal;
 mod rule;
 mod sense;

@@ -27,6 +27,7 @@ use tower::ServiceExt;
 use super::{AppState, Limits, Readiness, TableReader, TownInfo, router};
 use crate::alert::Engine;
 use crate::alert::book::Book;
+use crate::basemap::BaseMap;
 use crate::calendar::{CalendarConfig, DutyCalendar};
 use crate::case::{Office, OfficeThread, Registrar};
 use crate::clock::{Clock, ManualClock};
@@ -198,6 +199,8 @@ impl Rig {
                 center: Position::new(120.4851, 30.745_36).unwrap(),
                 zoom: 14.0,
             },
+            basemap: Arc::new(BaseMap::schematic()),
+            attribution: None,
             readiness: Arc::clone(&readiness),
             metrics: prometheus::Registry::new(),
             poller: None,

@@ -3,6 +3,7 @@
 import type {
   Alert,
   AssetDetail,
+  BaseMap,
   BulkResult,
   Case,
   CaseDetail,
@@ -18,6 +19,7 @@ import type {
   SessionAnswer,
   Status,
   Unit,
+  ZonesAnswer,
 } from "./types";
 
 /** A refusal by the hub, or no answer at all (`code` is then `unreachable`). */
@@ -114,7 +116,12 @@ export const api = {
   session: (): Promise<SessionAnswer> => call("/session"),
   status: (): Promise<Status> => call("/status"),
   profiles: (): Promise<ProfilesAnswer> => call("/profiles"),
-  map: (): Promise<MapAnswer> => call(`/map?zoom=${UNCLUSTERED_ZOOM}&crs=wgs84`),
+  map: (crs: BaseMap["crs"]): Promise<MapAnswer> => call(`/map?zoom=${UNCLUSTERED_ZOOM}&crs=${crs}`),
+  /** The town at a moment; `bbox` is west, south, east, north in the map's own coordinates. */
+  mapAt: (at: Date, crs: BaseMap["crs"], bbox: readonly number[] | null): Promise<MapAnswer> =>
+    call(`/map?crs=${crs}&at=${at.toISOString()}${bbox === null ? "" : `&bbox=${bbox.map((d) => d.toFixed(6)).join(",")}`}`),
+  basemap: (): Promise<BaseMap> => call("/basemap"),
+  zones: (): Promise<ZonesAnswer> => call("/zones"),
   asset: (id: string): Promise<AssetDetail> => call(`/assets/${encodeURIComponent(id)}`),
 
   /** Every open alert, page after page. */

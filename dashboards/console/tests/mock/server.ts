@@ -4,7 +4,7 @@ import { createReadStream, existsSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { extname, join, normalize } from "node:path";
 import type { AddressInfo } from "node:net";
-import type { Alert, AssetProperties, BulkResult, MoveKind, Rank } from "../../src/api/types";
+import type { Alert, AssetProperties, BaseMap, BulkResult, MoveKind, Rank } from "../../src/api/types";
 import { RANK } from "../../src/town/select";
 import { CaseDesk, Refused, UNITS, USERS, workday, type MockUser } from "./cases";
 import { CommandDesk, SPECS } from "./commands";
@@ -32,6 +32,7 @@ interface Stream {
 
 export class MockHub {
   readonly requests: string[] = [];
+  readonly queries: string[] = [];
   readonly acknowledged: { id: number; note?: string }[] = [];
   epoch = 7;
   beating = true;
@@ -43,6 +44,8 @@ export class MockHub {
   mute = false;
   readonly desk: CaseDesk;
   readonly orders: CommandDesk;
+  /** What the map stands on; nothing, as before there were base maps. */
+  ground: BaseMap | null = null;
   private port = 0;
   private seq = 100;
   private readonly streams = new Set<Stream>();
@@ -173,6 +176,7 @@ export class MockHub {
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? "/", this.url);
     this.requests.push(`${request.method} ${url.pathname}`);
+    this.queries.push(`${url.pathname}${url.search}`);
     response.setHeader("content-security-policy", POLICY);
     if (url.pathname === "/login") {
       response.setHeader("content-type", TYPES[".html"] ?? "");
@@ -203,7 +207,10 @@ export class MockHub {
     if (path.startsWith("/profiles/")) return json(response, { commands: path.includes("sluice-gate") ? SPECS : [] });
     if (path.startsWith("/commands")) return this.command(request, response, path);
     if (path === "/profiles") return json(response, { profiles: [], refused: [] });
-    if (path === "/map") return json(response, this.map());
+    if (path === "/map") return json(response, url.searchParams.has("at") ? this.past(url.searchParams) : this.map());
+    if (path === "/basemap") return this.ground === null ? problem(response, 404, "not_found") : json(response, this.ground);
+    if (path === "/zones") return json(response, zones());
+    if (path.startsWith("/basemap/tiles/")) return picture(response);
     if (path === "/alerts") {
       const open = this.town.alerts.filter((alert) => alert.active || alert.acknowledged_at === null);
       return json(response, { alerts: open, next_before: null });
@@ -310,6 +317,18 @@ export class MockHub {
     };
   }
 
+  /** The town an hour ago or more: dry, but for one alert that nobody had seen yet. */
+  private past(asked: URLSearchParams): unknown {
+    const alert = this.town.alerts[0];
+    const stood = alert === undefined ? [] : [{ ...alert, acknowledged_at: null, acknowledged_by: null, note: null }];
+    const features = this.town.features.map((feature) => {
+      const open = feature.id === alert?.asset_number;
+      const properties = { ...feature.properties, severity: open ? RANK[alert.severity] : 0, acknowledged: false, freshness: "fresh" };
+      return { ...feature, properties };
+    });
+    return { type: "FeatureCollection", features, alerts: stood, townhub: { epoch: this.epoch, seq: 0, at: asked.get("at") } };
+  }
+
   private live(request: IncomingMessage, response: ServerResponse, url: URL): void {
     const since = String(request.headers["last-event-id"] ?? url.searchParams.get("since") ?? "");
     const [epoch, seq] = since.split("-").map(Number);
@@ -383,6 +402,23 @@ async function bodyOf(request: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks);
+}
+
+function zones(): unknown {
+  const zone = (id: string, zh: string, en: string): unknown => ({
+    type: "Feature", id, geometry: { type: "Polygon", coordinates: [] }, properties: { zone: id, name: { zh, en } },
+  });
+  return { type: "FeatureCollection", features: [zone("xizha", "西栅", "Xizha"), zone("wuzhen", "镇区", "Town")] };
+}
+
+/** One grey pixel. */
+const PIXEL = Buffer.from(
+  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mM8c+bMfwAHdgL+rE2WlQAAAABJRU5ErkJggg==",
+  "base64",
+);
+
+function picture(response: ServerResponse): void {
+  response.writeHead(200, { "content-type": "image/png" }).end(PIXEL);
 }
 
 function json(response: ServerResponse, body: unknown, status = 200): void {
