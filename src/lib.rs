@@ -8,7 +8,7 @@
 //!
 //! - [`model`]: the words that every room shares. *Never here: behaviour of a room, time, I/O.*
 //! - [`clock`]: the one door to time. *Nothing else asks what time it is;* pacing (timeouts, intervals) is tokio's.
-//! - [`calendar`]: when people work, and when a rule is in force: working hours, holidays, seasons. Pure.
+//! - [`calendar`]: when people work: working hours, working days, holidays. Pure.
 //! - [`config`]: one typed struct per room.
 //! - [`audit`]: who changed what: append-only and hash-chained, written in the transaction of the change. Every room that
 //!   writes the town's state file knows it. *Never here: a decision, a secret.*

@@ -130,6 +130,8 @@ impl Hub {
     /// The hub at `base` (`http://host:port`), reached with a bearer token.
     pub fn new(base: &str, token: &str) -> Self {
         let base = base.trim_end_matches('/').to_owned();
+        // Somebody else may have said so before: it is the same provider then.
+        let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         Hub { client: Client::new(), base, token: token.to_owned() }
     }
 

@@ -194,8 +194,10 @@ impl Engine {
 
     /// Takes what the store has of a series that is [wanted](Engine::wanted), oldest first.
     pub fn remember(&mut self, series: SeriesId, samples: &[Sample]) {
-        for (own, last, window) in self.index.windows_mut() {
-            if own != series || window.is_filled || last == NEVER {
+        let Some(&watch) = self.index.watches.get(series.index()) else { return };
+        for n in 0..watch.listeners {
+            let Some((last, window)) = self.index.window_mut(watch, n) else { continue };
+            if window.is_filled || last == NEVER {
                 continue;
             }
             let from = window.reaches_back_to(last);
@@ -232,8 +234,8 @@ impl Engine {
     fn judge_one(&mut self, m: &Measurement, is_judged: bool) {
         let Some(watch) = self.index.watches.get_mut(m.series.index()) else { return };
         let is_later = m.observed_at > watch.last_news;
-        let is_watched = watch.rules > 0 || watch.listeners > 0;
-        let is_news = is_watched && is_later && m.quality.is_news();
+        // Of unwatched series too: a rule that comes into force later fills its window up to here.
+        let is_news = is_later && m.quality.is_news();
         if is_news {
             watch.last_news = m.observed_at;
             self.index.touched[m.series.index() / CHUNK] = true;

@@ -177,6 +177,18 @@ impl Index {
         }
     }
 
+    /// The window of a listener, if it has one over this very series, and the time of the last reading that counted.
+    pub(super) fn window_mut(&mut self, watch: Watch, n: u32) -> Option<(Timestamp, &mut Window)> {
+        let rule = self.listener(watch, n)? as usize;
+        let counted = self.memories.get(watch.memory as usize).map_or(NEVER, |m| m.counted);
+        match self.senses.get_mut(rule.checked_sub(self.gates.len())?)? {
+            Sense::Window(window) => {
+                Some((if window.is_flat() { counted } else { watch.last_news }, window))
+            }
+            Sense::Inputs(_) => None,
+        }
+    }
+
     /// The rules that keep more than a value of this series.
     pub(super) fn listener(&self, watch: Watch, n: u32) -> Option<u32> {
         self.listeners.get((watch.first_listener + n) as usize).copied()

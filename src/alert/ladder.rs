@@ -102,9 +102,9 @@ impl Ladder {
     ) -> impl Iterator<Item = (Severity, &Condition)> {
         let own = spec.test.steps().min(MAX_STEPS);
         let plain = Ladder::take_up(spec, &Former { active, steps: Vec::new() });
-        self.steps[..own].iter().enumerate().filter_map(move |(step, condition)| {
-            (*condition != plain.steps[step]).then(|| (spec.test.severity(step), condition))
-        })
+        let steps = self.steps[..own].iter().enumerate();
+        let unlike = steps.filter(move |(step, condition)| **condition != plain.steps[*step]);
+        unlike.map(|(step, condition)| (spec.test.severity(step), condition))
     }
 
     /// Lets time pass to its own next deadline.

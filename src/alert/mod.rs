@@ -42,9 +42,10 @@
 //! # Layout
 //! `rule` what is tested, on which series · `condition` the state machine of one step · `ladder` a rule's steps together ·
 //! `sense` windows and newest readings · `flap` chattering · `index` the rules by series, for the hot path ·
-//! `timers` deadlines · `standing` what is put aside, and why · `aside` who puts it aside, and when that ends ·
-//! `book` which rules are in force · `ledger` alerts and their events · `engine` the one owner of all these ·
-//! `tables` the disk · `rehearsal` a rule over stored history.
+//! `timers` deadlines · `standing` what is put aside, and why · `aside` who puts it aside, and when that ends
+//! (`aside::orders` of people, `aside::follow` from events, over `aside::standings`) · `book` which rules are in force ·
+//! `ledger` alerts and their events · `engine` the one owner of all these · `tables` the disk · `rehearsal` a rule over
+//! stored history.
 
 mod aside;
 pub mod book;
@@ -151,6 +152,19 @@ impl Alert {
     /// In the list that people work by: open, and not put aside.
     pub fn is_annunciated(&self) -> bool {
         self.is_open() && self.standing.is_clear()
+    }
+
+    /// Whether it is a device's silence.
+    pub fn is_silence(&self) -> bool {
+        self.kind == "no_data"
+    }
+
+    /// What it is about, as one word: its asset, or its device when it has none. Kept on disk with what waits to be told.
+    pub fn root(&self) -> String {
+        match &self.asset {
+            Some(asset) => format!("asset:{asset}"),
+            None => format!("device:{}", self.rule.device),
+        }
     }
 }
 

@@ -171,11 +171,7 @@ pub(crate) async fn list(
     let wanted = limit(params.limit, DEFAULT_LIMIT)?.min(MAX_LISTED);
     let query = params.query(wanted)?;
     let zone: Option<ZoneId> = parse("zone", params.zone.as_deref())?;
-    if let Some(zone) = zone.as_ref().filter(|zone| {
-        !(hub.registry.town().zones.contains_key(zone.as_str()) && sight.may_see_zone(zone))
-    }) {
-        return Err(Problem::not_found("zone", zone.as_str()));
-    }
+    check_zone(&hub, &sight, zone.as_ref())?;
     let page = hub.blocking(Work::Query, move |hub| {
         if sight.is_whole() && zone.is_none() {
             Ok(page(read(hub, &query)?, wanted))
@@ -223,7 +219,7 @@ pub(crate) async fn acknowledge_many(
             let why = format!("{} ids; at most {MAX_LISTED} fit", ids.len());
             return Err(Problem::bad_body(why));
         }
-        (None, Some(filter)) => filter.find(&hub),
+        (None, Some(filter)) => filter.find(&hub, &sight)?,
         _ => return Err(Problem::bad_body("name `ids` or a `filter`")),
     };
     let (in_sight, foreign): (Vec<AlertId>, Vec<AlertId>) = hub
@@ -362,17 +358,20 @@ impl Service {
 }
 
 impl BulkFilter {
-    fn find(&self, hub: &AppState) -> Vec<AlertId> {
+    /// The alerts in sight that it means, at most [`MAX_LISTED`].
+    fn find(&self, hub: &AppState, sight: &Sight) -> Result<Vec<AlertId>, Problem> {
+        check_zone(hub, sight, self.zone.as_ref())?;
         let town = hub.registry.town();
         let open = hub.present.open_alerts();
         let found = open.iter().filter(|alert| {
             alert.is_annunciated()
                 && alert.acknowledged_at.is_none()
+                && sight.may_see_alert(&town, alert)
                 && (self.severities.is_empty() || self.severities.contains(&alert.severity))
                 && self.device.as_ref().is_none_or(|device| *device == alert.rule.device)
                 && is_in(&town, self.zone.as_ref(), alert)
         });
-        found.map(|alert| alert.id).take(MAX_LISTED).collect()
+        Ok(found.map(|alert| alert.id).take(MAX_LISTED).collect())
     }
 }
 
@@ -411,6 +410,17 @@ async fn seen(hub: &Hub, sight: &Sight, id: &str) -> Result<AlertId, Problem> {
 }
 
 /// Whether an alert's asset is listed under a zone.
+/// A zone that somebody asks for must be there, and in sight.
+fn check_zone(hub: &AppState, sight: &Sight, zone: Option<&ZoneId>) -> Result<(), Problem> {
+    let town = hub.registry.town();
+    match zone {
+        Some(zone) if !town.zones.contains_key(zone.as_str()) || !sight.may_see_zone(zone) => {
+            Err(Problem::not_found("zone", zone.as_str()))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn is_in(town: &Town, zone: Option<&ZoneId>, alert: &Alert) -> bool {
     let Some(zone) = zone else { return true };
     let asset = alert.asset.as_ref().and_then(|id| town.assets.get(id));

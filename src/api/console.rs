@@ -48,9 +48,11 @@ fn page(path: &str, headers: &HeaderMap) -> Response {
     }
 }
 
-/// Whether a query asks for the wallboard: `?wall`.
+/// Whether a query asks for the wallboard: `?wall`. The console has a wall of its own, `?wall=overdue`.
 fn is_wall(query: Option<&str>) -> bool {
-    query.is_some_and(|query| query.split('&').any(|pair| pair.split('=').next() == Some("wall")))
+    query.is_some_and(|query| {
+        query.split('&').any(|pair| matches!(pair, "wall" | "wall=" | "wall=1"))
+    })
 }
 
 /// A page for everybody, by its file's name.
@@ -159,6 +161,7 @@ mod tests {
     fn the_wall_is_asked_for_by_name() {
         assert!(is_wall(Some("wall")) && is_wall(Some("lang=en&wall=1")));
         assert!(!is_wall(None) && !is_wall(Some("lang=wall")) && !is_wall(Some("walls")));
+        assert!(!is_wall(Some("lang=zh&wall=overdue")), "that is a page of the console");
     }
 
     #[test]

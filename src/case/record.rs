@@ -240,7 +240,8 @@ impl Case {
         }
     }
 
-    /// What it is about, as one word: of each root there is one open case at most.
+    /// What it is about, as one word: of each root there is one open case at most. Spelt as [`crate::alert::Alert::root`],
+    /// which finds it.
     pub fn root(&self) -> String {
         match (&self.subject.asset, &self.subject.device) {
             (Some(asset), _) => format!("asset:{asset}"),

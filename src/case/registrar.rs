@@ -448,7 +448,7 @@ impl<'r> Draft<'r> {
             device: Some(alert.rule.device.clone()),
             title: alert.text.clone(),
         };
-        let root = root_of(&subject);
+        let root = alert.root();
         let at = news.at.max(Timestamp::EPOCH).min(now);
         match self.case_of(&alert, &root)? {
             Some(case) => {
@@ -598,14 +598,6 @@ impl Actor {
             return Ok(());
         }
         Err(super::Refusal::Right { wanted, needs }.into())
-    }
-}
-
-fn root_of(subject: &Subject) -> String {
-    match (&subject.asset, &subject.device) {
-        (Some(asset), _) => format!("asset:{asset}"),
-        (None, Some(device)) => format!("device:{device}"),
-        (None, None) => String::new(),
     }
 }
 

@@ -433,6 +433,7 @@ impl Rooms {
         engine.set_flap(config.alert.flap.into());
         Ok(crate::pipeline::JudgeParts {
             engine,
+            rules_until: in_force.next_change,
             book: self.book.clone(),
             store: Arc::clone(&self.store),
             stations: Arc::clone(&self.stations),

@@ -47,6 +47,11 @@ impl Severity {
     pub fn rank(self) -> u8 {
         4 - self as u8
     }
+
+    /// The severity of this rank.
+    pub fn from_rank(rank: u8) -> Option<Severity> {
+        Severity::ALL.into_iter().find(|severity| severity.rank() == rank)
+    }
 }
 
 impl fmt::Display for Severity {

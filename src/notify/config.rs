@@ -443,7 +443,7 @@ impl ChannelConfig {
             return Err(value(key, per_minute, format!("use 2 to {most}")));
         }
         let template = |key, text: &Option<String>| {
-            let parsed = text.as_deref().map(|text| Template::parse(text)).transpose();
+            let parsed = text.as_deref().map(Template::parse).transpose();
             parsed.map_err(|why| NotifyConfigError::Template { channel: name.to_owned(), key, why })
         };
         let words = Words {

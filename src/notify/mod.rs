@@ -27,8 +27,9 @@
 //!
 //! # Layout
 //! `config` checked settings · `route` who hears · `group` when, how many together · `notice` what is told · `words` in
-//! which words · `post` the one owner · `tables` the disk · `notifier` its thread and the channels' tasks · `channel` one
-//! file per way.
+//! which words · `post` the one owner, with its steps: `post::follow` from the logs to what waits, `post::compose` from that
+//! to messages, `post::deliver` from those to attempts and back, over `post::state` · `tables` the disk · `notifier` its
+//! thread and the channels' tasks · `channel` one file per way.
 
 pub(crate) mod channel;
 pub(crate) mod config;

@@ -1,4 +1,5 @@
-//! The notify tables: what the owner takes up, what people list. Writes are the owner's ([`super::post`]), in its transactions.
+//! The notify tables: what the owner takes up and puts down, what people list. Every write is in a transaction of the owner's
+//! ([`super::post`]).
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
@@ -266,6 +267,69 @@ pub(super) fn delete_pending(
         "DELETE FROM notify_pending WHERE channel = ? AND what = ? AND number = ? AND version = ?",
     )?
     .execute(params![channel, what, number, version])?;
+    Ok(())
+}
+
+/// When an alert that was told is told again, if nobody acknowledges it.
+pub(super) fn put_told(
+    db: &Connection,
+    channel: &str,
+    alert: AlertId,
+    repeats: u32,
+    repeat_at: Option<Timestamp>,
+) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO notify_told (channel, alert, repeats, repeat_at) VALUES (?, ?, ?, ?)",
+    )?
+    .execute(params![channel, alert.0 as i64, repeats, repeat_at.map(Timestamp::as_micros)])?;
+    Ok(())
+}
+
+pub(super) fn delete_told(db: &Connection, channel: &str, alert: AlertId) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM notify_told WHERE channel = ? AND alert = ?")?
+        .execute(params![channel, alert.0 as i64])?;
+    Ok(())
+}
+
+/// Puts a message into the outbox, to be sent at once; gives it its number.
+pub(super) fn insert(
+    db: &Connection,
+    channel: &str,
+    notice: &Notice,
+    merged: bool,
+    now: Timestamp,
+    give_up_at: Timestamp,
+) -> rusqlite::Result<MessageId> {
+    let text = serde_json::to_string(notice)
+        .map_err(|why| rusqlite::Error::ToSqlConversionFailure(Box::new(why)))?;
+    db.prepare_cached(
+        "INSERT INTO notify_message
+             (channel, state, severity, merged, created_at, give_up_at, next_at, attempts, notice)
+         VALUES (?, 'waiting', ?, ?, ?, ?, ?, 0, ?)",
+    )?
+    .execute(params![
+        channel,
+        notice.severity.rank(),
+        merged,
+        now.as_micros(),
+        give_up_at.as_micros(),
+        now.as_micros(),
+        text,
+    ])?;
+    Ok(MessageId(db.last_insert_rowid() as u64))
+}
+
+/// Notes that a message tells of this.
+pub(super) fn put_mention(
+    db: &Connection,
+    id: MessageId,
+    what: &str,
+    number: i64,
+) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT OR IGNORE INTO notify_mention (message, what, number) VALUES (?, ?, ?)",
+    )?
+    .execute(params![id.0 as i64, what, number])?;
     Ok(())
 }
 

@@ -336,9 +336,10 @@ impl Rig {
         }
         let calendar = DutyCalendar::new(&CalendarConfig::default()).unwrap();
         let book = Book::open(registry.connect().unwrap(), calendar).unwrap();
-        let rules = rules_of(&table, &book, NOW).rules;
+        let in_force = rules_of(&table, &book, NOW);
         let parts = JudgeParts {
-            engine: Engine::open(registry.connect().unwrap(), rules, NOW).unwrap(),
+            engine: Engine::open(registry.connect().unwrap(), in_force.rules, NOW).unwrap(),
+            rules_until: in_force.next_change,
             book,
             store: Arc::clone(&store),
             stations: Arc::new(ArcSwap::new(Arc::clone(&table))),

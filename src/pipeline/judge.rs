@@ -101,6 +101,8 @@ pub struct Judge {
 /// What the judge needs from the other rooms.
 pub(crate) struct Parts {
     pub(crate) engine: Engine,
+    /// When the engine's rules change by their schedules.
+    pub(crate) rules_until: Option<Timestamp>,
     pub(crate) book: Book,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) stations: Arc<ArcSwap<StationTable>>,
@@ -166,6 +168,7 @@ impl State {
         let table = parts.stations.load_full();
         let start = parts.clock.now();
         State {
+            rules_until: parts.rules_until,
             parts,
             table,
             now,
@@ -176,8 +179,6 @@ impl State {
             readings_since_checkpoint: 0,
             checkpoint_at: start.plus(CHECKPOINT_EVERY),
             freshness_at: start.plus(FRESHNESS_EVERY),
-            // Looked at with the first tick.
-            rules_until: Some(start),
         }
     }
 

@@ -95,6 +95,20 @@ pub enum Signal {
     },
 }
 
+impl Signal {
+    /// Between what it can lie for Good values of a point with this range; `None` when nobody knows.
+    pub fn reach(self, range: Option<(f64, f64)>) -> Option<(f64, f64)> {
+        match self {
+            Signal::Value => range,
+            Signal::Rise { .. } | Signal::Fall { .. } => range.map(|(low, high)| (0.0, high - low)),
+            // Nobody knows how many readings there are.
+            Signal::Sum { .. } => {
+                range.filter(|(low, _)| *low >= 0.0).map(|_| (0.0, f64::INFINITY))
+            }
+        }
+    }
+}
+
 /// The side of a limit on which it is passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]

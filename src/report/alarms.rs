@@ -2,7 +2,7 @@
 //!
 //! # What counts
 //! An *alarm* is one ring: an alert that is raised, is raised again, gets worse, rings again after its re-alarm time, or
-//! joins the list when it is unshelved, unsuppressed or back in service and nobody has acknowledged it. What rings while
+//! joins the list when it is unshelved, unsuppressed or back in service and its condition still stands. What rings while
 //! it is shelved, suppressed or out of service is *held back*: nobody hears it, and it burdens nobody. Alerts of severity
 //! info ask for no action, so by the norm they are no alarms: they are counted apart.
 //!
@@ -20,7 +20,7 @@ use serde::Serialize;
 use super::board::{Board, Frame, Group, Labels, Pair};
 use super::figure::{Figure, Samples, Times, share};
 use super::period::{By, Span};
-use super::story::{AlertMoment, AlertStory, Deed};
+use super::story::{AlertMoment, AlertStory, Aside, Deed};
 use crate::alert::RuleKey;
 use crate::model::{Label, Severity, Timestamp};
 
@@ -213,9 +213,7 @@ struct State {
     active_since: Option<Timestamp>,
     /// Since when it asks for an acknowledgement.
     asks_since: Option<Timestamp>,
-    shelved: bool,
-    suppressed: bool,
-    out_of_service: bool,
+    aside: Aside,
     /// It rang at the present moment; whether anybody heard it is clear when the moment is over.
     rings: bool,
 }
@@ -250,10 +248,15 @@ impl AlarmCount {
             state.rings = true;
             state.asks_since.get_or_insert(at);
         };
-        let joins = |state: &mut State| {
-            let listed = state.active_since.is_some() && state.asks_since.is_some();
-            state.rings |= listed && state.is_listed();
+        // An alert that still stands when the last reason to keep it aside ends is announced as if it were new.
+        let joins = |state: &mut State, former: Aside| {
+            let comes_back = !former.is_clear() && state.aside.is_clear();
+            if comes_back && state.active_since.is_some() {
+                asks(state);
+            }
         };
+        let former = state.aside;
+        state.aside = former.after(event.what);
         match event.what {
             Deed::Raised => {
                 state.active_since.get_or_insert(at);
@@ -265,6 +268,7 @@ impl AlarmCount {
                     self.board.at(at, labels, |tally, _| tally.acknowledge.push(at.since(since)));
                 }
             }
+            Deed::Waived => state.asks_since = None,
             Deed::Returned => {
                 if let Some(since) = state.active_since.take() {
                     self.board.at(at, labels, |tally, _| tally.clear.push(at.since(since)));
@@ -275,19 +279,16 @@ impl AlarmCount {
                 self.board.at(at, labels, |tally, _| tally.rule(story).chatters = true);
             }
             Deed::Shelved(is) => {
-                self.begin(at, labels, is && !state.shelved, |tally| &mut tally.shelved);
-                state.shelved = is;
-                joins(state);
+                self.begin(at, labels, is && !former.shelved, |tally| &mut tally.shelved);
+                joins(state, former);
             }
             Deed::Suppressed(is) => {
-                self.begin(at, labels, is && !state.suppressed, |tally| &mut tally.suppressed);
-                state.suppressed = is;
-                joins(state);
+                self.begin(at, labels, is && !former.suppressed, |tally| &mut tally.suppressed);
+                joins(state, former);
             }
             Deed::OutOfService(is) => {
-                self.begin(at, labels, is && !state.out_of_service, |t| &mut t.out_of_service);
-                state.out_of_service = is;
-                joins(state);
+                self.begin(at, labels, is && !former.out_of_service, |t| &mut t.out_of_service);
+                joins(state, former);
             }
             Deed::Else => {}
         }
@@ -318,7 +319,7 @@ impl AlarmCount {
             return;
         }
         if std::mem::take(&mut state.rings) {
-            let is_listed = state.is_listed();
+            let is_listed = state.aside.is_clear();
             self.board.at(from, labels, |tally, _| tally.ring(from, is_listed, story, labels));
         }
         let mut spend = |is: bool, away: fn(&mut Tally) -> &mut AwayTally| {
@@ -326,11 +327,11 @@ impl AlarmCount {
                 self.board.during(from, until, labels, |tally, time| away(tally).time += time);
             }
         };
-        spend(state.shelved, |tally| &mut tally.shelved);
-        spend(state.suppressed, |tally| &mut tally.suppressed);
-        spend(state.out_of_service, |tally| &mut tally.out_of_service);
+        spend(state.aside.shelved, |tally| &mut tally.shelved);
+        spend(state.aside.suppressed, |tally| &mut tally.suppressed);
+        spend(state.aside.out_of_service, |tally| &mut tally.out_of_service);
         let stale_at = state.active_since.map(|since| since.plus(STALE_AFTER));
-        if let Some(stale_at) = stale_at.filter(|_| state.is_listed())
+        if let Some(stale_at) = stale_at.filter(|_| state.aside.is_clear())
             && labels.severity != Severity::Info
         {
             self.stand(from.max(stale_at), until, labels);
@@ -376,12 +377,6 @@ impl AlarmCount {
                 })
                 .collect(),
         }
-    }
-}
-
-impl State {
-    fn is_listed(&self) -> bool {
-        !(self.shelved || self.suppressed || self.out_of_service)
     }
 }
 

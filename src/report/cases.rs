@@ -21,7 +21,7 @@ use serde::Serialize;
 use super::board::{Board, Frame, Group, Labels, Pair};
 use super::figure::{Samples, Times, share};
 use super::period::{By, Span};
-use super::story::{AlertStory, Deed};
+use super::story::{AlertStory, Aside, Deed};
 use crate::case::{CaseEvent, Happened};
 use crate::model::Timestamp;
 
@@ -151,11 +151,18 @@ impl CaseCount {
     pub fn add_alert(&mut self, story: &AlertStory) {
         let mut labels = story.labels.clone();
         let (mut asks_since, mut active_since) = (None, None);
+        let mut aside = Aside::default();
         for (i, event) in story.events.iter().enumerate() {
             let at = event.at;
             labels.severity = event.severity;
             if i == 0 && event.what == Deed::Raised {
                 self.board.at(at, &labels, |tally, _| tally.received += 1);
+            }
+            let former = aside;
+            aside = former.after(event.what);
+            if !former.is_clear() && aside.is_clear() && active_since.is_some() {
+                // Announced as if it were new.
+                asks_since.get_or_insert(at);
             }
             match event.what {
                 Deed::Raised => {
@@ -167,6 +174,7 @@ impl CaseCount {
                     let asked = asks_since.take().filter(|_| story.has_case);
                     self.took(asked, at, &labels, |tally| &mut tally.acknowledge);
                 }
+                Deed::Waived => asks_since = None,
                 Deed::Returned => {
                     let active = active_since.take().filter(|_| story.has_case);
                     self.took(active, at, &labels, |tally| &mut tally.clear);

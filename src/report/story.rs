@@ -41,6 +41,8 @@ pub enum Deed {
     Rang,
     /// A person has seen it.
     Acknowledged,
+    /// It was over while it was put aside: the hub asks nobody to acknowledge it.
+    Waived,
     /// The sensor said that all is well.
     Returned,
     /// Its rule went, so nobody said that all is well.
@@ -57,13 +59,40 @@ pub enum Deed {
     Else,
 }
 
+/// What keeps an alert from ringing, as its log tells it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Aside {
+    pub(super) shelved: bool,
+    pub(super) suppressed: bool,
+    pub(super) out_of_service: bool,
+}
+
+impl Aside {
+    /// After a deed.
+    pub(super) fn after(mut self, what: Deed) -> Aside {
+        match what {
+            Deed::Shelved(is) => self.shelved = is,
+            Deed::Suppressed(is) => self.suppressed = is,
+            Deed::OutOfService(is) => self.out_of_service = is,
+            _ => {}
+        }
+        self
+    }
+
+    /// Whether nothing keeps it from ringing.
+    pub(super) fn is_clear(self) -> bool {
+        self == Aside::default()
+    }
+}
+
 impl Deed {
-    /// The deed of an event, by its spelling in the log.
-    pub(super) fn of(what: &str) -> Deed {
+    /// The deed of an event, by its spelling in the log and by whether a person did it.
+    pub(super) fn of(what: &str, by_person: bool) -> Deed {
         match what {
             "raised" | "raised_again" => Deed::Raised,
             "rearmed" | "severity_up" => Deed::Rang,
-            "acknowledged" => Deed::Acknowledged,
+            "acknowledged" if by_person => Deed::Acknowledged,
+            "acknowledged" => Deed::Waived,
             "returned" => Deed::Returned,
             "rule_removed" => Deed::RuleRemoved,
             "chattering" => Deed::Chattering,

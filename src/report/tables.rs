@@ -63,7 +63,7 @@ pub(super) fn alerts(
          ORDER BY alert.id",
     )?;
     let mut events = db.prepare_cached(
-        "SELECT what, at, severity FROM alert_event WHERE alert = ? AND at < ? ORDER BY version",
+        "SELECT what, at, severity, actor IS NOT NULL FROM alert_event WHERE alert = ? AND at < ? ORDER BY version",
     )?;
     let (from, to) = (span.from.as_micros(), span.to.as_micros());
     let mut rows =
@@ -77,7 +77,7 @@ pub(super) fn alerts(
         let mut moments = Vec::new();
         let mut log = events.query(params![number, to])?;
         while let Some(event) = log.next()? {
-            let what = Deed::of(event.get_ref(0)?.as_str().unwrap_or_default());
+            let what = Deed::of(event.get_ref(0)?.as_str().unwrap_or_default(), event.get(3)?);
             let at = Timestamp::from_micros(event.get(1)?);
             severity = self::severity(event, 2)?;
             moments.push(AlertMoment { what, at, severity });
@@ -260,8 +260,8 @@ fn keys(
 
 fn severity(row: &Row<'_>, column: usize) -> rusqlite::Result<Severity> {
     let rank: u8 = row.get(column)?;
-    let known = Severity::ALL.into_iter().find(|severity| severity.rank() == rank);
-    known.ok_or_else(|| damaged(column, format!("{rank} is no rank of a severity").into()))
+    Severity::from_rank(rank)
+        .ok_or_else(|| damaged(column, format!("{rank} is no rank of a severity").into()))
 }
 
 fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>

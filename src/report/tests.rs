@@ -131,6 +131,38 @@ fn info_is_no_alarm_and_what_nobody_hears_burdens_nobody() {
 }
 
 #[test]
+fn what_ends_on_the_shelf_is_nobodys_deed_and_what_still_stands_after_it_asks_again() {
+    let over = story(
+        "over",
+        Severity::Major,
+        &[
+            (1, Deed::Raised),
+            (2, Deed::Shelved(true)),
+            (30, Deed::Returned),
+            (30, Deed::Waived),
+            (40, Deed::Shelved(false)),
+        ],
+    );
+    let stands = story(
+        "stands",
+        Severity::Major,
+        &[
+            (1, Deed::Raised),
+            (3, Deed::Acknowledged),
+            (4, Deed::Shelved(true)),
+            (30, Deed::Shelved(false)),
+            (36, Deed::Acknowledged),
+        ],
+    );
+    let total = alarms_of(frame(60, None), 1, &[over, stands]).total;
+    // Two when they were raised, one back from the shelf.
+    assert_eq!((total.alarms, total.held_back), (3, 0));
+    // Two minutes and six minutes: the shelf of the one that was over is nobody's time.
+    assert_eq!(total.acknowledge.count, 2);
+    assert_eq!(Deed::of("acknowledged", false), Deed::Waived);
+}
+
+#[test]
 fn stale_alarms_are_counted_at_the_end_of_each_day() {
     let long = story("long", Severity::Minor, &[(60, Deed::Raised), (3 * DAY, Deed::Returned)]);
     let shelved = story(
@@ -305,8 +337,8 @@ impl Office {
         self.db.execute(counted, [id.0 as i64]).unwrap();
         self.db
             .execute(
-                "INSERT INTO alert_event (alert, version, what, at, severity)
-                 SELECT id, version, ?2, ?3, ?4 FROM alert WHERE id = ?1",
+                "INSERT INTO alert_event (alert, version, what, at, severity, actor)
+                 SELECT id, version, ?2, ?3, ?4, iif(?2 = 'acknowledged', acknowledged_by, NULL) FROM alert WHERE id = ?1",
                 params![id.0 as i64, what, at.as_micros(), severity.rank()],
             )
             .unwrap();

@@ -1,6 +1,6 @@
 /** The page's one owner of state: joins the feed, holds the town, and does what the operator asks. */
 
-import { api, ApiError, whenSessionIsLost } from "./api/client";
+import { api, asApiError, whenSessionIsLost } from "./api/client";
 import type { Alert, AssetDetail, BaseMap, Family, Kind, ProfilesAnswer, Rank, SessionAnswer, Status } from "./api/types";
 import { monotonicMs, wallMs } from "./clock";
 import { loadWords, words, type Language } from "./i18n";
@@ -239,7 +239,7 @@ export class Console {
       this.flush();
     } catch (error) {
       this.loading = false;
-      this.loadError = codeOf(error);
+      this.loadError = asApiError(error).code;
       this.reloadSoon();
     }
   }
@@ -349,7 +349,7 @@ export class Console {
     try {
       detail = { is: "ready", asset: await api.asset(asset.id) };
     } catch (error) {
-      detail = { is: "failed", code: codeOf(error) };
+      detail = { is: "failed", code: asApiError(error).code };
     }
     // The operator may have moved on meanwhile.
     if (this.chosenAsset === number) this.detail = detail;
@@ -369,7 +369,7 @@ export class Console {
       this.note = "";
       this.keepLatest(answer);
     } catch (error) {
-      this.actionError = codeOf(error);
+      this.actionError = asApiError(error).code;
       if (this.actionError === "version_conflict" || this.actionError === "already_acknowledged") {
         void this.readSnapshot();
       }
@@ -408,10 +408,7 @@ export class Console {
   /** What the list shows that can be acknowledged. */
   pickable = $derived(this.alerts.filter((alert) => alert.acknowledged_at === null).map(({ id }) => id));
   /** Picked, and still to be acknowledged: somebody else may have been faster. */
-  toAcknowledge = $derived.by(() => {
-    const open = [...(this.picked ?? [])].map((id) => this.town.alerts.get(id));
-    return open.filter((alert) => alert !== undefined && alert.acknowledged_at === null).map((alert) => alert!.id);
-  });
+  toAcknowledge = $derived([...(this.picked ?? [])].filter((id) => this.town.alerts.get(id)?.acknowledged_at === null));
 
   async acknowledgePicked(note: string): Promise<boolean> {
     const ids = this.toAcknowledge;
@@ -427,7 +424,7 @@ export class Console {
       void this.readSnapshot();
       return true;
     } catch (error) {
-      this.actionError = codeOf(error);
+      this.actionError = asApiError(error).code;
       return false;
     } finally {
       this.acknowledging = false;
@@ -457,8 +454,8 @@ export class Console {
       this.shelving = false;
       return true;
     } catch (error) {
-      this.actionError = codeOf(error);
-      this.actionMembers = error instanceof ApiError ? error.members : {};
+      this.actionError = asApiError(error).code;
+      this.actionMembers = asApiError(error).members;
       if (this.actionError === "version_conflict") void this.readSnapshot();
       return false;
     } finally {
@@ -606,11 +603,7 @@ async function readGround(): Promise<BaseMap> {
   try {
     return await api.basemap();
   } catch (error) {
-    if (codeOf(error) !== "not_found") throw error;
+    if (asApiError(error).code !== "not_found") throw error;
     return SCHEMATIC;
   }
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof ApiError ? error.code : "internal";
 }

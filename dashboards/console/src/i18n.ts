@@ -1,5 +1,7 @@
 /** Every word of the page; English is in `i18n.en.ts`. `zh` is the source of the keys; `{name}` is replaced by a parameter. */
 
+import { fill } from "./fill";
+
 const zh = {
   title: "云享乌镇 · 一张图",
   "header.online": "在线率",
@@ -417,8 +419,7 @@ export async function loadWords(language: Language): Promise<void> {
 
 /** The words of a language. */
 export function words(language: Language): Words {
-  return (word, parameters = {}) =>
-    DICTIONARIES[language][word].replace(/\{(\w+)\}/g, (whole, name: string) => String(parameters[name] ?? whole));
+  return (word, parameters) => fill(DICTIONARIES[language][word], parameters);
 }
 
 /** The words for a code that the hub sent; codes that are new to this page are shown as they are. */

@@ -243,16 +243,19 @@ impl Book {
             .collect();
         let subjects: Vec<Subject<'s>> = subjects.collect();
         let own = own_rules(&pages, &subjects);
-        let rules = subjects
+        let mut rules: Vec<Rule> = subjects
             .iter()
             .flat_map(|subject| index.profile_rules(subject))
             .filter(|patched| patched.enabled)
             .map(|patched| patched.rule)
             .chain(own.into_iter().filter_map(|(_, rule)| rule.ok()))
-            .filter(|rule| !rule.spec.schedule.as_deref().is_some_and(|name| idle.contains(name)))
             .collect();
+        let named: HashSet<String> =
+            rules.iter().filter_map(|rule| rule.spec.schedule.clone()).collect();
+        rules.retain(|rule| !rule.spec.schedule.as_deref().is_some_and(|name| idle.contains(name)));
         let next_change = pages
             .all::<Timetable>()
+            .filter(|page| named.contains(&page.id))
             .filter_map(|page| page.body.schedule().next_change(now, calendar))
             .min();
         InForce { rules, next_change }

@@ -8,10 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{ALWAYS, Page, Pages, Subject, Tried};
 use crate::alert::RuleKey;
 use crate::model::{AssetKind, DeviceId, Label, MetricName, ProfileId, Severity, ZoneId};
-use crate::profile::{AlertSpec, AlertTest, Flap, Point, Rung, Side, Signal, format_duration};
-
-/// The most raises before a rule is chattering, as in profiles: each of them is remembered.
-const MOST_RAISES: u32 = 1_000;
+use crate::profile::{AlertSpec, AlertTest, Flap, Point, Rung, Side, format_duration};
 
 /// What an override changes, where.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -333,8 +330,8 @@ fn set<T: Copy>(field: &mut T, value: Option<T>) {
 pub(super) fn check(spec: &AlertSpec, point: Option<&Point>) -> Vec<String> {
     let mut problems = Vec::new();
     if let AlertTest::Limit { of, side, rungs } = &spec.test {
-        let range = point.and_then(|point| point.range).filter(|_| matches!(of, Signal::Value));
-        check_rungs(*side, rungs, range, &mut problems);
+        let reach = of.reach(point.and_then(|point| point.range));
+        check_rungs(*side, rungs, reach, &mut problems);
     }
     if let AlertTest::NoData { after, .. } | AlertTest::Flat { after, .. } = &spec.test
         && after.is_zero()
@@ -342,9 +339,9 @@ pub(super) fn check(spec: &AlertSpec, point: Option<&Point>) -> Vec<String> {
         problems.push("`after` must be longer than 0s".to_owned());
     }
     if let Some(flap) = &spec.flap
-        && flap.times > MOST_RAISES
+        && flap.times > Flap::MOST
     {
-        problems.push(format!("`flap` counts at most {MOST_RAISES} times"));
+        problems.push(format!("`flap` counts at most {} times", Flap::MOST));
     }
     if let Some(flap) = &spec.flap
         && flap.times > 0

@@ -278,6 +278,12 @@ async fn many_alerts_are_acknowledged_at_once_each_by_itself() {
     }
     let none = json!({ "filter": { "zone": "west" } });
     assert_eq!(call(&rig, &ann, line, &none).await.json()["results"], json!([]));
+    // A filter means what is in sight, and tells of nothing else.
+    let wei = rig.token_of("wei", Role::Operator, Some(&["west"]));
+    let everything = json!({ "filter": {} });
+    assert_eq!(call(&rig, &wei, line, &everything).await.json()["results"], json!([]));
+    let east = json!({ "filter": { "zone": "east" } });
+    assert_eq!(call(&rig, &wei, line, &east).await.status, StatusCode::NOT_FOUND);
     let all = json!({ "filter": { "severities": ["critical"], "zone": "east" }, "note": "seen" });
     let results = call(&rig, &ann, line, &all).await.json();
     assert_eq!(results["results"], json!([{ "id": 1, "outcome": "acknowledged", "version": 2 }]));
@@ -285,7 +291,6 @@ async fn many_alerts_are_acknowledged_at_once_each_by_itself() {
     let outcomes: Vec<_> =
         results["results"].as_array().unwrap().iter().map(|r| r["outcome"].clone()).collect();
     assert_eq!(outcomes, [json!("already_acknowledged"), json!("not_found")]);
-    let wei = rig.token_of("wei", Role::Operator, Some(&["west"]));
     let results = call(&rig, &wei, line, &json!({ "ids": [1] })).await.json();
     assert_eq!(results["results"][0]["outcome"], "not_found");
 }

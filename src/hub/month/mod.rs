@@ -226,6 +226,11 @@ fn check(month: &Month, said: &Said) {
         let raised = said.alerts.iter().filter(|alert| (from..to).contains(&alert.raised_at));
         wrong.extend(raised.map(|alert| format!("on calm day {}: {}", day + 1, name(alert))));
     }
+    let flooded = said.alerts.iter().filter(|alert| truth::is_flooded(alert)).count();
+    if flooded == 0 {
+        wrong.push("no storm and no blockage filled a manhole".to_owned());
+    }
+    println!("{flooded} alerts of full manholes");
     println!("{calm} calm days of {DAYS}, {} causes", truth.causes().count());
     assert!(calm >= 8, "too few calm days: {calm}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -22,7 +22,9 @@ pub(super) struct Deeds {
     /// Closings that the sensors refused.
     pub(super) refused: usize,
     pub(super) repairs: usize,
+    /// Looks at a case that was overdue.
     pub(super) overdue: usize,
+    /// Looks at a case that was escalated.
     pub(super) escalated: usize,
     pub(super) rejected: usize,
 }

@@ -36,7 +36,7 @@ pub(super) struct Truth {
 pub(super) enum Duty {
     /// An alert of this metric on its own device; `None` is the device's silence.
     Alert(Option<&'static str>),
-    /// Alerts of manholes and rain gauges anywhere.
+    /// A rain gauge, or a manhole anywhere: not every storm fills the pipes.
     Flood,
     /// Nothing at all.
     Nothing,
@@ -114,9 +114,7 @@ impl Truth {
         match self.duty(cause) {
             Duty::Alert(wanted) => is_own && metric == wanted && is_in_time(cause, alert),
             Duty::Flood => {
-                alert.rule.device.as_str().starts_with("mh-")
-                    && metric == Some("level")
-                    && is_in_time(cause, alert)
+                (metric == Some("rain") || is_flooded(alert)) && is_in_time(cause, alert)
             }
             Duty::Nothing => false,
         }
@@ -163,6 +161,12 @@ impl Truth {
         let burst = cause.device.and_then(main_of);
         burst.is_some() && town.device_index(device).and_then(main_of) == burst
     }
+}
+
+/// Water stands in a manhole.
+pub(super) fn is_flooded(alert: &Alert) -> bool {
+    let metric = alert.rule.metric.as_ref().map(|metric| metric.as_str());
+    alert.rule.device.as_str().starts_with("mh-") && metric == Some("level")
 }
 
 fn is_in_time(cause: &Cause, alert: &Alert) -> bool {

@@ -258,7 +258,7 @@ fn compile_test(
         problems.report(&band.span(), "`band` is for flat lines: say `flat`, too");
     }
     let of = compile_signal(raw, problems)?;
-    let reach = reach_of(of, range);
+    let reach = of.reach(range);
     if let Some(ladder) = &raw.ladder {
         let side = refuse_beside_ladder(raw, problems)
             .and_then(|()| compile_ladder(ladder, reach, states, problems));
@@ -346,16 +346,6 @@ fn compile_signal(raw: &RawAlert, problems: &mut Problems<'_>) -> Option<Signal>
         "fall" => Signal::Fall { window },
         _ => Signal::Sum { window },
     })
-}
-
-/// Between what a signal of a Good value can lie.
-fn reach_of(of: Signal, range: Bounds) -> Bounds {
-    match of {
-        Signal::Value => range,
-        Signal::Rise { .. } | Signal::Fall { .. } => range.map(|(low, high)| (0.0, high - low)),
-        // Nobody knows how many readings there are.
-        Signal::Sum { .. } => range.filter(|(low, _)| *low >= 0.0).map(|_| (0.0, f64::INFINITY)),
-    }
 }
 
 fn refuse_beside_ladder(raw: &RawAlert, problems: &mut Problems<'_>) -> Option<()> {

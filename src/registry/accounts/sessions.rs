@@ -121,10 +121,11 @@ impl Registry {
                     agent
                 ],
             )?;
+            // Never the new one, even when all of them began at one time.
             tx.execute(
                 "DELETE FROM sessions WHERE hash IN (SELECT hash FROM sessions WHERE user = ?1
-                 ORDER BY expires_at DESC, created_at DESC LIMIT -1 OFFSET ?2)",
-                params![user, MAX_SESSIONS],
+                 ORDER BY hash = ?3 DESC, expires_at DESC, created_at DESC LIMIT -1 OFFSET ?2)",
+                params![user, MAX_SESSIONS, fingerprint],
             )?;
             if opened == 0 {
                 return Ok(None);

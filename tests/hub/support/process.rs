@@ -89,6 +89,8 @@ impl Home {
         let mut headers = HeaderMap::new();
         let bearer = HeaderValue::from_str(&format!("Bearer {}", self.token)).expect("a token");
         headers.insert("authorization", bearer);
+        // The hub's reqwest speaks TLS, so this one must be told by what.
+        let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         let client =
             reqwest::Client::builder().default_headers(headers).build().expect("an HTTP client");
         (HubProcess { child, mqtt, http, client }, more)

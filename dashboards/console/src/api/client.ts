@@ -40,6 +40,11 @@ export class ApiError extends Error {
   }
 }
 
+/** What went wrong as the hub's own kind of error; anything else that was thrown is ours. */
+export function asApiError(error: unknown): ApiError {
+  return error instanceof ApiError ? error : new ApiError("internal", 0, String(error));
+}
+
 /** How long an answer may take, in milliseconds. */
 const TIMEOUT_MS = 15_000;
 

@@ -189,9 +189,13 @@ export function step<T extends { id: number }>(list: readonly T[], chosen: numbe
 
 /** The next alert that nobody has acknowledged, after the chosen one and round again. */
 export function nextUnacknowledged(list: readonly Alert[], chosen: number | null): Alert | undefined {
-  const at = list.findIndex((alert) => alert.id === chosen);
-  const turned = [...list.slice(at + 1), ...list.slice(0, at + 1)];
-  return turned.find((alert) => alert.acknowledged_at === null);
+  return nextOf(list, chosen, (alert) => alert.acknowledged_at === null);
+}
+
+/** The next row that is wanted, after the chosen one and round again. */
+export function nextOf<T extends { id: number }>(list: readonly T[], chosen: number | null, isWanted: (row: T) => boolean): T | undefined {
+  const at = list.findIndex(({ id }) => id === chosen);
+  return [...list.slice(at + 1), ...list.slice(0, at + 1)].find(isWanted);
 }
 
 /** Free and known bays of every lot, by the lot's number. */

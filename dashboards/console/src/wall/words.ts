@@ -1,5 +1,6 @@
 /** Every word of the wallboard that the console does not have. `zh` is the source of the keys. */
 
+import { fill } from "../fill";
 import type { Language } from "../i18n";
 
 const zh = {
@@ -47,6 +48,5 @@ const en: Record<WallWord, string> = {
 /** The words of a language. */
 export function wallWords(language: Language): (word: WallWord, parameters?: Readonly<Record<string, string | number>>) => string {
   const words = language === "zh" ? zh : en;
-  return (word, parameters = {}) =>
-    words[word].replace(/\{(\w+)\}/g, (whole, name: string) => String(parameters[name] ?? whole));
+  return (word, parameters) => fill(words[word], parameters);
 }

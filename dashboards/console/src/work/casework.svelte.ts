@@ -1,10 +1,10 @@
 /** The state of the work on cases: the list, the chosen case with its open form, and the queue of the field. */
 
-import { api, ApiError } from "../api/client";
+import { api, ApiError, asApiError } from "../api/client";
 import type { Alert, Case, CaseDetail, CaseEvent, MoveBody, MoveKind, Unit } from "../api/types";
 import type { Console } from "../console.svelte";
 import { wallMs } from "../clock";
-import { step } from "../town/select";
+import { nextOf, step } from "../town/select";
 import { withCase } from "../town/town";
 import {
   assetOfCase,
@@ -17,6 +17,7 @@ import {
   personOf,
   primaryMove,
   project,
+  REASONED,
   tasksOf,
   waitsFor,
   type CaseFilter,
@@ -79,7 +80,9 @@ export class Casework {
     return personOf(session?.user.name ?? "", session?.rights ?? [], this.units);
   });
   /** Cases as they will be once the queue is sent. */
-  private projected = $derived.by(() => {
+  private projected = $derived.by((): ReadonlyMap<number, Case> => {
+    // As a rule nothing waits; what is derived from the cases then rests while other things of the town change.
+    if (this.queue.length === 0) return this.hub.town.cases;
     const cases = new Map(this.hub.town.cases);
     for (const id of new Set(this.queue.map((move) => move.case))) {
       const one = cases.get(id);
@@ -177,9 +180,7 @@ export class Casework {
 
   /** The next case that waits for this person, after the chosen one and round again. */
   next(): void {
-    const at = this.list.findIndex(({ id }) => id === this.chosenId);
-    const turned = [...this.list.slice(at + 1), ...this.list.slice(0, at + 1)];
-    const next = turned.find((one) => waitsFor(one, this.me));
+    const next = nextOf(this.list, this.chosenId, (one) => waitsFor(one, this.me));
     if (next !== undefined) this.choose(next.id);
   }
 
@@ -195,7 +196,7 @@ export class Casework {
       this.take(detail.case);
       if (this.chosen?.asset !== null) this.hub.follow(assetOfCase(this.hub.town, detail.case)?.number ?? null);
     } catch (error) {
-      if (this.chosenId === id) this.detailError = codeOf(error);
+      if (this.chosenId === id) this.detailError = asApiError(error).code;
     }
   }
 
@@ -255,7 +256,6 @@ export class Casework {
     this.closeForm();
     this.form = kind;
     if (kind === "dispatch") this.draft.unit = this.detail?.suggested_unit ?? this.units[0]?.id ?? "";
-    if (kind === "close") this.draft.siteCheck = false;
   }
 
   /** Opens the form of the move that stands first; a press that comes before the hub's answer waits for it. */
@@ -297,7 +297,7 @@ export class Casework {
     const [note, reason] = [draft.note.trim(), draft.reason.trim()];
     return {
       ...(note === "" ? {} : { note }),
-      ...(["return", "recall", "reject"].includes(kind) ? { reason } : {}),
+      ...(REASONED.includes(kind) ? { reason } : {}),
       ...(kind === "dispatch" ? { unit: draft.unit, ...(draft.person === "" ? {} : { person: draft.person }) } : {}),
       ...(kind === "close" && draft.siteCheck ? { site_check: reason } : {}),
     };
@@ -320,7 +320,7 @@ export class Casework {
         await this.make(one, form, this.body(form));
       }
     } catch (error) {
-      this.error = error instanceof ApiError ? error : new ApiError("internal", 0, String(error));
+      this.error = asApiError(error);
     } finally {
       this.busy = false;
     }
@@ -389,13 +389,9 @@ export class Casework {
       this.hub.tab = "cases";
       this.choose(opened.id);
     } catch (error) {
-      this.hub.actionError = codeOf(error);
+      this.hub.actionError = asApiError(error).code;
     } finally {
       this.busy = false;
     }
   }
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof ApiError ? error.code : "internal";
 }

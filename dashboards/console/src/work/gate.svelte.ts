@@ -1,6 +1,6 @@
 /** The state of one command, from the choice of a target to the gate's own read-back. */
 
-import { api, ApiError } from "../api/client";
+import { api, asApiError, type ApiError } from "../api/client";
 import type { Command, CommandSpec, Device } from "../api/types";
 import type { Console } from "../console.svelte";
 import { isOver, ordinary } from "./gate";
@@ -50,7 +50,7 @@ export class Gate {
       this.specs = await api.commandSpecs(device.profile);
       this.spec = ordinary(this.specs)[0] ?? null;
     } catch (error) {
-      this.fail(error);
+      this.error = asApiError(error);
     }
   }
 
@@ -131,14 +131,10 @@ export class Gate {
     try {
       await act();
     } catch (error) {
-      this.fail(error);
+      this.error = asApiError(error);
       await this.look();
     } finally {
       this.busy = false;
     }
-  }
-
-  private fail(error: unknown): void {
-    this.error = error instanceof ApiError ? error : new ApiError("internal", 0, String(error));
   }
 }

@@ -1,15 +1,9 @@
 /** Commands to devices: which there are, what a target may be, how one goes on. Pure. */
 
-import type { Command, CommandSpec, Device } from "../api/types";
+import type { Command, CommandSpec } from "../api/types";
 
 /** How long the button is held before an order goes out, milliseconds. */
 export const HOLD_MS = 1_500;
-
-/** A device of an asset with what it may be told. */
-export interface Orderable {
-  device: Device;
-  specs: CommandSpec[];
-}
 
 /** Whether nothing more happens to a command. */
 export function isOver({ state }: Command): boolean {

@@ -1,55 +1,15 @@
 /** What a visitor with a phone does, and how a wall screen is let in. */
 
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { expect, test as base, type Page } from "@playwright/test";
+import { expect, type Page } from "@playwright/test";
 import { lot, OpenHub } from "../mock/open";
+import { picture, storiesOf, violations } from "./page";
 
-const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const PICTURES = process.env.PICTURES;
-
-const test = base.extend<{ hub: OpenHub; sins: string[] }>({
-  hub: async ({}, use) => {
-    const hub = await OpenHub.start();
-    await use(hub);
-    await hub.stop();
-  },
-  sins: [
-    async ({ page, context, hub }, use) => {
-      const sins: string[] = [];
-      context.on("request", (request) => {
-        const url = new URL(request.url());
-        if (!["data:", "blob:"].includes(url.protocol) && url.origin !== hub.url) sins.push(`request to ${url.origin}`);
-      });
-      page.on("console", (message) => {
-        if (/Content Security Policy/i.test(message.text())) sins.push(message.text());
-      });
-      page.on("pageerror", (error) => sins.push(String(error)));
-      await use(sins);
-      expect(sins).toEqual([]);
-    },
-    { auto: true },
-  ],
-});
+const test = storiesOf(() => OpenHub.start());
 
 test.use({ viewport: { width: 390, height: 844 } });
 
-/** Breaches of WCAG 2.2 A and AA and of good practice, by rule. */
-async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(axeSource);
-  return page.evaluate(async () => {
-    // @ts-expect-error axe is put into the page by the line above
-    const found = await window.axe.run(document, { resultTypes: ["violations"] });
-    return found.violations.map((one: { id: string; nodes: { html: string }[] }) => `${one.id}: ${one.nodes[0]?.html}`);
-  });
-}
-
 const card = (page: Page, id: string) => page.locator(`[data-lot="${id}"]`);
 const names = (page: Page) => page.locator(".lot h2").allTextContents();
-
-async function picture(page: Page, name: string): Promise<void> {
-  if (PICTURES !== undefined) await page.screenshot({ path: `${PICTURES}/${name}.png`, fullPage: true });
-}
 
 test("tells free bays in both languages, and what is not known as such", async ({ page, hub }) => {
   await page.goto(`${hub.url}/parking?lang=zh&theme=light`);
@@ -95,7 +55,7 @@ test("says when it is old, greys what it shows, and comes back by itself", async
   await page.clock.runFor(75_000);
   await expect(page.getByRole("status")).toContainText("未能更新");
   await expect(page.locator("html")).toHaveClass(/stale/);
-  await picture(page, "parking-stale");
+  await picture(page, "parking-stale", true);
   hub.counting = true;
   await expect(async () => {
     await page.clock.runFor(16_000);
@@ -153,9 +113,9 @@ for (const theme of ["light", "dark"] as const) {
       await page.goto(`${hub.url}/parking?lang=${lang}&theme=${theme}`);
       await card(page, "PL-3").getByRole("button", { name: /^(导航到|Navigate to)/ }).click();
       expect(await violations(page)).toEqual([]);
-      await picture(page, `parking-${lang}-${theme}`);
+      await picture(page, `parking-${lang}-${theme}`, true);
       await page.setViewportSize({ width: 1280, height: 800 });
-      await picture(page, `parking-wide-${lang}-${theme}`);
+      await picture(page, `parking-wide-${lang}-${theme}`, true);
     });
   }
 }
@@ -165,7 +125,7 @@ test("a link makes a screen a wall, once and only by a press", async ({ page, hu
   expect(new URL(page.url()).hash).toBe("");
   expect(hub.requests.filter((line) => line.startsWith("POST"))).toEqual([]);
   expect(await violations(page)).toEqual([]);
-  await picture(page, "join");
+  await picture(page, "join", true);
   await page.getByRole("button", { name: "设为大屏" }).click();
   await expect(page).toHaveURL(`${hub.url}/wall`);
   await page.goto(`${hub.url}/wall/join?lang=en#c0de`);

@@ -1,16 +1,12 @@
 /** The wallboard on its screen: nobody touches it. */
 
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import type { Page } from "@playwright/test";
 import type { Alert } from "../../src/api/types";
 import type { OverdueCase } from "../../src/wall/overdue";
 import type { MockHub } from "../mock/server";
 import { quietTown } from "../mock/town";
-import { expect, test } from "./hub";
-
-const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const PICTURES = process.env.PICTURES;
+import { expect, test, violations } from "./hub";
+import { picture } from "./page";
 
 test.use({ viewport: { width: 1920, height: 1080 } });
 
@@ -41,15 +37,6 @@ async function open(page: Page, hub: MockHub, query: string): Promise<void> {
   await expect(page.locator("[data-alert]").first()).toBeVisible({ timeout: 15_000 });
 }
 
-async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(axeSource);
-  return page.evaluate(async () => {
-    // @ts-expect-error axe is put into the page by the line above
-    const found = await window.axe.run(document, { resultTypes: ["violations"] });
-    return found.violations.map((one: { id: string; nodes: { html: string }[] }) => `${one.id}: ${one.nodes[0]?.html}`);
-  });
-}
-
 for (const [lang, theme] of [["zh", "light"], ["en", "dark"]] as const) {
   test(`shows alerts, overdue cases, the online rate and the time, ${lang} ${theme}`, async ({ page, hub }) => {
     const asked = await withCases(page, SEVEN);
@@ -70,7 +57,7 @@ for (const [lang, theme] of [["zh", "light"], ["en", "dark"]] as const) {
     const over = await page.evaluate(() => [document.documentElement.scrollHeight - innerHeight, document.documentElement.scrollWidth - innerWidth]);
     expect(over.every((px) => px <= 0)).toBe(true);
     expect(await violations(page)).toEqual([]);
-    if (PICTURES !== undefined) await page.screenshot({ path: `${PICTURES}/wall-${lang}-${theme}.png` });
+    await picture(page, `wall-${lang}-${theme}`);
   });
 }
 
@@ -95,7 +82,7 @@ test("a calm town is told as such, and cases that cannot be read are not told as
   await expect(page.getByText("没有未了告警")).toBeVisible();
   await expect(page.getByText("暂时读不到案件")).toBeVisible();
   await expect(page.getByText("没有超时案件")).toBeHidden();
-  if (PICTURES !== undefined) await page.screenshot({ path: `${PICTURES}/wall-calm.png` });
+  await picture(page, "wall-calm");
 });
 
 test("says so when the data stop", async ({ page, hub }) => {
@@ -106,7 +93,7 @@ test("says so when the data stop", async ({ page, hub }) => {
   await page.clock.fastForward(31_000);
   await expect(page.getByRole("status")).toContainText("Data interrupted");
   await expect(page.locator("#alerts strong")).toHaveClass(/not-live/);
-  if (PICTURES !== undefined) await page.screenshot({ path: `${PICTURES}/wall-stale.png` });
+  await picture(page, "wall-stale");
 });
 
 test("a screen that nobody let in says how, and does not lead to a login that nobody can type", async ({ page, hub }) => {

@@ -1,20 +1,12 @@
 /** A hub as a stranger sees it: the pages for everybody with their own files, the parking board, and a locked door else. */
 
-import { createReadStream, existsSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { basename, extname, join } from "node:path";
+import { basename } from "node:path";
 import type { Board, Lot } from "../../src/open/parking/lots";
-import { POLICY } from "./server";
+import { bodyOf, file, POLICY } from "./server";
 
-const DIST = join(import.meta.dirname, "../../dist");
-const TYPES: Record<string, string> = {
-  ".html": "text/html; charset=utf-8",
-  ".js": "text/javascript",
-  ".css": "text/css",
-  ".svg": "image/svg+xml",
-};
-const PAGES: Record<string, string> = { "/parking": "parking.html", "/wall/join": "join.html" };
+const PAGES: Record<string, string> = { "/parking": "/parking.html", "/wall/join": "/join.html" };
 
 /** A lot of so many bays of which so many are known to be free, and so many not known. */
 export function lot(id: string, zh: string, en: string, at: [number, number], more: Partial<Lot> & { bays?: number; empty?: number } = {}): Lot {
@@ -87,7 +79,7 @@ export class OpenHub {
     response.setHeader("x-content-type-options", "nosniff");
     const page = PAGES[pathname];
     if (page !== undefined) return file(response, page);
-    if (pathname.startsWith("/open/")) return file(response, join("open", basename(pathname)));
+    if (pathname.startsWith("/open/")) return file(response, `/open/${basename(pathname)}`);
     if (pathname === "/api/v1/parking") return this.parking(request, response);
     if (pathname.startsWith("/api/v1/wall-links")) return this.links(pathname, request, response);
     if (pathname === "/wall" && this.signedIn) return void response.writeHead(200, { "content-type": "text/html" }).end("<h1>wall</h1>");
@@ -105,9 +97,7 @@ export class OpenHub {
   }
 
   private async links(path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
-    let text = "";
-    for await (const chunk of request) text += String(chunk);
-    const body = JSON.parse(text) as { code?: string; name?: string };
+    const body = JSON.parse(String(await bodyOf(request))) as { code?: string; name?: string };
     if (path.endsWith("/redeem")) {
       this.signedIn = this.codes.delete(body.code ?? "");
       return void response.writeHead(this.signedIn ? 204 : 404).end();
@@ -115,11 +105,4 @@ export class OpenHub {
     if (!this.signedIn) return void response.writeHead(401).end("{}");
     response.writeHead(201, { "content-type": "application/json" }).end(JSON.stringify({ path: "/wall/join#abcd", expires_at: "" }));
   }
-}
-
-function file(response: ServerResponse, name: string): void {
-  const path = join(DIST, name);
-  if (!existsSync(path)) return void response.writeHead(404).end();
-  response.setHeader("content-type", TYPES[extname(name)] ?? "application/octet-stream");
-  createReadStream(path).pipe(response);
 }

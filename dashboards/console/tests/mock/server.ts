@@ -398,7 +398,7 @@ export class MockHub {
   }
 }
 
-async function bodyOf(request: IncomingMessage): Promise<Buffer> {
+export async function bodyOf(request: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks);
@@ -431,7 +431,7 @@ function problem(response: ServerResponse, status: number, code: string, members
     .end(JSON.stringify({ type: "about:blank", title: code, status, code, ...members }));
 }
 
-function file(response: ServerResponse, path: string): void {
+export function file(response: ServerResponse, path: string): void {
   const name = join(DIST, normalize(path === "/" ? "/index.html" : path));
   if (!name.startsWith(DIST) || !existsSync(name)) {
     response.writeHead(404).end();

@@ -1,5 +1,6 @@
 /** Every word of the page that lets a wall screen in. `zh` is the source of the keys. */
 
+import { fill } from "../../fill";
 import type { Language } from "../../i18n";
 
 const zh = {
@@ -40,5 +41,5 @@ const en: Record<JoinWord, string> = {
 /** The words of a language. */
 export function joinWords(language: Language): (word: JoinWord, parameters?: Readonly<Record<string, string>>) => string {
   const words = language === "zh" ? zh : en;
-  return (word, parameters = {}) => words[word].replace(/\{(\w+)\}/g, (whole, name: string) => parameters[name] ?? whole);
+  return (word, parameters) => fill(words[word], parameters);
 }

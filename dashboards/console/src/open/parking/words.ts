@@ -1,5 +1,6 @@
 /** Every word of the public parking page, in both languages. `zh` is the source of the keys. */
 
+import { fill } from "../../fill";
 import type { Language } from "../../i18n";
 
 const zh = {
@@ -107,8 +108,7 @@ export type Say = (word: ParkingWord, parameters?: Readonly<Record<string, strin
 /** The words of a language. */
 export function say(language: Language): Say {
   const words = language === "zh" ? zh : en;
-  return (word, parameters = {}) =>
-    words[word].replace(/\{(\w+)\}/g, (whole, name: string) => String(parameters[name] ?? whole));
+  return (word, parameters) => fill(words[word], parameters);
 }
 
 /** A length of time in its largest unit, as an age ("3 min ago") or as a duration ("3 min"). */

@@ -1,14 +1,27 @@
 /** Cases in words: events, what a sensor lacks, units. Pure: the language and the units are passed in. */
 
-import type { CaseEvent, Lacking, Unit } from "../../api/types";
+import type { Case, CaseEvent, Lacking, MoveKind, Unit } from "../../api/types";
 import { dueText, labelText, momentText, numberText, valueText } from "../../format";
 import { errorText, words, wordOfCode, type Language } from "../../i18n";
 import type { ApiError } from "../../api/client";
+import type { Town } from "../../town/town";
+import { assetOfCase } from "../../work/cases";
 
 /** A unit's name, or its id when it is not known here. */
 export function unitText(id: string | undefined, units: readonly Unit[], language: Language): string {
   const unit = units.find((known) => known.id === id);
   return unit ? labelText(unit.name, language) : (id ?? "—");
+}
+
+/** Where a case is: its asset's name, or what the hub knows instead. */
+export function placeText(one: Case, town: Town, language: Language): string {
+  const asset = assetOfCase(town, one);
+  return asset ? labelText(asset.name, language) : (one.asset ?? one.device ?? one.zone ?? "—");
+}
+
+/** A move as the one who makes it says it; the first entry of a handler tells of the arrival. */
+export function moveText(kind: MoveKind | "reopen", one: Case | null, language: Language): string {
+  return words(language)(kind === "handle" && one?.arrived_at === null ? "move.handle.first" : `move.${kind}`);
 }
 
 /** What happened, as people say it. */
