@@ -1,24 +1,24 @@
 //! The alerts of a moment that has passed, read back from the log: what a map of that moment shows.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, params};
 
 use super::tables::alert_of;
-use super::{Alert, AlertError, Standing};
-use crate::model::{Severity, Timestamp};
+use super::{Alert, AlertError, AlertEvent, Standing, What, history};
+use crate::model::Timestamp;
 
 /// The most alerts of one moment: more than that stood in no storm yet, and no map shows them apart.
 pub const MAX_AT_ONCE: usize = 5_000;
 
-/// An alert as it stood, and whether somebody or something kept it from calling.
-struct Then {
-    active: bool,
-    acknowledged: bool,
-    severity: Option<Severity>,
-    held_back: u32,
+/// What keeps an alert from calling. Each stands or not, however often it is said: a shelf may be moved while it lasts.
+#[derive(Default)]
+struct Aside {
+    shelved: bool,
+    suppressed: bool,
+    out_of_service: bool,
 }
 
-/// The alerts that were open at `at` and called for somebody, oldest first: whether they were active or acknowledged, and how
-/// bad they were, is what the log says up to then. Their value, peak and text are today's.
+/// The alerts that were open at `at` and called for somebody, oldest first: whether they were active or acknowledged, by
+/// whom, and how bad they were, is what the log says up to then. Their value, peak and text are today's.
 ///
 /// # Errors
 /// When SQLite fails.
@@ -33,53 +33,79 @@ pub fn at(db: &Connection, at: Timestamp) -> Result<Vec<Alert>, AlertError> {
     let candidates: Vec<Alert> = candidates
         .query_map(params![at.as_micros(), limit], alert_of)?
         .collect::<Result<_, _>>()?;
-    let mut log = db.prepare_cached(
-        "SELECT * FROM alert_event WHERE alert = ?1 AND at <= ?2 ORDER BY version",
-    )?;
     let mut open = Vec::new();
-    for mut alert in candidates {
-        let mut then = Then { active: false, acknowledged: false, severity: None, held_back: 0 };
-        let mut events = log.query(params![alert.id.0 as i64, at.as_micros()])?;
-        while let Some(event) = events.next()? {
-            then.take(event)?;
-        }
-        if then.held_back > 0 || !(then.active || !then.acknowledged) {
-            continue;
-        }
-        alert.active = then.active;
-        alert.severity = then.severity.unwrap_or(alert.severity);
-        if !then.acknowledged {
-            (alert.acknowledged_at, alert.acknowledged_by, alert.note) = (None, None, None);
-        }
-        alert.cleared_at = alert.cleared_at.filter(|cleared| *cleared <= at && !then.active);
-        // What was put aside then is left out above; what was put aside since concerns now only.
-        alert.standing = Standing::default();
-        open.push(alert);
+    for alert in candidates {
+        let events = history(db, alert.id)?;
+        open.extend(as_of(alert, events.into_iter().take_while(|event| event.at <= at)));
     }
     Ok(open)
 }
 
-impl Then {
-    fn take(&mut self, event: &Row<'_>) -> rusqlite::Result<()> {
-        let what: String = event.get("what")?;
-        match what.as_str() {
-            "raised" => self.active = true,
-            // Each of them calls again, whoever had acknowledged before.
-            "raised_again" | "rearmed" | "severity_up" => {
-                (self.active, self.acknowledged) = (true, false);
+/// An alert after these of its events; `None` when it was closed or put aside then, or not there yet.
+fn as_of(today: Alert, events: impl Iterator<Item = AlertEvent>) -> Option<Alert> {
+    let mut then = Alert {
+        active: false,
+        chattering: false,
+        cleared_at: None,
+        acknowledged_at: None,
+        acknowledged_by: None,
+        note: None,
+        // What was put aside then is left out; what was put aside since concerns now only.
+        standing: Standing::default(),
+        ..today
+    };
+    let mut aside = Aside::default();
+    let mut raised = false;
+    for event in events {
+        raised = true;
+        then.version = event.version;
+        then.severity = event.severity;
+        then.cleared_at = match (then.active, event.active) {
+            (true, false) => Some(event.at),
+            (_, true) => None,
+            (false, false) => then.cleared_at,
+        };
+        then.active = event.active;
+        then.chattering &= then.active;
+        match event.what {
+            What::Acknowledged => {
+                then.acknowledged_at = Some(event.at);
+                (then.acknowledged_by, then.note) = (event.actor, event.note);
             }
-            "acknowledged" => self.acknowledged = true,
-            "returned" | "rule_removed" => self.active = false,
-            "shelved" | "suppressed" | "out_of_service" => self.held_back += 1,
-            "unshelved" | "unsuppressed" | "in_service" => {
-                self.held_back = self.held_back.saturating_sub(1);
+            What::Rearmed => forget(&mut then),
+            What::Chattering => then.chattering = true,
+            What::Settled => then.chattering = false,
+            what => {
+                // Back from where it was put aside it asks anew.
+                if aside.take(what) && !aside.stands() && then.active {
+                    forget(&mut then);
+                }
             }
-            _ => {}
         }
-        // A log that tells the severity after each event is believed; an older one knew none.
-        if let Ok(rank) = event.get::<_, u8>("severity") {
-            self.severity = Severity::ALL.into_iter().find(|severity| severity.rank() == rank);
+    }
+    (raised && then.is_open() && !aside.stands()).then_some(then)
+}
+
+fn forget(alert: &mut Alert) {
+    (alert.acknowledged_at, alert.acknowledged_by, alert.note) = (None, None, None);
+}
+
+impl Aside {
+    /// Whether this event was about it.
+    fn take(&mut self, what: What) -> bool {
+        match what {
+            What::Shelved => self.shelved = true,
+            What::Unshelved => self.shelved = false,
+            What::Suppressed => self.suppressed = true,
+            What::Unsuppressed => self.suppressed = false,
+            What::OutOfService => self.out_of_service = true,
+            What::InService => self.out_of_service = false,
+            _ => return false,
         }
-        Ok(())
+        true
+    }
+
+    fn stands(&self) -> bool {
+        self.shelved || self.suppressed || self.out_of_service
     }
 }

@@ -18,6 +18,9 @@ use crate::model::Label;
 /// A page may keep a tile so long without asking: maps change by the month.
 const TILE_KEPT: &str = "private, max-age=86400";
 
+/// Where tiles are. The base map's version stands behind it, so that no page shows the kept tiles of another base map.
+const TILES: &str = "/api/v1/basemap/tiles/{layer}/{z}/{x}/{y}";
+
 /// The ground of the map.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = BaseMap)]
@@ -34,7 +37,7 @@ pub(crate) struct BaseMapAnswer {
     layers: Vec<&'static str>,
     /// Where its tiles are, when it has tiles.
     #[schema(required)]
-    tiles: Option<&'static str>,
+    tiles: Option<String>,
     /// Where its document is, when it is one.
     #[schema(required)]
     data: Option<&'static str>,
@@ -117,7 +120,7 @@ impl BaseMapAnswer {
             kind,
             layers,
             tiles: matches!(kind, Kind::Raster | Kind::Vector)
-                .then_some("/api/v1/basemap/tiles/{layer}/{z}/{x}/{y}"),
+                .then(|| format!("{TILES}?v={}", map.version())),
             data: (kind == Kind::Geojson).then_some("/api/v1/basemap/data"),
             parts,
             min_zoom: zooms.0,

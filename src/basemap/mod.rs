@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use tracing::error;
 
 use crate::config::MapConfig;
@@ -174,6 +175,7 @@ pub struct BaseMap {
     datum: Datum,
     source: Source,
     problem: Option<String>,
+    version: String,
 }
 
 #[derive(Debug)]
@@ -192,13 +194,20 @@ impl BaseMap {
             datum: Datum::Wgs84,
             source: Source::Schematic,
             problem: None,
+            version: String::new(),
         }
     }
 
     /// Opens the configured base map, or the schematic with the reason why that one cannot be used.
     pub async fn open(config: &MapConfig) -> Self {
         match Source::open(config).await {
-            Ok(source) => BaseMap { base: config.base, datum: config.crs, source, problem: None },
+            Ok(source) => BaseMap {
+                base: config.base,
+                datum: config.crs,
+                source,
+                problem: None,
+                version: version_of(config),
+            },
             Err(why) => {
                 let why = crate::error_chain(&why);
                 error!(%why, "the base map cannot be used; the schematic stands in");
@@ -215,6 +224,11 @@ impl BaseMap {
     /// The coordinates in which it is drawn.
     pub fn datum(&self) -> Datum {
         self.datum
+    }
+
+    /// Another base map has another version, and so has a file that was replaced.
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
     /// Why the configured base map is not drawn; `None` when it is.
@@ -281,6 +295,14 @@ impl Source {
             }
         }
     }
+}
+
+/// A short name of what the configuration says, and of the file's age. Nothing can be read out of it.
+fn version_of(config: &MapConfig) -> String {
+    let file = config.file.as_ref().and_then(|file| std::fs::metadata(file).ok());
+    let said = format!("{config:?} {:?}", file.map(|file| (file.len(), file.modified().ok())));
+    let hash = Sha256::digest(said);
+    hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether a file is an archive of tiles, by its name.
@@ -362,6 +384,9 @@ mod tests {
         let map = BaseMap::open(&config).await;
         assert_eq!((map.ground(), map.datum()), (Ground::Document, Datum::Gcj02));
         assert_eq!(map.document().as_deref(), Some(text.as_bytes()));
+        let version = map.version().to_owned();
+        std::fs::write(file.path(), format!("{text} ")).unwrap();
+        assert_ne!(BaseMap::open(&config).await.version(), version, "another file");
         let place = TilePlace::new(0, 0, 0).unwrap();
         assert!(map.tile("base", place).await.unwrap().is_none());
     }

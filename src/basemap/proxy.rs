@@ -27,23 +27,23 @@ const TIANDITU: &str = "https://t0.tianditu.gov.cn";
 
 /// Where a layer's tiles are: an http or https address with `{z}`, `{x}`, `{y}`, and `{key}` for the server's key. They may
 /// stand behind the host only.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Template(String);
 
-/// Why a text is no template.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why a text is no template. Never carries the text: every page is told why there is no base map, and a key may stand in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// No address.
     #[error(
-        "`{0}` is no http or https address; write for example https://tiles.example/{{z}}/{{x}}/{{y}}.png"
+        "it is no http or https address; write for example https://tiles.example/{{z}}/{{x}}/{{y}}.png"
     )]
-    NoUrl(String),
+    NoUrl,
     /// A part is missing, or stands in the host.
-    #[error("`{0}` needs {{z}}, {{x}} and {{y}} behind its host")]
-    Places(String),
+    #[error("it needs {{z}}, {{x}} and {{y}} behind its host")]
+    Places,
     /// A key is asked for and none is there, or the other way round.
-    #[error("`{0}` and map.key_file must both name the key ({{key}}), or neither")]
-    Key(String),
+    #[error("it and map.key_file must both name the key ({{key}}), or neither")]
+    Key,
 }
 
 impl Template {
@@ -52,9 +52,9 @@ impl Template {
     /// # Errors
     /// When it is no address, or a placeholder is missing or stands in the host.
     pub fn new(text: &str) -> Result<Self, TemplateError> {
-        let url = Url::parse(text).map_err(|_| TemplateError::NoUrl(text.to_owned()))?;
+        let url = Url::parse(text).map_err(|_| TemplateError::NoUrl)?;
         if !matches!(url.scheme(), "http" | "https") || !url.username().is_empty() {
-            return Err(TemplateError::NoUrl(text.to_owned()));
+            return Err(TemplateError::NoUrl);
         }
         let host_ends = text.find("//").and_then(|at| {
             let rest = &text[at + 2..];
@@ -63,7 +63,7 @@ impl Template {
         let (host, rest) = text.split_at(host_ends.unwrap_or(text.len()));
         let is_whole = ["{z}", "{x}", "{y}"].iter().all(|part| rest.contains(part));
         if host.contains('{') || !is_whole {
-            return Err(TemplateError::Places(text.to_owned()));
+            return Err(TemplateError::Places);
         }
         Ok(Template(text.to_owned()))
     }
@@ -79,8 +79,7 @@ impl Template {
             .replace("{x}", &place.x.to_string())
             .replace("{y}", &place.y.to_string())
             .replace("{key}", key);
-        // Not the text with the key in it.
-        Url::parse(&text).map_err(|_| TemplateError::NoUrl(self.0.clone()))
+        Url::parse(&text).map_err(|_| TemplateError::NoUrl)
     }
 }
 
@@ -123,7 +122,8 @@ pub(super) struct Proxy {
 
 impl std::fmt::Debug for Proxy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Proxy").field("layers", &self.layers).finish_non_exhaustive()
+        let layers: Vec<_> = self.layers.iter().map(|(name, _)| *name).collect();
+        f.debug_struct("Proxy").field("layers", &layers).finish_non_exhaustive()
     }
 }
 
@@ -132,7 +132,7 @@ impl Proxy {
         let layers = layers(config)?;
         for (_, template) in &layers {
             if template.wants_key() != key.is_some() {
-                return Err(TemplateError::Key(template.0.clone()).into());
+                return Err(TemplateError::Key.into());
             }
         }
         Ok(Proxy {

@@ -9,6 +9,7 @@ import { connect, type FeedLine } from "./live/connect";
 import { readEvent, writePosition, type LiveEvent } from "./live/events";
 import type { FeedMessage } from "./live/fanout";
 import { liveness, silentMs, type Link } from "./live/link";
+import type { Past } from "./map/past";
 import { FOLLOWED, SCHEMATIC } from "./town/ground";
 import { load, save, type Theme } from "./preferences";
 import { nextCall, Voice, type Heard } from "./sound";
@@ -57,7 +58,7 @@ export class Console {
   /** What the map stands on; nothing until the hub has said it. */
   ground = $state.raw<BaseMap | null>(null);
   /** The town at a moment of the past while the map plays it back: nothing can be acknowledged or ordered then. */
-  past = $state.raw<{ atMs: number; town: Town } | null>(null);
+  past = $state.raw<Past | null>(null);
   status = $state.raw<Status | null>(null);
   profiles = $state.raw<ProfilesAnswer | null>(null);
   /** Who is logged in; nothing until the hub has said it. */

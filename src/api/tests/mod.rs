@@ -4,6 +4,7 @@ mod access;
 mod cases;
 mod commands;
 mod doors;
+mod ground;
 mod notifications;
 mod parking_lots;
 mod rehearsals;
@@ -109,6 +110,11 @@ impl Answer {
 
 impl Rig {
     fn new() -> Self {
+        Rig::on(BaseMap::schematic())
+    }
+
+    /// With this ground under the map.
+    fn on(basemap: BaseMap) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (clock, hand) = Clock::manual(NOW);
         let registry = Registry::open(&folder.path().join("town.db"), clock.clone()).unwrap();
@@ -200,7 +206,7 @@ impl Rig {
                 center: Position::new(120.4851, 30.745_36).unwrap(),
                 zoom: 14.0,
             },
-            basemap: Arc::new(BaseMap::schematic()),
+            basemap: Arc::new(basemap),
             attribution: None,
             readiness: Arc::clone(&readiness),
             metrics: prometheus::Registry::new(),

@@ -327,19 +327,3 @@ async fn a_moment_of_the_past_is_shown_as_it_was() {
     let again = rig.send(rig.request(&format!("GET {path}"), &[("if-none-match", &tag)], "")).await;
     assert_eq!(again.status, StatusCode::NOT_MODIFIED);
 }
-
-#[tokio::test]
-async fn the_schematic_has_no_tiles_and_says_so() {
-    let rig = Rig::new();
-    let ground = rig.get("/api/v1/basemap").await.json();
-    assert_eq!((&ground["base"], &ground["kind"]), (&json!("schematic"), &json!("schematic")));
-    assert_eq!(rig.get("/api/v1/basemap/data").await.status, StatusCode::NOT_FOUND);
-    let tile = rig.get("/api/v1/basemap/tiles/base/0/0/0").await;
-    assert_eq!((tile.status, tile.body.len()), (StatusCode::NO_CONTENT, 0));
-    for nowhere in ["3/8/0", "99/0/0", "300/0/0", "1/-1/0", "1/a/0"] {
-        let status = rig.get(&format!("/api/v1/basemap/tiles/base/{nowhere}")).await.status;
-        assert!(status.is_client_error(), "{nowhere}: {status}");
-    }
-    let login = rig.send(request("GET /api/v1/basemap/tiles/base/0/0/0", &[], "")).await;
-    assert_eq!(login.status, StatusCode::UNAUTHORIZED);
-}

@@ -1,5 +1,6 @@
 /** The map's own words, which come with the map. As in `i18n.ts`: `zh` is the source of the keys. */
 
+import { fill } from "../fill";
 import type { Language } from "../i18n";
 
 const zh = {
@@ -26,6 +27,9 @@ const zh = {
   "past.acknowledged": "已确认",
   "past.raised": "待确认",
   "past.more": "另有 {count} 条",
+  "past.hidden": "筛选隐去 {count} 条",
+  "past.unknown": "当时没有读数",
+  "past.observed": "测于 {time}",
   "place.cursor": "光标处坐标",
 };
 
@@ -53,6 +57,9 @@ const en: Record<keyof typeof zh, string> = {
   "past.acknowledged": "Acknowledged",
   "past.raised": "Unacknowledged",
   "past.more": "{count} more",
+  "past.hidden": "{count} hidden by the filter",
+  "past.unknown": "No reading at that time",
+  "past.observed": "Measured {time}",
   "place.cursor": "Coordinates under the pointer",
 };
 
@@ -60,6 +67,5 @@ export type MapWord = keyof typeof zh;
 
 /** A word of the map with its parameters. */
 export function mapWord(language: Language, key: MapWord, parameters: Record<string, string | number> = {}): string {
-  const text = (language === "zh" ? zh : en)[key];
-  return text.replace(/\{(\w+)\}/g, (whole, name: string) => String(parameters[name] ?? whole));
+  return fill((language === "zh" ? zh : en)[key], parameters);
 }

@@ -5,7 +5,7 @@ import { readingFeatures } from "../../src/map/features";
 import { groundLayers, groundSources, isDark } from "../../src/map/ground";
 import { buildStyle } from "../../src/map/layers";
 import type { Palette } from "../../src/map/palette";
-import { momentsOf, townOfPast } from "../../src/map/past";
+import { firstMoment, momentOf, momentsOf, unknownMoment } from "../../src/map/past";
 import { mapWord } from "../../src/map/words";
 import { SCHEMATIC } from "../../src/town/ground";
 import { initials } from "../../src/town/search";
@@ -151,7 +151,9 @@ describe("the past", () => {
       ...mapOf([feature(1), feature(2, { kind: "canal-gauge", family: "gates", headline: { ...gauge, value: 1.2 } })]),
       alerts: [alert(9, { asset_number: 2 }), alert(8, { active: false, acknowledged_at: "2026-07-01T06:00:00Z" })],
     };
-    const past = townOfPast(live, then);
+    const { town: past, headlines, reading } = momentOf(live, NOW, then);
+    expect(reading).toBe(false);
+    expect(headlines.get(2)?.value).toBe(1.2);
     expect(past.assets).toBe(live.assets);
     expect(past.shown.get(1)?.severity).toBe(0);
     expect(past.shown.get(3)?.freshness, "out of sight").toBe("never");
@@ -159,7 +161,17 @@ describe("the past", () => {
     const texts = (town: typeof live): unknown[] => readingFeatures(town, NO_FILTER, "en").features.map(({ properties }) => properties?.text);
     expect(texts(live)).toEqual(["1.90 m"]);
     expect(texts(past)).toEqual(["1.20 m"]);
-    expect(texts(townOfPast(live, mapOf([feature(1)]))), "no value of now stands in the past").toEqual([]);
+    expect(texts(momentOf(live, NOW, mapOf([feature(1)])).town), "no value of now stands in the past").toEqual([]);
+  });
+
+  test("until a moment is read, and when it cannot be, nothing of now stands in it", () => {
+    const live = townOf([feature(1, { severity: 1 })], [alert(1)]);
+    const waiting = unknownMoment(live, firstMoment(NOW));
+    expect([waiting.reading, waiting.failed]).toEqual([true, null]);
+    expect([waiting.town.alerts.size, waiting.town.shown.get(1)?.severity]).toEqual([0, 0]);
+    expect(NOW - waiting.atMs).toBeGreaterThanOrEqual(2 * 3_600_000);
+    const failed = unknownMoment(live, NOW, "unavailable");
+    expect([failed.reading, failed.failed, failed.town.alerts.size]).toEqual([false, "unavailable", 0]);
   });
 
   test("its words stand in both languages", () => {
