@@ -5,6 +5,7 @@ use axum::extract::Request;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use pmtiles::{Compression, PmTilesWriter, TileCoord, TileType};
+use serde_json::json;
 
 use super::*;
 use crate::basemap::{Base, Datum};
