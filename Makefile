@@ -52,6 +52,7 @@ lint: ## Formatting and lints, warnings are errors.
 test: deps console lint ## Run every check.
 	cd $(CONSOLE) && npm run check && npm run test:unit && npm run budget
 	cargo build --workspace
+	target/debug/townhub openapi > target/openapi.json && cd $(CONSOLE) && npm run gen:api -- --check
 	TOWNHUB_TEST_PYTHON=$(abspath $(VENV)/bin/python) cargo test --workspace
 	cargo run --quiet -- profile test device-profiles
 	cd $(CONSOLE) && npm run test:e2e

@@ -10,6 +10,7 @@ import { readEvent, writePosition, type LiveEvent } from "./live/events";
 import type { FeedMessage } from "./live/fanout";
 import { liveness, silentMs, type Link } from "./live/link";
 import type { Past } from "./map/past";
+import { readRoute, writeRoute, type Route } from "./pages/route";
 import { FOLLOWED, SCHEMATIC } from "./town/ground";
 import { load, save, type Theme } from "./preferences";
 import { nextCall, Voice, type Heard } from "./sound";
@@ -46,6 +47,9 @@ const NARROW = "(max-width: 760px)";
 const MAX_FOLLOWED = 48;
 /** What keys may do while the past is shown: nothing that acts on the present. */
 const READING: ReadonlySet<Action["do"]> = new Set<Action["do"]>(["search", "sound", "language", "help", "escape"]);
+
+/** What keys do on a page that covers the map. */
+const EVERYWHERE: ReadonlySet<Action["do"]> = new Set(["sound", "language", "help", "escape"]);
 
 export type Detail =
   | { is: "loading" }
@@ -86,6 +90,9 @@ export class Console {
   /** Whether the form to shelve the chosen alert is open. */
   shelving = $state(false);
   helpOpen = $state(false);
+  menuOpen = $state(false);
+  /** The page that covers the map; nothing is the map. */
+  route = $state.raw<Route | null>(readRoute(location.search));
   /** Whether the wall of overdue cases stands in place of map and lists. */
   wall = $state(new URLSearchParams(location.search).get("wall") === "overdue");
   isNarrow = $state(matchMedia(NARROW).matches);
@@ -156,11 +163,14 @@ export class Console {
     const narrow = matchMedia(NARROW);
     const followWidth = (): void => void (this.isNarrow = narrow.matches);
     narrow.addEventListener("change", followWidth);
+    const followRoute = (): void => void (this.route = readRoute(location.search));
+    addEventListener("popstate", followRoute);
     return () => {
       timers.forEach(clearInterval);
       endCases();
       media.removeEventListener("change", follow);
       narrow.removeEventListener("change", followWidth);
+      removeEventListener("popstate", followRoute);
       this.line?.close();
     };
   }
@@ -262,6 +272,15 @@ export class Console {
     if (call !== null && this.sound) this.voice.play(call);
   }
 
+  // --- pages ---
+
+  /** Covers the map with a page, or uncovers it; the browser's way back works. */
+  openPage(route: Route | null): void {
+    if (writeRoute(route) === writeRoute(this.route)) return;
+    history.pushState(null, "", writeRoute(route));
+    this.route = route;
+  }
+
   // --- choosing ---
 
   chooseAlert(alert: Alert): void {
@@ -278,6 +297,7 @@ export class Console {
 
   /** Goes from a case to one of its alerts. */
   showAlert(alert: Alert): void {
+    this.openPage(null);
     this.show("alerts");
     if (this.pane === "tasks") this.pane = "list";
     this.chooseAlert(alert);
@@ -285,6 +305,7 @@ export class Console {
 
   /** Goes from an alert to its case. */
   showCase(id: number): void {
+    this.openPage(null);
     this.show("cases");
     this.cases.choose(id);
   }
@@ -470,6 +491,8 @@ export class Console {
   }
 
   act(action: Action): void {
+    // What cannot be seen is not acted on.
+    if (this.route !== null && !EVERYWHERE.has(action.do)) return;
     if (this.past !== null && !READING.has(action.do)) return;
     switch (action.do) {
       case "next":
@@ -530,6 +553,7 @@ export class Console {
   /** Escape takes back one thing at a time, the nearest first. */
   private escape(): void {
     if (this.helpOpen) this.helpOpen = false;
+    else if (this.route !== null) this.openPage(null);
     else if (this.wall) this.wall = false;
     else if (this.past !== null) this.past = null;
     else if (this.shelving) this.shelving = false;
@@ -541,6 +565,7 @@ export class Console {
   }
 
   toggleRank(rank: Rank): void {
+    this.openPage(null);
     this.filter = { ...this.filter, ranks: toggled(this.filter.ranks, rank) };
   }
 

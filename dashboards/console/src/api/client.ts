@@ -56,10 +56,11 @@ export function whenSessionIsLost(act: () => void): void {
   onSessionLost = act;
 }
 
-async function call<T>(path: string, init: RequestInit = {}): Promise<T> {
+/** Asks the hub; `path` begins with `/api`. An answer without a body is `undefined`. */
+export async function call<T>(path: string, init: RequestInit = {}): Promise<T> {
   let response: Response;
   try {
-    response = await fetch(`/api/v1${path}`, {
+    response = await fetch(path, {
       ...init,
       headers: { accept: "application/json", ...init.headers },
       credentials: "same-origin",
@@ -68,7 +69,7 @@ async function call<T>(path: string, init: RequestInit = {}): Promise<T> {
   } catch (error) {
     throw new ApiError("unreachable", 0, error instanceof Error ? error.message : String(error));
   }
-  if (response.ok) return (await response.json()) as T;
+  if (response.ok) return (response.status === 204 ? undefined : await response.json()) as T;
   if (response.status === 401) onSessionLost();
   const refused = await refusal(response);
   if (refused.code === "password_change_required") window.location.assign("/password");
@@ -95,8 +96,11 @@ async function refusal(response: Response): Promise<ApiError> {
   }
 }
 
+/** What the page's own calls begin with. */
+const V1 = "/api/v1";
+
 function post<T>(path: string, body: unknown): Promise<T> {
-  return call<T>(path, {
+  return call<T>(V1 + path, {
     method: "POST",
     body: JSON.stringify(body),
     // The second header is what a foreign page cannot send: the guard against forged requests.
@@ -118,16 +122,16 @@ const MAX_CASE_PAGES = 10;
 const BULK = 500;
 
 export const api = {
-  session: (): Promise<SessionAnswer> => call("/session"),
-  status: (): Promise<Status> => call("/status"),
-  profiles: (): Promise<ProfilesAnswer> => call("/profiles"),
-  map: (crs: BaseMap["crs"]): Promise<MapAnswer> => call(`/map?zoom=${UNCLUSTERED_ZOOM}&crs=${crs}`),
+  session: (): Promise<SessionAnswer> => call("/api/v1/session"),
+  status: (): Promise<Status> => call("/api/v1/status"),
+  profiles: (): Promise<ProfilesAnswer> => call("/api/v1/profiles"),
+  map: (crs: BaseMap["crs"]): Promise<MapAnswer> => call(`/api/v1/map?zoom=${UNCLUSTERED_ZOOM}&crs=${crs}`),
   /** The town at a moment; `bbox` is west, south, east, north in the map's own coordinates. */
   mapAt: (at: Date, crs: BaseMap["crs"], bbox: readonly number[] | null): Promise<MapAnswer> =>
-    call(`/map?crs=${crs}&at=${at.toISOString()}${bbox === null ? "" : `&bbox=${bbox.map((d) => d.toFixed(6)).join(",")}`}`),
-  basemap: (): Promise<BaseMap> => call("/basemap"),
-  zones: (): Promise<ZonesAnswer> => call("/zones"),
-  asset: (id: string): Promise<AssetDetail> => call(`/assets/${encodeURIComponent(id)}`),
+    call(`/api/v1/map?crs=${crs}&at=${at.toISOString()}${bbox === null ? "" : `&bbox=${bbox.map((d) => d.toFixed(6)).join(",")}`}`),
+  basemap: (): Promise<BaseMap> => call("/api/v1/basemap"),
+  zones: (): Promise<ZonesAnswer> => call("/api/v1/zones"),
+  asset: (id: string): Promise<AssetDetail> => call(`/api/v1/assets/${encodeURIComponent(id)}`),
 
   /** Every open alert, page after page. */
   async openAlerts(): Promise<Alert[]> {
@@ -135,7 +139,7 @@ export const api = {
     let before = "";
     for (let page = 0; page < MAX_ALERT_PAGES; page += 1) {
       const answer = await call<{ alerts: Alert[]; next_before: number | null }>(
-        `/alerts?open=true&limit=${ALERT_PAGE}${before}`,
+        `/api/v1/alerts?open=true&limit=${ALERT_PAGE}${before}`,
       );
       alerts.push(...answer.alerts);
       if (answer.next_before === null) break;
@@ -171,7 +175,7 @@ export const api = {
     const cases: Case[] = [];
     let before = "";
     for (let page = 0; page < MAX_CASE_PAGES; page += 1) {
-      const answer = await call<{ cases: Case[]; next_before: number | null }>(`/cases?open=true&limit=500${before}`);
+      const answer = await call<{ cases: Case[]; next_before: number | null }>(`/api/v1/cases?open=true&limit=500${before}`);
       cases.push(...answer.cases);
       if (answer.next_before === null) break;
       before = `&before=${answer.next_before}`;
@@ -180,9 +184,9 @@ export const api = {
   },
   /** The newest closed cases. */
   closedCases: async (): Promise<Case[]> =>
-    (await call<{ cases: Case[] }>("/cases?stage=closed&limit=100")).cases,
-  case: (id: number): Promise<CaseDetail> => call(`/cases/${id}`),
-  units: async (): Promise<Unit[]> => (await call<{ units: Unit[] }>("/units")).units,
+    (await call<{ cases: Case[] }>("/api/v1/cases?stage=closed&limit=100")).cases,
+  case: (id: number): Promise<CaseDetail> => call(`/api/v1/cases/${id}`),
+  units: async (): Promise<Unit[]> => (await call<{ units: Unit[] }>("/api/v1/units")).units,
   move: (id: number, kind: MoveKind, version: number, body: MoveBody): Promise<Case> =>
     post(`/cases/${id}/${kind}`, { version, ...body }),
   reopen: (id: number, reason: string): Promise<Case> => post(`/cases/${id}/reopen`, { reason }),
@@ -190,7 +194,7 @@ export const api = {
   openCase: (body: { title: Case["title"]; severity: Case["severity"]; asset?: string; note?: string }): Promise<Case> =>
     post("/cases", body),
   putPhoto: async (id: number, photo: Blob): Promise<string> => {
-    const answer = await call<{ name: string }>(`/cases/${id}/photos`, {
+    const answer = await call<{ name: string }>(`/api/v1/cases/${id}/photos`, {
       method: "POST",
       body: photo,
       headers: { "content-type": photo.type, "x-townhub": "1" },
@@ -202,8 +206,8 @@ export const api = {
 
   /** What a profile's devices may be told. */
   commandSpecs: async (profile: string): Promise<CommandSpec[]> =>
-    (await call<{ commands?: CommandSpec[] }>(`/profiles/${encodeURIComponent(profile)}`)).commands ?? [],
-  command: (id: number): Promise<CommandAnswer> => call(`/commands/${id}`),
+    (await call<{ commands?: CommandSpec[] }>(`/api/v1/profiles/${encodeURIComponent(profile)}`)).commands ?? [],
+  command: (id: number): Promise<CommandAnswer> => call(`/api/v1/commands/${id}`),
   select: (device: string, command: string, target: number | null): Promise<CommandAnswer> =>
     post("/commands", { device, command, ...(target === null ? {} : { target }) }),
   confirm: (id: number, challenge: string): Promise<Command> => post(`/commands/${id}/confirm`, { challenge }),
@@ -218,7 +222,7 @@ export const api = {
     stepS: number,
   ): Promise<SeriesAnswer> =>
     call(
-      `/series/${encodeURIComponent(device)}/${encodeURIComponent(metric)}` +
+      `/api/v1/series/${encodeURIComponent(device)}/${encodeURIComponent(metric)}` +
         `?from=${from.toISOString()}&to=${to.toISOString()}&step=${stepS}s`,
     ),
 };

@@ -30,6 +30,29 @@ interface Stream {
   assets: Set<number>;
 }
 
+/** A question to the mock hub that one story answers by itself. */
+export interface Asked {
+  method: string;
+  /** Without `/api/v1`. */
+  path: string;
+  query: URLSearchParams;
+  /** What was sent: JSON, or text of another type. */
+  body: unknown;
+  user: MockUser;
+}
+
+/** Answers what it knows with a body (`status` 200) or a `Reply`; what it does not know with `undefined`. Throws `Refused`. */
+export type Desk = (asked: Asked) => unknown;
+
+/** An answer that is not simply JSON and 200. */
+export class Reply {
+  constructor(
+    readonly status: number,
+    readonly body: string | object | null,
+    readonly type = "application/json",
+  ) {}
+}
+
 export class MockHub {
   readonly requests: string[] = [];
   readonly queries: string[] = [];
@@ -46,6 +69,7 @@ export class MockHub {
   readonly orders: CommandDesk;
   /** What the map stands on; nothing, as before there were base maps. */
   ground: BaseMap | null = null;
+  private readonly desks: Desk[] = [];
   private port = 0;
   private seq = 100;
   private readonly streams = new Set<Stream>();
@@ -90,6 +114,11 @@ export class MockHub {
   }
 
   // --- what a test can make happen ---
+
+  /** Puts a desk before the hub's own: what it answers, the hub does not. */
+  also(desk: Desk): void {
+    this.desks.unshift(desk);
+  }
 
   /** Ends every stream, as a proxy does. */
   cutStreams(): void {
@@ -193,6 +222,7 @@ export class MockHub {
 
   private async api(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
     const path = url.pathname.slice("/api/v1".length);
+    if (this.desks.length > 0 && (await this.atDesks(request, response, url, path))) return;
     const acknowledge = /^\/alerts\/(\d+)\/acknowledge$/.exec(path);
     const asset = /^\/assets\/([^/]+)$/.exec(path);
     const series = /^\/series\/([^/]+)\/([^/]+)$/.exec(path);
@@ -237,6 +267,31 @@ export class MockHub {
       return json(response, { device, metric, unit: "m", from, to, step_s: stepS, points });
     }
     problem(response, 404, "not_found");
+  }
+
+  /** Whether one of the story's own desks has answered. */
+  private async atDesks(request: IncomingMessage, response: ServerResponse, url: URL, path: string): Promise<boolean> {
+    const method = request.method ?? "GET";
+    const raw = method === "GET" ? "" : String(await bodyOf(request));
+    const isJson = request.headers["content-type"]?.includes("json") ?? false;
+    const body: unknown = isJson && raw !== "" ? JSON.parse(raw) : raw;
+    try {
+      for (const desk of this.desks) {
+        const found = desk({ method, path, query: url.searchParams, body, user: this.user });
+        if (found === undefined) continue;
+        if (method !== "GET" && request.headers["x-townhub"] !== "1") problem(response, 403, "cross_site");
+        else if (!(found instanceof Reply)) json(response, found);
+        else if (typeof found.body === "string") response.writeHead(found.status, { "content-type": found.type }).end(found.body);
+        else if (found.body === null) response.writeHead(found.status).end();
+        else json(response, found.body, found.status);
+        return true;
+      }
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      problem(response, error.status, error.code, error.members);
+      return true;
+    }
+    return false;
   }
 
   private async cases(request: IncomingMessage, response: ServerResponse, url: URL, path: string): Promise<void> {
@@ -398,10 +453,19 @@ export class MockHub {
   }
 }
 
-export async function bodyOf(request: IncomingMessage): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of request) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks);
+const bodies = new WeakMap<IncomingMessage, Promise<Buffer>>();
+
+/** What was sent; it may be asked for more than once. */
+export function bodyOf(request: IncomingMessage): Promise<Buffer> {
+  const known = bodies.get(request);
+  if (known !== undefined) return known;
+  const read = (async (): Promise<Buffer> => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    return Buffer.concat(chunks);
+  })();
+  bodies.set(request, read);
+  return read;
 }
 
 function zones(): unknown {

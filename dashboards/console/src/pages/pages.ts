@@ -1,0 +1,23 @@
+/** The pages beside the map: who may open each, and where it lies. Each is loaded when it is first opened. */
+
+import type { Component } from "svelte";
+import type { Right } from "../api/types";
+import type { Console } from "../console.svelte";
+import type { PageName } from "./route";
+
+/** What every page is given. */
+export interface PageProps {
+  hub: Console;
+  /** What the address says besides the page's name; a page changes it by `hub.openPage`. */
+  query: Readonly<Record<string, string>>;
+}
+
+interface Page {
+  /** In which part of the menu it stands; pages of nothing are reached from elsewhere. */
+  group: "look" | "set" | "account" | null;
+  /** One of these is enough. */
+  rights: readonly Right[];
+  load: () => Promise<{ default: Component<PageProps> }>;
+}
+
+export const PAGES = {} satisfies Partial<Record<PageName, Page>> as Partial<Record<PageName, Page>>;
