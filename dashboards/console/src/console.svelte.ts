@@ -279,6 +279,8 @@ export class Console {
     if (writeRoute(route) === writeRoute(this.route)) return;
     history.pushState(null, "", writeRoute(route));
     this.route = route;
+    // A page shows the present, and would cover the frame that says otherwise.
+    this.past = null;
   }
 
   // --- choosing ---

@@ -25,14 +25,8 @@ struct Hub {
 
 impl Hub {
     fn new(rules: Vec<Rule>, places: Vec<Site>) -> Self {
-        let mut hub = Hub {
-            town: Town::new(),
-            rules,
-            places,
-            engine: None,
-            now: 0,
-            looks: BTreeMap::new(),
-        };
+        let mut hub =
+            Hub { town: Town::new(), rules, places, engine: None, now: 0, looks: BTreeMap::new() };
         hub.restart();
         hub
     }

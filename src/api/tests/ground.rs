@@ -37,7 +37,8 @@ async fn a_map_server_is_asked_by_the_hub_and_its_key_is_in_no_answer() {
         match (path, query) {
             ("/5/0/7.png", "tk=s3cret") => {
                 let known = request.headers().keys().map(|name| name.as_str().to_owned());
-                ([("content-type", "image/png")], known.collect::<Vec<_>>().join(",")).into_response()
+                ([("content-type", "image/png")], known.collect::<Vec<_>>().join(","))
+                    .into_response()
             }
             ("/5/1/7.png", _) => {
                 (StatusCode::FOUND, [(LOCATION, "http://127.0.0.1:9/?tk=s3cret")]).into_response()
