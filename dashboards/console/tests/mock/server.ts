@@ -155,6 +155,11 @@ export class MockHub {
     this.sendState(asset, properties);
   }
 
+  /** One event for the displayed state of many assets, as a busy hub sends it. */
+  changeMany(assets: readonly number[], state: number): void {
+    this.send("state", assets.map((asset) => [asset, 0, 0, FRESHNESS.indexOf("fresh"), state, GRADES.indexOf("good")]));
+  }
+
   /** Sends a value to the pages that follow the asset. */
   value(asset: number, metric: string, value: number): void {
     const row = [asset, `dev-${asset}`, metric, value, 0, null, this.nowMs()];
