@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::alert::ShelfLimits;
+use crate::basemap::{Base, Datum, MAX_ZOOM, Template};
 use crate::case::{CalendarConfig, CalendarError, DutyCalendar, Promises, Settings};
 use crate::model::{Label, Position, Severity};
 use crate::notify::{NotifyConfig, NotifyConfigError};
@@ -32,6 +33,8 @@ pub struct Config {
     pub alert: AlertConfig,
     /// Cases: what people do about alerts.
     pub case: CaseConfig,
+    /// The ground that the console's map draws.
+    pub map: MapConfig,
     /// Who is told of alerts and cases; without channels nobody is.
     pub notify: NotifyConfig,
     /// Reports on both.
@@ -90,6 +93,35 @@ pub struct HttpConfig {
     pub listen: String,
     /// Whether people reach the hub by https only (a TLS proxy stands in front): the session cookie is then `Secure`.
     pub https_only: bool,
+}
+
+/// The ground that the console's map draws.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MapConfig {
+    /// `schematic`, `file`, `tianditu` or `xyz`.
+    pub base: Base,
+    /// The coordinates in which it is drawn: `wgs84` (also for CGCS2000) or `gcj02`. The town's things are shifted to it.
+    pub crs: Datum,
+    /// `file`: a `.geojson` or `.pmtiles`.
+    pub file: Option<PathBuf>,
+    /// `xyz`: the tiles' address with `{z}`, `{x}`, `{y}`, and `{key}`. `tianditu`: another address of that service.
+    pub url: Option<String>,
+    /// A file with the map server's key and nothing else. Pages never see the key.
+    pub key_file: Option<PathBuf>,
+    /// `tianditu`: satellite pictures instead of the drawn map.
+    pub satellite: bool,
+    /// Whose map it is, shown on it. Absent: what the service or the archive says of itself.
+    pub attribution: Option<Label>,
+    /// The least zoom of a map server.
+    pub min_zoom: u8,
+    /// The greatest zoom of a map server.
+    pub max_zoom: u8,
+    /// How long a map server may take for a tile.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+    /// Tiles in memory at most, in MiB.
+    pub cache_mb: usize,
 }
 
 /// Alerts.
@@ -231,8 +263,27 @@ impl Default for Config {
             http: HttpConfig::default(),
             alert: AlertConfig::default(),
             case: CaseConfig::default(),
+            map: MapConfig::default(),
             notify: NotifyConfig::default(),
             report: ReportConfig::default(),
+        }
+    }
+}
+
+impl Default for MapConfig {
+    fn default() -> Self {
+        MapConfig {
+            base: Base::Schematic,
+            crs: Datum::Wgs84,
+            file: None,
+            url: None,
+            key_file: None,
+            satellite: false,
+            attribution: None,
+            min_zoom: 1,
+            max_zoom: 18,
+            timeout: Duration::from_secs(5),
+            cache_mb: 64,
         }
     }
 }
@@ -354,6 +405,35 @@ impl Config {
         }
         self.case.settings()?;
         self.notify.settings(&self.case.duty.zone)?;
+        self.map.check()
+    }
+}
+
+impl MapConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |key, found: &dyn std::fmt::Debug, remedy| {
+            Err(ConfigError::Value { key, found: format!("{found:?}"), remedy })
+        };
+        match self.base {
+            Base::File if self.file.is_none() => {
+                return wrong("map.file", &self.file, "name a .geojson or .pmtiles file");
+            }
+            Base::Xyz if self.url.as_deref().is_none_or(|url| Template::new(url).is_err()) => {
+                let remedy = "write an address such as https://tiles.example/{z}/{x}/{y}.png";
+                return wrong("map.url", &self.url, remedy);
+            }
+            Base::Tianditu if self.key_file.is_none() => {
+                let remedy = "name a file that holds the key which tianditu.gov.cn gave you";
+                return wrong("map.key_file", &self.key_file, remedy);
+            }
+            _ => {}
+        }
+        if self.min_zoom > self.max_zoom || self.max_zoom > MAX_ZOOM {
+            return wrong("map.max_zoom", &self.max_zoom, "use map.min_zoom to 22");
+        }
+        if !(1..=1024).contains(&self.cache_mb) {
+            return wrong("map.cache_mb", &self.cache_mb, "use 1 to 1024");
+        }
         Ok(())
     }
 }
@@ -426,5 +506,12 @@ mod tests {
         check("[alert]\nflap = { times = -1 }", Err("flap"));
         check("[report]\noperators = 0", Err("report.operators is 0; use at least 1"));
         check("[town]\ncenter = [30.7, 120.4]", Err("latitude 120.4"));
+        check("[map]\nbase = \"google\"", Err("unknown variant `google`, expected one of"));
+        check("[map]\nbase = \"file\"", Err("map.file is None; name a .geojson or .pmtiles"));
+        check("[map]\nbase = \"xyz\"\nurl = \"https://a.example/\"", Err("{z}/{x}/{y}"));
+        check("[map]\nbase = \"tianditu\"", Err("map.key_file is None"));
+        check("[map]\nbase = \"tianditu\"\nkey_file = \"tk\"\ntimeout = \"2s\"", Ok(()));
+        check("[map]\nmax_zoom = 30", Err("use map.min_zoom to 22"));
+        check("[map]\ncache_mb = 0", Err("use 1 to 1024"));
     }
 }

@@ -38,6 +38,8 @@
 //! - [`command`]: select, confirm, execute, read back. It asks the pipeline what is true, and tells devices over the
 //!   buses and, by messages that it keeps on disk, through the MQTT door; both know only its handle. *Never here: what a
 //!   command means for a gate; that is data of the profile.*
+//! - [`basemap`]: the ground beneath the town's things: a file or a map server's pictures. *Never here: a thing of the
+//!   town, a host that is not the configured one.*
 //! - [`api`]: faces. *Only here is HTTP known.*
 //! - [`hub`]: the building: makes the rooms, joins them, owns every task, stops them in order.
 //! - [`provision`]: devices and enrolment keys on the command line.
@@ -94,6 +96,8 @@ pub mod pipeline;
 pub mod parking;
 
 pub mod command;
+
+pub mod basemap;
 
 pub mod api;
 

@@ -55,6 +55,7 @@ mod flap;
 mod index;
 mod ladder;
 mod ledger;
+pub mod past;
 mod rehearsal;
 mod rule;
 mod sense;

@@ -395,7 +395,7 @@ pub(super) fn metric_text(key: &RuleKey) -> &str {
     key.metric.as_ref().map_or("", |metric| metric.as_str())
 }
 
-fn alert_of(row: &Row<'_>) -> rusqlite::Result<Alert> {
+pub(super) fn alert_of(row: &Row<'_>) -> rusqlite::Result<Alert> {
     let time = |name| row.get::<_, Option<i64>>(name).map(|us| us.map(Timestamp::from_micros));
     Ok(Alert {
         id: AlertId(row.get::<_, i64>("id")? as u64),

@@ -12,6 +12,7 @@ mod alerts;
 mod assets;
 mod audit;
 mod auth;
+mod basemap;
 mod cases;
 mod commands;
 mod console;

@@ -18,9 +18,10 @@ use utoipa_axum::routes;
 use super::openapi::operations;
 use super::state::Hub;
 use super::{
-    alerts, assets, audit, cases, commands, console, devices, enrolments, health, import, live,
-    maintenance, map, modbus, notifications, openapi, parking, password, profiles, rehearsals,
-    reports, rules, secrets, series, session, sessions, status, tokens, users, walls, zones,
+    alerts, assets, audit, basemap, cases, commands, console, devices, enrolments, health, import,
+    live, maintenance, map, modbus, notifications, openapi, parking, password, profiles,
+    rehearsals, reports, rules, secrets, series, session, sessions, status, tokens, users, walls,
+    zones,
 };
 use crate::case::MAX_PHOTO_BYTES;
 use crate::model::Right;
@@ -106,6 +107,9 @@ pub(crate) fn table() -> Table {
         .right(Supervise, Town, routes!(audit::export))
         .right(View, Zones, routes!(status::show))
         .right(View, Zones, routes!(map::show))
+        .right(View, Nowhere, routes!(basemap::show))
+        .right(View, Nowhere, routes!(basemap::data))
+        .right(View, Nowhere, routes!(basemap::tile))
         .right(View, Zones, routes!(live::stream))
         .open(routes!(parking::board))
         .right(View, Zones, routes!(parking::figures))

@@ -13,6 +13,7 @@ use super::parking::Written;
 use super::reports::ReportSettings;
 use super::walls::WallLinks;
 use crate::alert::book::Book;
+use crate::basemap::BaseMap;
 use crate::case::Office;
 use crate::clock::Clock;
 use crate::command::Commands;
@@ -49,6 +50,10 @@ pub struct AppState {
     pub clock: Clock,
     /// Which town this is.
     pub town: TownInfo,
+    /// The ground of its map.
+    pub basemap: Arc<BaseMap>,
+    /// Whose map that is, when the town says it itself.
+    pub attribution: Option<Label>,
     /// What is up and what is not yet, or no longer.
     pub readiness: Arc<Readiness>,
     /// Shown at `/metrics`.

@@ -11,6 +11,7 @@ use super::sight::Sight;
 use super::state::{Hub, Work};
 use super::wire;
 use crate::alert::Alert;
+use crate::basemap::Base;
 use crate::live::Freshness;
 use crate::model::{Label, Severity, Timestamp};
 use crate::pipeline::ReadingCounts;
@@ -27,7 +28,8 @@ pub(crate) struct Status {
     at: Timestamp,
     town: Town,
     /// Which base map the console draws.
-    basemap: &'static str,
+    #[schema(value_type = String)]
+    basemap: Base,
     devices: DeviceCounts,
     alerts: AlertCounts,
     readings: ReadingTotals,
@@ -143,7 +145,7 @@ pub(crate) async fn show(State(hub): State<Hub>, sight: Sight) -> Result<Json<St
                 center: [hub.town.center.lon(), hub.town.center.lat()],
                 zoom: hub.town.zoom,
             },
-            basemap: "schematic",
+            basemap: hub.basemap.base(),
             devices: count_devices(ages),
             alerts: count_alerts(
                 hub.present

@@ -31,6 +31,7 @@ use tracing::{error, info, warn};
 use crate::alert::book::{Book, BookError};
 use crate::alert::{AlertError, Engine};
 use crate::api::{self, AppState, Limits, Readiness, ReportSettings, TableReader, TownInfo};
+use crate::basemap::BaseMap;
 use crate::calendar::DutyCalendar;
 use crate::case::{CaseError, Office, OfficeThread, Registrar};
 use crate::clock::Clock;
@@ -153,6 +154,7 @@ struct Shown {
     doorman: Arc<Doorman>,
     poller: Arc<Poller>,
     parking: Arc<Parking>,
+    basemap: BaseMap,
 }
 
 impl Hub {
@@ -246,6 +248,7 @@ impl Hub {
             doorman,
             poller: Arc::clone(&poller),
             parking: Arc::default(),
+            basemap: BaseMap::open(&config.map).await,
         };
         let lots = rooms.parking(&shown);
         let state = rooms.app_state(&config, shown)?;
@@ -462,6 +465,7 @@ impl Rooms {
             doorman,
             poller,
             parking,
+            basemap,
         } = shown;
         let [lon, lat] = config.town.center;
         let center = Position::new(lon, lat).map_err(|why| ConfigError::Value {
@@ -482,6 +486,8 @@ impl Rooms {
             library: Arc::clone(&self.library),
             clock: self.clock.clone(),
             town: TownInfo { name: config.town.name.clone(), center, zoom: config.town.zoom },
+            basemap: Arc::new(basemap),
+            attribution: config.map.attribution.clone(),
             readiness,
             metrics,
             poller: Some(poller),

@@ -7,6 +7,7 @@
 
 mod cause;
 mod endpoint;
+pub mod gcj02;
 mod id;
 mod kind;
 mod label;

@@ -10,7 +10,7 @@ import { gzipSync } from "node:zlib";
 const BUDGETS_KB = { page: 60, english: 10, rooms: 44, chart: 25, map: 480, wall: 10, pages: 120 };
 /** What is not of the first view, by the names of its files: rooms are loaded when they are first opened. */
 const PARTS = [
-  ["map", /^(view|maplibre)/],
+  ["map", /^(view|maplibre|HistoryColumn)/],
   ["english", /^i18n\.en/],
   ["chart", /^trend-plot/],
   ["wall", /^wall/],

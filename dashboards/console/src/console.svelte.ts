@@ -1,7 +1,7 @@
 /** The page's one owner of state: joins the feed, holds the town, and does what the operator asks. */
 
 import { api, asApiError, whenSessionIsLost } from "./api/client";
-import type { Alert, AssetDetail, Family, ProfilesAnswer, Rank, SessionAnswer, Status } from "./api/types";
+import type { Alert, AssetDetail, BaseMap, Family, Kind, ProfilesAnswer, Rank, SessionAnswer, Status } from "./api/types";
 import { monotonicMs, wallMs } from "./clock";
 import { loadWords, words, type Language } from "./i18n";
 import type { Action } from "./keys";
@@ -9,7 +9,9 @@ import { connect, type FeedLine } from "./live/connect";
 import { readEvent, writePosition, type LiveEvent } from "./live/events";
 import type { FeedMessage } from "./live/fanout";
 import { liveness, silentMs, type Link } from "./live/link";
+import type { Past } from "./map/past";
 import { readRoute, writeRoute, type Route } from "./pages/route";
+import { FOLLOWED, SCHEMATIC } from "./town/ground";
 import { load, save, type Theme } from "./preferences";
 import { nextCall, Voice, type Heard } from "./sound";
 import {
@@ -41,6 +43,10 @@ const MAX_RELOAD_MS = 30_000;
 
 /** As the styles have it. */
 const NARROW = "(max-width: 760px)";
+/** Values asked for at most; all tabs together may ask for a few more. */
+const MAX_FOLLOWED = 48;
+/** What keys may do while the past is shown: nothing that acts on the present. */
+const READING: ReadonlySet<Action["do"]> = new Set<Action["do"]>(["search", "sound", "language", "help", "escape"]);
 
 /** What keys do on a page that covers the map. */
 const EVERYWHERE: ReadonlySet<Action["do"]> = new Set(["sound", "language", "help", "escape"]);
@@ -53,6 +59,10 @@ export type Detail =
 export class Console {
   town = $state.raw<Town>(EMPTY_TOWN);
   link = $state.raw<Link>({ openedAtMs: monotonicMs(), heardAtMs: null });
+  /** What the map stands on; nothing until the hub has said it. */
+  ground = $state.raw<BaseMap | null>(null);
+  /** The town at a moment of the past while the map plays it back: nothing can be acknowledged or ordered then. */
+  past = $state.raw<Past | null>(null);
   status = $state.raw<Status | null>(null);
   profiles = $state.raw<ProfilesAnswer | null>(null);
   /** Who is logged in; nothing until the hub has said it. */
@@ -110,7 +120,7 @@ export class Console {
   counts = $derived(countAlerts(this.town));
   aside = $derived(countAside(this.town));
   /** Until the hub has said who we are it decides by itself. */
-  mayAcknowledge = $derived(this.session?.rights.includes("acknowledge") ?? true);
+  mayAcknowledge = $derived(this.past === null && (this.session?.rights.includes("acknowledge") ?? true));
   dark = $derived(this.theme === "dark" || (this.theme === "auto" && this.systemDark));
   /** The chosen alert as it is now, or as it was when it closed. */
   chosenAlert = $derived(this.held && (this.town.alerts.get(this.held.alert.id) ?? this.held.latest));
@@ -121,7 +131,9 @@ export class Console {
   orderable = $derived(
     this.detail?.is === "ready" ? this.detail.asset.devices.find(({ commands }) => (commands?.length ?? 0) > 0) : undefined,
   );
-  mayOrder = $derived(this.session?.rights.some((right) => right === "operate" || right === "engineer") ?? false);
+  mayOrder = $derived(
+    this.past === null && (this.session?.rights.some((right) => right === "operate" || right === "engineer") ?? false),
+  );
 
   private line: FeedLine | null = null;
   private queue: LiveEvent[] = [];
@@ -226,12 +238,14 @@ export class Console {
     this.loading = true;
     this.lastLoadMs = monotonicMs();
     try {
-      const map = await api.map();
+      const ground = (this.ground ??= await readGround());
+      const map = await api.map(ground.crs);
       const [alerts, cases] = await Promise.all([api.openAlerts(), api.openCases()]);
       this.town = fromSnapshot(map, alerts, cases, this.town, wallMs());
       this.loaded = true;
       this.loadError = null;
       this.loading = false;
+      this.askValues();
       if (this.town.position !== null) this.line?.ask({ ask: "follow", since: writePosition(this.town.position) });
       this.flush();
     } catch (error) {
@@ -265,6 +279,8 @@ export class Console {
     if (writeRoute(route) === writeRoute(this.route)) return;
     history.pushState(null, "", writeRoute(route));
     this.route = route;
+    // A page shows the present, and would cover the frame that says otherwise.
+    this.past = null;
   }
 
   // --- choosing ---
@@ -336,9 +352,16 @@ export class Console {
     const changed = number !== this.chosenAsset;
     this.chosenAsset = number;
     if (!changed) return;
-    this.line?.ask({ ask: "values", assets: number === null ? [] : [number] });
+    this.askValues();
     if (number === null) this.detail = null;
     else void this.readDetail();
+  }
+
+  /** Values come for the chosen asset and for those whose value stands on the map, as many as one page may ask for. */
+  private askValues(): void {
+    const chosen = this.chosenAsset === null ? [] : [this.chosenAsset];
+    const standing = [...this.town.assets.values()].filter(({ kind }) => FOLLOWED.has(kind)).map(({ number }) => number);
+    this.line?.ask({ ask: "values", assets: [...new Set([...chosen, ...standing])].slice(0, MAX_FOLLOWED) });
   }
 
   async readDetail(): Promise<void> {
@@ -413,7 +436,7 @@ export class Console {
 
   async acknowledgePicked(note: string): Promise<boolean> {
     const ids = this.toAcknowledge;
-    if (ids.length === 0 || this.acknowledging) return false;
+    if (ids.length === 0 || this.acknowledging || !this.mayAcknowledge) return false;
     this.acknowledging = true;
     this.actionError = null;
     try {
@@ -445,7 +468,7 @@ export class Console {
 
   private async putAside(ask: (alert: Alert) => Promise<Alert>): Promise<boolean> {
     const alert = this.chosenAlert;
-    if (alert === null || this.acknowledging) return false;
+    if (alert === null || this.acknowledging || !this.mayAcknowledge) return false;
     this.acknowledging = true;
     this.actionError = null;
     try {
@@ -472,6 +495,7 @@ export class Console {
   act(action: Action): void {
     // What cannot be seen is not acted on.
     if (this.route !== null && !EVERYWHERE.has(action.do)) return;
+    if (this.past !== null && !READING.has(action.do)) return;
     switch (action.do) {
       case "next":
         if (this.tab === "cases") return this.cases.next();
@@ -533,6 +557,7 @@ export class Console {
     if (this.helpOpen) this.helpOpen = false;
     else if (this.route !== null) this.openPage(null);
     else if (this.wall) this.wall = false;
+    else if (this.past !== null) this.past = null;
     else if (this.shelving) this.shelving = false;
     else if (this.picked !== null) this.picked = null;
     else if (this.cases.form !== null) this.cases.closeForm();
@@ -548,6 +573,14 @@ export class Console {
 
   toggleFamily(family: Family): void {
     this.filter = { ...this.filter, families: toggled(this.filter.families, family) };
+  }
+
+  toggleKind(kind: Kind): void {
+    this.filter = { ...this.filter, kinds: toggled(this.filter.kinds, kind) };
+  }
+
+  toggleZone(zone: string): void {
+    this.filter = { ...this.filter, zones: toggled(this.filter.zones, zone) };
   }
 
   toggleUnacknowledged(): void {
@@ -591,4 +624,14 @@ function toggled<T>(set: ReadonlySet<T>, item: T): ReadonlySet<T> {
   const next = new Set(set);
   if (!next.delete(item)) next.add(item);
   return next;
+}
+
+/** A hub of before base maps has none: its ground is the schematic. */
+async function readGround(): Promise<BaseMap> {
+  try {
+    return await api.basemap();
+  } catch (error) {
+    if (asApiError(error).code !== "not_found") throw error;
+    return SCHEMATIC;
+  }
 }

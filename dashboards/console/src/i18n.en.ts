@@ -262,6 +262,7 @@ export const en: Record<Word, string> = {
   "load.failed": "The map cannot be read: {error}",
   "map.label": "Map. Everything on it is also in the list",
   "map.caption": "Schematic, not for measurement",
+  "map.problem": "the configured base map cannot be used",
   "map.zoom_in": "Zoom in",
   "map.zoom_out": "Zoom out",
   "map.fit": "Whole town",

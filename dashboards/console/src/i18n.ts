@@ -261,6 +261,7 @@ const zh = {
   "load.failed": "读不到地图:{error}",
   "map.label": "地图。全部内容亦见右侧列表",
   "map.caption": "示意底图,不可用于测量",
+  "map.problem": "配置的底图不可用",
   "map.zoom_in": "放大",
   "map.zoom_out": "缩小",
   "map.fit": "回到全镇",

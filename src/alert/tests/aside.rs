@@ -1,11 +1,13 @@
 //! What is put aside: by whom, how long, and what is said when it ends.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::*;
 use crate::alert::{
     AlertError, AlertId, Cause, Covered, MAX_MAINTENANCE, Maintenance, Places, Plan, Shelf, Site,
-    Standing, Wish, maintenance,
+    Standing, Wish, maintenance, past,
 };
 
 const HOUR: i64 = 3600;
@@ -17,16 +19,20 @@ struct Hub {
     places: Vec<Site>,
     engine: Option<Engine>,
     now: i64,
+    /// What rang at which second: playback must tell it in the end.
+    looks: BTreeMap<i64, Vec<Alert>>,
 }
 
 impl Hub {
     fn new(rules: Vec<Rule>, places: Vec<Site>) -> Self {
-        let mut hub = Hub { town: Town::new(), rules, places, engine: None, now: 0 };
+        let mut hub =
+            Hub { town: Town::new(), rules, places, engine: None, now: 0, looks: BTreeMap::new() };
         hub.restart();
         hub
     }
 
     fn restart(&mut self) {
+        self.looks.remove(&self.now);
         self.engine = None;
         let mut engine = self.town.open(&self.rules, at(self.now));
         engine.set_places(Places::new(self.places.clone()), at(self.now));
@@ -42,6 +48,7 @@ impl Hub {
     /// Does something at this second and commits it.
     fn at<T>(&mut self, now: i64, act: impl FnOnce(&mut Engine, Timestamp) -> T) -> T {
         self.now = now;
+        self.looks.remove(&now);
         let done = act(self.engine(), at(now));
         self.engine().commit().unwrap();
         done
@@ -49,6 +56,7 @@ impl Hub {
 
     fn read(&mut self, series: u32, now: i64, value: f64) {
         self.now = now;
+        self.looks.remove(&now);
         let mut engine = self.engine.take().unwrap();
         self.town.commit(&mut engine, vec![reading(series, now, value)]);
         engine.commit().unwrap();
@@ -75,12 +83,54 @@ impl Hub {
     }
 
     fn annunciated(&mut self) -> Vec<u64> {
-        let open = self.engine().open_alerts();
-        let mut ids: Vec<u64> =
-            open.iter().filter(|alert| alert.is_annunciated()).map(|alert| alert.id.0).collect();
-        ids.sort_unstable();
+        let mut open: Vec<Alert> =
+            self.engine().open_alerts().into_iter().filter(Alert::is_annunciated).collect();
+        open.sort_unstable_by_key(|alert| alert.id);
+        let ids = open.iter().map(|alert| alert.id.0).collect();
+        self.looks.insert(self.now, open);
         ids
     }
+}
+
+/// Whatever a scenario is about: when it is over, each moment in it can be played back as it was.
+impl Drop for Hub {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let db = self.town.connect();
+        for (&second, rang) in &self.looks {
+            let told = past::at(&db, at(second)).unwrap();
+            let shown = |alert: &Alert| {
+                let acknowledged = (alert.acknowledged_at, alert.acknowledged_by.clone());
+                (alert.id, alert.version, alert.severity, alert.active, acknowledged)
+            };
+            let [told, rang] = [&told, rang].map(|all| all.iter().map(shown).collect::<Vec<_>>());
+            assert_eq!(told, rang, "second {second}");
+        }
+    }
+}
+
+#[test]
+fn a_shelf_that_is_moved_while_it_lasts_still_ends_once_in_playback() {
+    let mut hub = Hub::new(vec![above(0, 2.0, 1.5)], vec![]);
+    hub.read(0, 10, 3.0);
+    hub.at(12, |engine, now| engine.acknowledge(AlertId(1), None, "ann", None, now)).unwrap();
+    assert_eq!(hub.annunciated(), [1]);
+    hub.shelve(20, 1, 20 + HOUR).unwrap();
+    hub.shelve(30, 1, 30 + 2 * HOUR).unwrap();
+    assert_eq!(hub.annunciated(), [] as [u64; 0]);
+    hub.at(40, |engine, now| engine.unshelve(AlertId(1), &wish("bob"), now)).unwrap();
+    assert_eq!(hub.annunciated(), [1]);
+    hub.at(50, |engine, now| engine.acknowledge(AlertId(1), None, "bob", None, now)).unwrap();
+    assert_eq!(hub.annunciated(), [1]);
+    hub.read(0, 60, 1.0);
+    assert_eq!(hub.annunciated(), [] as [u64; 0]);
+    // Before it was raised nothing stood, and the first acknowledgement is the one of then.
+    let db = hub.town.connect();
+    assert_eq!(past::at(&db, at(9)).unwrap(), []);
+    let then = past::at(&db, at(15)).unwrap();
+    assert_eq!(then[0].acknowledged_by.as_deref(), Some("ann"));
 }
 
 fn wish(who: &str) -> Wish {

@@ -1,12 +1,10 @@
 //! Geometry for display: the shift to GCJ-02 and GeoJSON. Everything else in the hub is WGS-84.
 
-pub(crate) mod gcj02;
-
 use std::str::FromStr;
 
 use geo::{Centroid, MapCoords};
 
-use crate::model::Bbox;
+use crate::model::{Bbox, gcj02};
 
 /// The coordinates in which a client draws.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,8 +2,31 @@
 
 use std::collections::BTreeMap;
 
-/// Cells per side of a map tile: about 64 pixels each.
-const CELLS_PER_TILE: f64 = 4.0;
+use crate::model::Bbox;
+
+/// Cells per side of a map's 512-pixel tile: 64 pixels each.
+const CELLS_PER_TILE: f64 = 8.0;
+
+/// More things than this in one cell are drawn as one mark: they would lie on each other. The console clusters by the same
+/// rule (`clusters.ts`).
+pub(super) const CROWD: usize = 24;
+
+/// The side of a cell in degrees. Whole zooms only: between two of them the clusters stay as they are.
+fn side(zoom: f64) -> f64 {
+    360.0 / zoom.floor().exp2() / CELLS_PER_TILE
+}
+
+/// The cells that a box touches, whole: a cluster at the edge of the screen has all its members.
+pub(super) fn whole_cells(seen: Bbox, zoom: f64) -> Bbox {
+    let side = side(zoom);
+    let (down, up) = (|d: f64| (d / side).floor() * side, |d: f64| (d / side).ceil() * side);
+    Bbox {
+        west: down(seen.west).max(-180.0),
+        south: down(seen.south).max(-90.0),
+        east: up(seen.east).min(180.0),
+        north: up(seen.north).min(90.0),
+    }
+}
 
 /// The things of one cell of the grid.
 #[derive(Debug, PartialEq)]
@@ -23,8 +46,7 @@ pub(super) fn grid<'a, T>(
     zoom: f64,
     place: impl Fn(&T) -> Option<(f64, f64)>,
 ) -> Vec<Cell<'a, T>> {
-    // Whole zooms only: between two of them the clusters stay as they are.
-    let side = 360.0 / zoom.floor().exp2() / CELLS_PER_TILE;
+    let side = side(zoom);
     let mut cells: BTreeMap<(i64, i64), Cell<'a, T>> = BTreeMap::new();
     for &thing in things {
         let Some((lon, lat)) = place(thing) else { continue };
@@ -68,5 +90,22 @@ mod tests {
         let part = grid(&[&a, &b], 10.0, |place| Some(*place));
         assert!(all.contains(&part[0]));
         assert!(grid(&[&a], 10.0, |_| None).is_empty());
+    }
+
+    #[test]
+    fn a_box_grows_to_whole_cells() {
+        let seen: Bbox = "120.46,30.73,120.51,30.77".parse().unwrap();
+        let whole = whole_cells(seen, 12.6);
+        assert!(whole.west <= seen.west && whole.south <= seen.south);
+        assert!(whole.east >= seen.east && whole.north >= seen.north);
+        assert!(whole.east - whole.west < seen.east - seen.west + 2.0 * side(12.0));
+        // Growing again changes nothing but the last digit.
+        let again = whole_cells(whole, 12.6);
+        assert!(
+            again.west >= whole.west - side(12.0) - 1e-9
+                && again.east <= whole.east + side(12.0) + 1e-9
+        );
+        let world: Bbox = "-180,-90,180,90".parse().unwrap();
+        assert_eq!(whole_cells(world, 0.0), world);
     }
 }

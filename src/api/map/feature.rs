@@ -1,9 +1,13 @@
 //! The map's GeoJSON (RFC 7946).
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Crs;
+use crate::alert::Alert;
+use crate::api::geo::middle;
 use crate::api::points::{finite, state};
 use crate::api::wire;
 use crate::live::{AssetState, Freshness};
@@ -19,6 +23,10 @@ pub(crate) struct FeatureCollection<'a> {
     #[schema(value_type = CollectionType)]
     kind: &'static str,
     pub(super) features: Vec<Feature<'a>>,
+    /// Playback only: the alerts that stood at that time.
+    #[schema(value_type = Option<Vec<wire::Alert>>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alerts: Option<&'a [Alert]>,
     townhub: Snapshot,
 }
 
@@ -43,7 +51,7 @@ pub(crate) struct Snapshot {
     pub(super) epoch: u32,
     /// The last event that this map shows: `?since=<epoch>-<seq>`.
     pub(super) seq: u64,
-    /// When it was made.
+    /// When it was made; in playback, the time that it shows.
     #[schema(value_type = String, format = DateTime)]
     pub(super) at: Timestamp,
 }
@@ -88,6 +96,12 @@ struct AssetProperties<'a> {
     /// The lot of a bay.
     #[schema(required)]
     parent: Option<&'a str>,
+    /// The street that its import names.
+    #[schema(required)]
+    street: Option<&'a str>,
+    /// Where it is in WGS-84, longitude and latitude: only on a map in other coordinates, which navigation must not take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<[f64; 2]>,
     /// The worst open alert: 0 none, 1 critical, 2 major, 3 minor, 4 info.
     severity: u8,
     /// Whether every open alert is acknowledged.
@@ -113,6 +127,8 @@ struct ClusterProperties {
     cluster: bool,
     /// How many assets it stands for.
     count: usize,
+    /// How many of each kind.
+    kinds: BTreeMap<&'static str, usize>,
 }
 
 /// The value that stands for an asset.
@@ -171,8 +187,12 @@ impl<'a> Headline<'a> {
 }
 
 impl<'a> FeatureCollection<'a> {
-    pub(super) fn new(features: Vec<Feature<'a>>, townhub: Snapshot) -> Self {
-        FeatureCollection { kind: "FeatureCollection", features, townhub }
+    pub(super) fn new(
+        features: Vec<Feature<'a>>,
+        alerts: Option<&'a [Alert]>,
+        townhub: Snapshot,
+    ) -> Self {
+        FeatureCollection { kind: "FeatureCollection", features, alerts, townhub }
     }
 }
 
@@ -187,6 +207,12 @@ impl<'a> Feature<'a> {
             name: &asset.name,
             zone: asset.zone.as_ref().map(|zone| zone.as_str()),
             parent: asset.parent.as_ref().map(|parent| parent.as_str()),
+            street: asset.properties.get("street").and_then(serde_json::Value::as_str),
+            position: if crs == Crs::Wgs84 {
+                None
+            } else {
+                middle(&asset.geometry).map(Into::into)
+            },
             severity: shown.severity(),
             acknowledged: state.is_some_and(|state| state.acknowledged),
             freshness: state.map(|state| state.freshness),
@@ -203,13 +229,21 @@ impl<'a> Feature<'a> {
     }
 
     /// A cluster at a place in the client's coordinates.
-    pub(super) fn cluster((lon, lat): (f64, f64), count: usize) -> Self {
+    pub(super) fn cluster((lon, lat): (f64, f64), members: &[&Shown<'_>]) -> Self {
         let place = geo::Geometry::from(geo::Point::new(lon, lat));
+        let mut kinds = BTreeMap::new();
+        for member in members {
+            *kinds.entry(member.asset.kind.as_str()).or_default() += 1;
+        }
         Feature {
             kind: "Feature",
             id: None,
             geometry: Crs::Wgs84.geojson(&place),
-            properties: Properties::Cluster(ClusterProperties { cluster: true, count }),
+            properties: Properties::Cluster(ClusterProperties {
+                cluster: true,
+                count: members.len(),
+                kinds,
+            }),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod feature;
+mod past;
 
 use std::collections::HashSet;
 
@@ -18,14 +19,17 @@ use super::extract::{Params, parse, parse_list};
 use super::geo::Crs;
 use super::sight::Sight;
 use super::state::{AppState, Hub, Work};
+use crate::alert::Alert;
 use crate::live::Cursor;
-use crate::model::{AssetKind, Bbox};
+use crate::model::{AssetKind, Bbox, Timestamp, ZoneId};
 use crate::pipeline::Station;
 use crate::registry::Asset;
+use cluster::{CROWD, whole_cells};
 use feature::{Feature, FeatureCollection, Headline, Shown, Snapshot};
+use past::{MAX_OBSERVED, Past};
 
-/// Below this zoom, assets with nothing to report are drawn as clusters.
-const CLUSTER_BELOW_ZOOM: f64 = 12.0;
+/// Below this zoom, crowds of assets with nothing to report are drawn as clusters.
+const CLUSTER_BELOW_ZOOM: f64 = 16.0;
 /// The map's zooms.
 const ZOOMS: std::ops::RangeInclusive<f64> = 0.0..=24.0;
 
@@ -38,8 +42,13 @@ pub(crate) struct MapParams {
     bbox: Option<String>,
     /// Only these kinds, separated by commas: `manhole,pipe`.
     kinds: Option<String>,
-    /// The map's zoom, 0 to 24: below 12, assets with nothing to report are clustered.
+    /// Only in these zones, separated by commas.
+    zones: Option<String>,
+    /// The map's zoom, 0 to 24, of 512-pixel tiles: below 16, where more than 24 assets with nothing to report lie within 64
+    /// pixels, one cluster stands for them.
     zoom: Option<f64>,
+    /// Playback: the town at this time (RFC 3339), not now. For at most 5 000 observed assets at once.
+    at: Option<String>,
     /// The coordinates to draw in: `wgs84` (else) or `gcj02`.
     crs: Option<String>,
 }
@@ -49,6 +58,8 @@ pub(crate) struct MapParams {
 struct MapQuery {
     bbox: Option<Bbox>,
     kinds: HashSet<AssetKind>,
+    zones: HashSet<ZoneId>,
+    at: Option<Timestamp>,
     cluster_zoom: Option<f64>,
     crs: Crs,
 }
@@ -79,10 +90,14 @@ impl MapParams {
         if let Some(zoom) = self.zoom.filter(|zoom| !ZOOMS.contains(zoom)) {
             return Err(Problem::bad_query("zoom", format!("{zoom} is not between 0 and 24")));
         }
+        let cluster_zoom = self.zoom.filter(|&zoom| zoom < CLUSTER_BELOW_ZOOM);
+        let bbox = seen.map(|seen| crs.search_box(seen));
         Ok(MapQuery {
-            bbox: seen.map(|seen| crs.search_box(seen)),
+            bbox: bbox.map(|bbox| cluster_zoom.map_or(bbox, |zoom| whole_cells(bbox, zoom))),
             kinds: parse_list("kinds", self.kinds.as_deref())?.into_iter().collect(),
-            cluster_zoom: self.zoom.filter(|&zoom| zoom < CLUSTER_BELOW_ZOOM),
+            zones: parse_list("zones", self.zones.as_deref())?.into_iter().collect(),
+            at: parse("at", self.at.as_deref())?,
+            cluster_zoom,
             crs,
         })
     }
@@ -104,7 +119,13 @@ fn build(hub: &AppState, sight: &Sight, query: &MapQuery) -> Result<Document, Pr
     };
     assets.retain(|asset| sight.may_see(asset));
     assets.retain(|asset| query.kinds.is_empty() || query.kinds.contains(&asset.kind));
+    assets.retain(|asset| {
+        query.zones.is_empty() || asset.zone.as_ref().is_some_and(|zone| query.zones.contains(zone))
+    });
     assets.sort_unstable_by_key(|asset| asset.number);
+    if let Some(at) = query.at {
+        return build_past(hub, sight, query, &assets, at);
+    }
     let shown: Vec<Shown<'_>> = assets
         .into_iter()
         .map(|asset| Shown {
@@ -116,7 +137,40 @@ fn build(hub: &AppState, sight: &Sight, query: &MapQuery) -> Result<Document, Pr
     let features = features(&shown, query);
     let at = hub.clock.now();
     let snapshot = Snapshot { epoch: cursor.epoch, seq: cursor.seq, at };
-    Document::new(features, snapshot, cursor)
+    Document::new(features, None, snapshot, cursor)
+}
+
+/// The map of a moment that has passed. It changes only with readings that come late, so its tag has no cursor.
+fn build_past(
+    hub: &AppState,
+    sight: &Sight,
+    query: &MapQuery,
+    assets: &[&Asset],
+    at: Timestamp,
+) -> Result<Document, Problem> {
+    let (town, stations) = (hub.registry.town(), hub.present.stations());
+    if at > hub.clock.now() {
+        return Err(Problem::bad_query(
+            "at",
+            "that is still to come; leave it out for the present",
+        ));
+    }
+    let observed =
+        assets.iter().filter(|asset| !stations.of_asset(asset.number).is_empty()).count();
+    if observed > MAX_OBSERVED {
+        let why = format!(
+            "{observed} observed assets are more than {MAX_OBSERVED}; ask for a bbox, kinds or zones"
+        );
+        return Err(Problem::bad_query("at", why).with("observed", observed));
+    }
+    let past = Past::read(hub, &town, sight, at)?;
+    let shown: Vec<Shown<'_>> =
+        assets.iter().map(|asset| past.shown(asset, &stations)).collect::<Result<_, _>>()?;
+    let features = features(&shown, query);
+    let alerts = past.into_alerts();
+    let epoch = hub.feed.cursor().epoch;
+    let none = Cursor { epoch, seq: 0 };
+    Document::new(features, Some(&alerts), Snapshot { epoch, seq: 0, at }, none)
 }
 
 /// The headline point of the station that speaks for an asset: its first, as in its state.
@@ -135,10 +189,12 @@ fn features<'a>(shown: &[Shown<'a>], query: &MapQuery) -> Vec<Feature<'a>> {
     let (quiet, loud): (Vec<_>, Vec<_>) = shown.iter().partition(|one| one.severity() == 0);
     let mut features: Vec<_> = loud.iter().map(|one| Feature::asset(one, query.crs)).collect();
     for cell in cluster::grid(&quiet, zoom, |one| super::geo::middle(&one.asset.geometry)) {
-        features.push(match &cell.members[..] {
-            [alone] => Feature::asset(alone, query.crs),
-            many => Feature::cluster(query.crs.show(cell.lon, cell.lat), many.len()),
-        });
+        if cell.members.len() > CROWD {
+            let place = query.crs.show(cell.lon, cell.lat);
+            features.push(Feature::cluster(place, &cell.members));
+        } else {
+            features.extend(cell.members.iter().map(|one| Feature::asset(one, query.crs)));
+        }
     }
     features
 }
@@ -146,10 +202,11 @@ fn features<'a>(shown: &[Shown<'a>], query: &MapQuery) -> Vec<Feature<'a>> {
 impl Document {
     fn new(
         features: Vec<Feature<'_>>,
+        alerts: Option<&[Alert]>,
         snapshot: Snapshot,
         cursor: Cursor,
     ) -> Result<Self, Problem> {
-        let json = serde_json::to_vec(&FeatureCollection::new(features, snapshot));
+        let json = serde_json::to_vec(&FeatureCollection::new(features, alerts, snapshot));
         let json = json.map_err(Problem::internal)?;
         // The snapshot is the last member, and its time alone makes no other map: the tag covers what stands before it, and
         // the cursor, so that a page that must read the map again does not get an old cursor from its cache. Weak, because
@@ -210,7 +267,15 @@ mod tests {
     fn query(params: &[(&str, &str)]) -> Result<MapQuery, Problem> {
         let of = |name: &str| params.iter().find(|p| p.0 == name).map(|p| p.1.to_owned());
         let zoom = of("zoom").map(|zoom| zoom.parse().unwrap());
-        MapParams { bbox: of("bbox"), kinds: of("kinds"), zoom, crs: of("crs") }.check()
+        MapParams {
+            bbox: of("bbox"),
+            kinds: of("kinds"),
+            zones: of("zones"),
+            zoom,
+            at: of("at"),
+            crs: of("crs"),
+        }
+        .check()
     }
 
     #[test]
@@ -219,26 +284,33 @@ mod tests {
         let good = good.unwrap();
         assert_eq!(good.kinds.len(), 2);
         assert_eq!(good.cluster_zoom, Some(11.9));
-        assert_eq!(query(&[("zoom", "12")]).unwrap().cluster_zoom, None);
-        for wrong in [("bbox", "1,2,3"), ("kinds", "tree"), ("zoom", "NaN"), ("crs", "epsg:4326")] {
+        assert_eq!(query(&[("zoom", "16")]).unwrap().cluster_zoom, None);
+        assert!(query(&[("at", "2026-09-21T14:00:00Z")]).unwrap().at.is_some());
+        for wrong in [
+            ("bbox", "1,2,3"),
+            ("kinds", "tree"),
+            ("zoom", "NaN"),
+            ("crs", "epsg:4326"),
+            ("at", "noon"),
+        ] {
             assert!(query(&[wrong]).is_err(), "{wrong:?}");
         }
     }
 
     #[test]
-    fn far_out_the_quiet_ones_are_clustered_and_the_loud_ones_are_not() {
+    fn a_crowd_of_quiet_ones_is_a_cluster_and_the_loud_ones_are_not() {
         let assets: Vec<_> =
-            (0..5).map(|n| asset(n, 120.48 + f64::from(n) * 1e-4, 30.74)).collect();
-        let far = asset(9, 121.48, 30.74);
+            (0..30).map(|n| asset(n, 120.48 + f64::from(n) * 1e-5, 30.74)).collect();
+        let few: Vec<_> = (40..44).map(|n| asset(n, 121.48, 30.74)).collect();
         let mut all: Vec<_> = assets.iter().map(|asset| shown(asset, 0)).collect();
         all[2] = shown(&assets[2], 1);
-        all.push(shown(&far, 0));
+        all.extend(few.iter().map(|asset| shown(asset, 0)));
         let of = |zoom: &str| {
             let features = features(&all, &query(&[("zoom", zoom)]).unwrap());
             serde_json::to_value(features).unwrap()
         };
         let far_out = of("11");
-        assert_eq!(far_out.as_array().unwrap().len(), 3, "{far_out:#}");
+        assert_eq!(far_out.as_array().unwrap().len(), 1 + 1 + 4, "{far_out:#}");
         assert_eq!(far_out[0]["id"], 2);
         assert_eq!(far_out[0]["properties"]["severity"], 1);
         let clusters: Vec<_> = far_out
@@ -248,9 +320,10 @@ mod tests {
             .filter(|f| f["properties"]["cluster"] == true)
             .collect();
         assert_eq!(clusters.len(), 1);
-        assert_eq!(clusters[0]["properties"]["count"], 4);
+        assert_eq!(clusters[0]["properties"]["count"], 29);
+        assert_eq!(clusters[0]["properties"]["kinds"], serde_json::json!({"manhole": 29}));
         assert!(clusters[0]["properties"].get("severity").is_none());
-        assert_eq!(of("14").as_array().unwrap().len(), 6);
+        assert_eq!(of("16").as_array().unwrap().len(), 34);
     }
 
     #[test]
@@ -259,7 +332,7 @@ mod tests {
         let tag = |severity, seq, at| {
             let features = features(&[shown(&one, severity)], &query(&[]).unwrap());
             let snapshot = Snapshot { epoch: 7, seq, at: Timestamp::from_secs(at) };
-            Document::new(features, snapshot, Cursor { epoch: 7, seq }).unwrap().etag
+            Document::new(features, None, snapshot, Cursor { epoch: 7, seq }).unwrap().etag
         };
         let first = tag(0, 1, 0);
         assert_eq!(first, tag(0, 1, 60));

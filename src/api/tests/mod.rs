@@ -4,6 +4,7 @@ mod access;
 mod cases;
 mod commands;
 mod doors;
+mod ground;
 mod notifications;
 mod parking_lots;
 mod rehearsals;
@@ -27,6 +28,7 @@ use tower::ServiceExt;
 use super::{AppState, Limits, Readiness, TableReader, TownInfo, router};
 use crate::alert::Engine;
 use crate::alert::book::Book;
+use crate::basemap::BaseMap;
 use crate::calendar::{CalendarConfig, DutyCalendar};
 use crate::case::{Office, OfficeThread, Registrar};
 use crate::clock::{Clock, ManualClock};
@@ -108,6 +110,11 @@ impl Answer {
 
 impl Rig {
     fn new() -> Self {
+        Rig::on(BaseMap::schematic())
+    }
+
+    /// With this ground under the map.
+    fn on(basemap: BaseMap) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (clock, hand) = Clock::manual(NOW);
         let registry = Registry::open(&folder.path().join("town.db"), clock.clone()).unwrap();
@@ -199,6 +206,8 @@ impl Rig {
                 center: Position::new(120.4851, 30.745_36).unwrap(),
                 zoom: 14.0,
             },
+            basemap: Arc::new(basemap),
+            attribution: None,
             readiness: Arc::clone(&readiness),
             metrics: prometheus::Registry::new(),
             poller: None,

@@ -45,6 +45,10 @@ async fn the_map_shows_every_asset_and_where_the_feed_goes_on() {
     let shifted = rig.get("/api/v1/map?crs=gcj02&kinds=manhole").await.json();
     let lon = shifted["features"][0]["geometry"]["coordinates"][0].as_f64().unwrap();
     assert!((lon - 120.489_528).abs() < 1e-5, "{lon}");
+    // Who navigates there takes the place itself; a map that is not shifted has it already.
+    let position = shifted["features"][0]["properties"]["position"][0].as_f64().unwrap();
+    assert!((position - 120.4851).abs() < 1e-7, "{position}");
+    assert!(full.get("position").is_none(), "{full}");
 }
 
 #[tokio::test]
@@ -272,4 +276,54 @@ async fn the_feed_beats() {
         "{beat:?}"
     );
     assert_eq!(before.elapsed().as_secs(), 10);
+}
+
+#[tokio::test]
+async fn a_moment_of_the_past_is_shown_as_it_was() {
+    let rig = Rig::new();
+    let at = |seconds: u64| NOW.plus(Duration::from_secs(seconds));
+    let look = |map: &Value| {
+        let all = map["features"].as_array().unwrap().clone();
+        all.into_iter().find(|f| f["properties"]["asset"] == "mh-1").unwrap()["properties"].clone()
+    };
+    // Before the last reading: three quarters of a metre, and nothing stood.
+    let before = rig.get("/api/v1/map?at=2026-09-21T14:11:40Z").await.json();
+    let shown = look(&before);
+    assert_eq!(shown["headline"]["value"], 0.75, "{shown:#}");
+    assert_eq!((&shown["severity"], &shown["freshness"]), (&json!(0), &json!("fresh")));
+    assert_eq!(before["alerts"], json!([]));
+    assert_eq!(before["townhub"]["at"], "2026-09-21T14:11:40Z");
+
+    // Now: the alert stands. Later somebody acknowledges it, which changes nothing about before.
+    let alerts = rig.get("/api/v1/alerts?open=true").await.json();
+    let id = alerts["alerts"][0]["id"].as_u64().unwrap();
+    rig.hand.advance(Duration::from_secs(120));
+    let path = format!("/api/v1/alerts/{id}/acknowledge");
+    let done = rig.post(&path, "application/json", "{\"note\": \"seen\"}").await;
+    assert_eq!(done.status, StatusCode::OK, "{done:?}");
+    let then = rig.get(&format!("/api/v1/map?at={}", at(0))).await.json();
+    assert_eq!(look(&then)["severity"], 1);
+    assert_eq!(look(&then)["acknowledged"], false);
+    assert_eq!(then["alerts"][0]["acknowledged_at"], Value::Null);
+    assert_eq!(then["alerts"][0]["note"], Value::Null);
+    let after = rig.get(&format!("/api/v1/map?at={}", at(120))).await.json();
+    assert_eq!(look(&after)["acknowledged"], true);
+    assert_eq!(after["alerts"][0]["note"], "seen");
+
+    // A day before nobody had spoken, and what is to come is not shown.
+    let dead = rig.get("/api/v1/map?at=2026-09-20T14:00:00Z&zoom=16").await.json();
+    assert_eq!(look(&dead)["freshness"], "dead");
+    assert_eq!(look(&dead)["headline"], Value::Null);
+    let future = rig.get("/api/v1/map?at=2026-09-22T00:00:00Z").await;
+    assert_eq!(
+        (future.status, &future.json()["parameter"]),
+        (StatusCode::BAD_REQUEST, &json!("at"))
+    );
+
+    // The same moment has the same tag, whatever happens now.
+    let path = "/api/v1/map?at=2026-09-21T14:11:40Z";
+    let tag = rig.get(path).await.header("etag").to_owned();
+    rig.hand.advance(Duration::from_secs(5));
+    let again = rig.send(rig.request(&format!("GET {path}"), &[("if-none-match", &tag)], "")).await;
+    assert_eq!(again.status, StatusCode::NOT_MODIFIED);
 }

@@ -3,6 +3,7 @@
 import type {
   Alert,
   AssetDetail,
+  BaseMap,
   BulkResult,
   Case,
   CaseDetail,
@@ -18,6 +19,7 @@ import type {
   SessionAnswer,
   Status,
   Unit,
+  ZonesAnswer,
 } from "./types";
 
 /** A refusal by the hub, or no answer at all (`code` is then `unreachable`). */
@@ -123,7 +125,12 @@ export const api = {
   session: (): Promise<SessionAnswer> => call("/api/v1/session"),
   status: (): Promise<Status> => call("/api/v1/status"),
   profiles: (): Promise<ProfilesAnswer> => call("/api/v1/profiles"),
-  map: (): Promise<MapAnswer> => call(`/api/v1/map?zoom=${UNCLUSTERED_ZOOM}&crs=wgs84`),
+  map: (crs: BaseMap["crs"]): Promise<MapAnswer> => call(`/api/v1/map?zoom=${UNCLUSTERED_ZOOM}&crs=${crs}`),
+  /** The town at a moment; `bbox` is west, south, east, north in the map's own coordinates. */
+  mapAt: (at: Date, crs: BaseMap["crs"], bbox: readonly number[] | null): Promise<MapAnswer> =>
+    call(`/api/v1/map?crs=${crs}&at=${at.toISOString()}${bbox === null ? "" : `&bbox=${bbox.map((d) => d.toFixed(6)).join(",")}`}`),
+  basemap: (): Promise<BaseMap> => call("/api/v1/basemap"),
+  zones: (): Promise<ZonesAnswer> => call("/api/v1/zones"),
   asset: (id: string): Promise<AssetDetail> => call(`/api/v1/assets/${encodeURIComponent(id)}`),
 
   /** Every open alert, page after page. */

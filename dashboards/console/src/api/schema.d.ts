@@ -225,6 +225,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/basemap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Which base map the console draws, and how. */
+        get: operations["show"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/basemap/data": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The base map's GeoJSON document, when it is one. */
+        get: operations["data"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/basemap/tiles/{layer}/{z}/{x}/{y}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A tile of the base map, from its archive or through the hub from the map server. */
+        get: operations["tile"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/cases": {
         parameters: {
             query?: never;
@@ -1970,6 +2021,42 @@ export interface components {
              */
             hours: number;
         };
+        /** @description The ground of the map. */
+        BaseMap: {
+            attribution: components["schemas"]["Label"] | null;
+            /** @description `schematic`, `file`, `tianditu` or `xyz`. */
+            base: components["schemas"]["BaseName"];
+            /** @description West, south, east, north in degrees; null: everywhere. */
+            bounds: number[] | null;
+            /** @description The coordinates in which it is drawn: ask for the map in the same (`/map?crs=`). */
+            crs: components["schemas"]["DatumName"];
+            /** @description Where its document is, when it is one. */
+            data: string | null;
+            /** @description How to draw it. */
+            kind: components["schemas"]["BaseMapKind"];
+            /** @description Raster: the layers' names, the lowest first. Vector: `base`. */
+            layers: string[];
+            /** Format: int32 */
+            max_zoom: number;
+            /** Format: int32 */
+            min_zoom: number;
+            /** @description Vector: the layers in the tiles, as far as they are told. */
+            parts: string[];
+            /** @description Why the configured base map is not drawn; null when it is. */
+            problem: string | null;
+            /** @description Where its tiles are, when it has tiles. */
+            tiles: string | null;
+        };
+        /**
+         * @description How a ground is drawn.
+         * @enum {string}
+         */
+        BaseMapKind: "schematic" | "geojson" | "raster" | "vector";
+        /**
+         * @description The base maps' names.
+         * @enum {string}
+         */
+        BaseName: "schematic" | "file" | "tianditu" | "xyz";
         /** @description What somebody acknowledges at once: by number, or all open ones that a filter finds. */
         BulkAcknowledgement: {
             filter?: components["schemas"]["BulkFilter"] | null;
@@ -2525,6 +2612,11 @@ export interface components {
             /** @description Shown once, stored hashed. A device connects with the user name `enroll` and the password `KEY:OWN-SECRET`. */
             key: string;
         };
+        /**
+         * @description The coordinates' names.
+         * @enum {string}
+         */
+        DatumName: "wgs84" | "gcj02";
         /** @description A device with all that it last said. */
         Device: components["schemas"]["DeviceSummary"] & {
             bus: components["schemas"]["BusUnit"] | null;
@@ -2864,6 +2956,8 @@ export interface components {
         };
         /** @description The map. */
         Map: {
+            /** @description Playback only: the alerts that stood at that time. */
+            alerts?: components["schemas"]["Alert"][] | null;
             features: components["schemas"]["MapFeature"][];
             townhub: components["schemas"]["Snapshot"];
             type: components["schemas"]["CollectionType"];
@@ -2881,6 +2975,8 @@ export interface components {
             name: components["schemas"]["Label"];
             /** @description The lot of a bay. */
             parent: string | null;
+            /** @description Where it is in WGS-84, longitude and latitude: only on a map in other coordinates, which navigation must not take. */
+            position?: number[] | null;
             /**
              * Format: int32
              * @description The worst open alert: 0 none, 1 critical, 2 major, 3 minor, 4 info.
@@ -2891,6 +2987,8 @@ export interface components {
              * @description The code of the headline point, when that is a state.
              */
             state: number | null;
+            /** @description The street that its import names. */
+            street: string | null;
             zone: string | null;
         };
         /** @description A cluster. */
@@ -2899,6 +2997,10 @@ export interface components {
             cluster: boolean;
             /** @description How many assets it stands for. */
             count: number;
+            /** @description How many of each kind. */
+            kinds: {
+                [key: string]: number;
+            };
         };
         /** @description An asset, or a cluster of assets with nothing to report. */
         MapFeature: {
@@ -4030,7 +4132,7 @@ export interface components {
         Snapshot: {
             /**
              * Format: date-time
-             * @description When it was made.
+             * @description When it was made; in playback, the time that it shows.
              */
             at: string;
             /**
@@ -4925,6 +5027,115 @@ export interface operations {
                 content: {
                     "application/jsonl": string;
                 };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BaseMap"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    data: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file as it is */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/geo+json": unknown;
+                };
+            };
+            /** @description Nothing changed since the ETag in If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    tile: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description One of the base map's `layers` */
+                layer: string;
+                /** @description Zoom */
+                z: number;
+                /** @description Column from the west */
+                x: number;
+                /** @description Row from the north */
+                y: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A picture, or a vector tile */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/png": unknown;
+                };
+            };
+            /** @description The map has nothing there */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description A refusal */
             default: {
@@ -5931,8 +6142,15 @@ export interface operations {
                 bbox?: string;
                 /** @description Only these kinds, separated by commas: `manhole,pipe`. */
                 kinds?: string;
-                /** @description The map's zoom, 0 to 24: below 12, assets with nothing to report are clustered. */
+                /** @description Only in these zones, separated by commas. */
+                zones?: string;
+                /**
+                 * @description The map's zoom, 0 to 24, of 512-pixel tiles: below 16, where more than 24 assets with nothing to report lie within 64
+                 *     pixels, one cluster stands for them.
+                 */
                 zoom?: number;
+                /** @description Playback: the town at this time (RFC 3339), not now. For at most 5 000 observed assets at once. */
+                at?: string;
                 /** @description The coordinates to draw in: `wgs84` (else) or `gcj02`. */
                 crs?: string;
             };

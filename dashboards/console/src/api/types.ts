@@ -61,6 +61,9 @@ export interface AssetProperties {
   name: Label;
   zone: number | string | null;
   parent: number | string | null;
+  street?: string | null;
+  /** Where it is in WGS-84; only on a map in other coordinates. */
+  position?: [number, number];
   severity: 0 | Rank;
   acknowledged: boolean;
   freshness: Freshness | null;
@@ -74,7 +77,28 @@ export type AssetFeature = Feature<Geometry, AssetProperties> & { id: number };
 /** The map's answer; `townhub` says where the live feed goes on from. */
 export interface MapAnswer extends FeatureCollection<Geometry, AssetProperties> {
   townhub: { epoch: number | string; seq: number; at: string };
+  /** Playback only: the alerts that stood at that time. */
+  alerts?: Alert[];
 }
+
+/** The ground of the map, and how to draw it. */
+export interface BaseMap {
+  base: "schematic" | "file" | "tianditu" | "xyz";
+  crs: "wgs84" | "gcj02";
+  kind: "schematic" | "geojson" | "raster" | "vector";
+  layers: string[];
+  tiles: string | null;
+  data: string | null;
+  parts: string[];
+  min_zoom: number;
+  max_zoom: number;
+  bounds: [number, number, number, number] | null;
+  attribution: Label | null;
+  /** Why the configured one is not drawn. */
+  problem: string | null;
+}
+
+export type ZonesAnswer = FeatureCollection<Geometry, { zone: string; name: Label }>;
 
 export interface Alert {
   id: number;

@@ -60,6 +60,9 @@ const BACKOFF_MS = [1_000, 2_000, 5_000, 10_000] as const;
 const PAGE_GONE_MS = 200_000;
 const CLOSED = 2;
 
+/** As many assets as the hub sends values of on one stream. */
+const MAX_WANTED = 64;
+
 interface Page {
   following: boolean;
   assets: number[];
@@ -126,10 +129,11 @@ export class Fanout {
     this.reopen();
   }
 
-  /** The assets whose values any page wants, as the query has them. */
+  /** The assets whose values any page wants, as the query has them: of too many, what each page put first. */
   private wanted(): string {
-    const assets = new Set([...this.pages.values()].flatMap((page) => page.assets));
-    return [...assets].sort((a, b) => a - b).join(",");
+    const ranked = [...this.pages.values()].flatMap((page) => page.assets.map((asset, rank) => ({ asset, rank })));
+    const assets = new Set(ranked.sort((a, b) => a.rank - b.rank).map(({ asset }) => asset));
+    return [...assets].slice(0, MAX_WANTED).sort((a, b) => a - b).join(",");
   }
 
   private reopen(): void {

@@ -1,10 +1,11 @@
 /** The map's small sources, made from the town. Pure. */
 
 import type { Feature, FeatureCollection, Point } from "geojson";
-import { labelText } from "../format";
+import { labelText, valueText } from "../format";
 import type { Language } from "../i18n";
-import { lotCounts, type Filter } from "../town/select";
-import type { Asset, Town } from "../town/town";
+import { FOLLOWED } from "../town/ground";
+import { isAmong, lotCounts, type Filter } from "../town/select";
+import { pointKey, type Asset, type Town } from "../town/town";
 import { severityIcon } from "./icons";
 
 type Collection = FeatureCollection<Point>;
@@ -15,9 +16,9 @@ function at(asset: Asset, properties: Record<string, string | number>): Feature<
   return { type: "Feature", geometry: { type: "Point", coordinates: asset.anchor }, properties };
 }
 
-/** What the filter lets onto the map: families hide assets, severities only narrow what is abnormal. */
+/** What the filter lets onto the map: families, kinds and zones hide assets, severities only narrow what is abnormal. */
 export function isOnMap(asset: Asset, filter: Filter): boolean {
-  return filter.families.size === 0 || filter.families.has(asset.family);
+  return isAmong(filter, asset);
 }
 
 /** All that is abnormal: one mark per asset with an open alert, and a hatch on what is old. Never clustered. */
@@ -54,6 +55,22 @@ export function lotFeatures(town: Town, filter: Filter): Collection {
     const count = counts.get(asset.number);
     const text = count === undefined ? "" : `${count.free}/${count.bays}`;
     features.push(at(asset, { asset: asset.number, text, alpha: 1 }));
+  }
+  return collection(features);
+}
+
+/** Gates with their opening, canal and rain gauges with their value: what stands for each of them, where it is fresh. */
+export function readingFeatures(town: Town, filter: Filter, language: Language): Collection {
+  const features: Feature<Point>[] = [];
+  for (const asset of town.assets.values()) {
+    const headline = asset.feature.properties.headline;
+    if (!FOLLOWED.has(asset.kind) || headline === null || !isOnMap(asset, filter)) continue;
+    const shown = town.shown.get(asset.number);
+    if (shown?.freshness !== "fresh" || shown.grade === "bad") continue;
+    // A town of the past has no position, and its snapshot's value is not of that time.
+    const known = town.values.get(pointKey(headline.device, headline.metric));
+    const value = known?.value ?? (town.position === null ? null : headline.value);
+    if (value !== null) features.push(at(asset, { asset: asset.number, text: valueText(value, headline.unit, language) }));
   }
   return collection(features);
 }

@@ -61,6 +61,7 @@ export function drawIcons(palette: Palette): Map<string, ImageData> {
     icons.set(severityIcon(rank, false), onCanvas(28, (ctx) => drawSeverity(ctx, palette, rank, false)));
     icons.set(severityIcon(rank, true), onCanvas(28, (ctx) => drawSeverity(ctx, palette, rank, true)));
   }
+  icons.set("flow", onCanvas(12, (ctx) => drawFlow(ctx, palette)));
   icons.set("stale", onCanvas(24, (ctx) => drawHatch(ctx, palette)));
   return icons;
 }
@@ -88,6 +89,18 @@ function drawSeverity(ctx: CanvasRenderingContext2D, palette: Palette, rank: Ran
   ctx.font = "700 12px sans-serif";
   ctx.textAlign = "center";
   ctx.fillText(String(rank), 12, SHAPE_TEXT_Y[rank] + 0.3);
+}
+
+/** An arrow head along the line, in the colour of the ground between the pipe's own. */
+function drawFlow(ctx: CanvasRenderingContext2D, palette: Palette): void {
+  const head = new Path2D("M4 2.5 8.5 6 4 9.5");
+  ctx.lineCap = ctx.lineJoin = "round";
+  ctx.strokeStyle = palette["map-halo"];
+  ctx.lineWidth = 4;
+  ctx.stroke(head);
+  ctx.strokeStyle = palette["map-asset"];
+  ctx.lineWidth = 1.75;
+  ctx.stroke(head);
 }
 
 /** Oblique lines in a ring: what stands here is old. */

@@ -7,17 +7,25 @@ import type {
   StyleSpecification,
   SymbolLayerSpecification,
 } from "maplibre-gl";
+import type { BaseMap } from "../api/types";
 import type { Language } from "../i18n";
+import { groundLayers, groundSources } from "./ground";
 import type { Palette } from "./palette";
 
 /** Local fonts: MapLibre draws every letter itself when a style names no glyphs. */
-const FONT = ["Noto Sans CJK SC", "Noto Sans SC", "PingFang SC", "Microsoft YaHei", "sans-serif"];
+export const FONT = ["Noto Sans CJK SC", "Noto Sans SC", "PingFang SC", "Microsoft YaHei", "sans-serif"];
 const FONT_BOLD = FONT.map((name) => `${name} Bold`).slice(0, 1).concat(FONT);
 
 /** From this zoom on every bay is drawn; further out its car park speaks for it. */
 export const BAY_ZOOM = 15.5;
 
+/** From this zoom on a pipe shows which way it flows. */
+export const FLOW_ZOOM = 14.5;
+
 const EMPTY: FeatureCollection = { type: "FeatureCollection", features: [] };
+
+/** What stands in a crowd at this zoom is not drawn by itself. A filter sees whole zooms, as crowds do. */
+const ALONE: ExpressionSpecification = ["<=", ["coalesce", ["get", "from"], 0], ["zoom"]];
 
 const is = (kind: string): ExpressionSpecification => ["==", ["get", "kind"], kind];
 const layerIs = (name: string): ExpressionSpecification => ["==", ["get", "layer"], name];
@@ -52,21 +60,24 @@ function bySeverity(palette: Palette, quiet: string): ExpressionSpecification {
 const nameIn = (language: Language): ExpressionSpecification => ["coalesce", ["get", language], ""];
 
 /** The whole style. */
-export function buildStyle(palette: Palette, language: Language, basemap: string): StyleSpecification {
+export function buildStyle(palette: Palette, language: Language, ground: BaseMap, origin: string): StyleSpecification {
   return {
     version: 8,
     sources: {
-      basemap: { type: "geojson", data: basemap },
+      ...groundSources(ground, origin),
       assets: { type: "geojson", data: EMPTY },
+      crowds: { type: "geojson", data: EMPTY },
       lots: { type: "geojson", data: EMPTY },
+      readings: { type: "geojson", data: EMPTY },
       abnormal: { type: "geojson", data: EMPTY },
       chosen: { type: "geojson", data: EMPTY },
     },
-    layers: [...baseLayers(palette, language), ...assetLayers(palette), ...topLayers(palette)],
+    layers: [...groundLayers(ground, palette, language), ...assetLayers(palette), ...topLayers(palette)],
   };
 }
 
-function baseLayers(palette: Palette, language: Language): LayerSpecification[] {
+/** The schematic, and any GeoJSON whose features say in `layer` what they are. */
+export function schematicLayers(palette: Palette, language: Language): LayerSpecification[] {
   const source = "basemap";
   const roadWidth = (case_: number): ExpressionSpecification => [
     "interpolate",
@@ -175,7 +186,7 @@ function lineLabel(
   };
 }
 
-function labelPaint(colour: string, palette: Palette): NonNullable<SymbolLayerSpecification["paint"]> {
+export function labelPaint(colour: string, palette: Palette): NonNullable<SymbolLayerSpecification["paint"]> {
   return { "text-color": colour, "text-halo-color": palette["map-halo"], "text-halo-width": 1.5 };
 }
 
@@ -211,6 +222,22 @@ function assetLayers(palette: Palette): LayerSpecification[] {
         "line-opacity": dimmed(0.45),
       },
     },
+    // A pipe's line runs from its upper end down; near, arrows say so.
+    {
+      id: "flow",
+      type: "symbol",
+      source,
+      minzoom: FLOW_ZOOM,
+      filter: ["all", is("pipe"), ["==", ["geometry-type"], "LineString"]],
+      layout: {
+        "symbol-placement": "line",
+        "symbol-spacing": 90,
+        "icon-image": "flow",
+        "icon-size": ["interpolate", ["linear"], ["zoom"], FLOW_ZOOM, 0.6, 17, 1],
+        "icon-allow-overlap": true,
+        "icon-padding": 0,
+      },
+    },
     {
       id: "bay-area",
       type: "fill",
@@ -237,7 +264,7 @@ function assetLayers(palette: Palette): LayerSpecification[] {
       id: "manhole",
       type: "circle",
       source,
-      filter: is("manhole"),
+      filter: ["all", is("manhole"), ALONE],
       paint: {
         "circle-radius": byZoom(12, 1.5, 14, 3, 17, 7),
         "circle-color": palette["map-asset-fill"],
@@ -251,7 +278,7 @@ function assetLayers(palette: Palette): LayerSpecification[] {
       id: "station",
       type: "symbol",
       source,
-      filter: ["in", ["get", "kind"], ["literal", ["sluice-gate", "canal-gauge", "rain-gauge"]]],
+      filter: ["all", ["in", ["get", "kind"], ["literal", ["sluice-gate", "canal-gauge", "rain-gauge"]]], ALONE],
       layout: {
         "icon-image": ["get", "kind"],
         "icon-size": byZoom(12, 0.6, 15, 0.95),
@@ -279,6 +306,50 @@ function bayPaint(palette: Palette, prefix: "fill" | "circle"): Record<string, E
 
 function topLayers(palette: Palette): LayerSpecification[] {
   return [
+    // Grey and hollow: a crowd says how many, never how bad.
+    {
+      id: "crowd",
+      type: "circle",
+      source: "crowds",
+      maxzoom: 16,
+      filter: ["==", ["get", "zoom"], ["floor", ["zoom"]]],
+      paint: {
+        "circle-radius": ["interpolate", ["linear"], ["get", "count"], 25, 12, 1000, 22],
+        "circle-color": palette["map-asset-fill"],
+        "circle-opacity": 0.85,
+        "circle-stroke-color": palette["map-asset"],
+        "circle-stroke-width": 1.25,
+      },
+    },
+    {
+      id: "crowd-count",
+      type: "symbol",
+      source: "crowds",
+      maxzoom: 16,
+      filter: ["==", ["get", "zoom"], ["floor", ["zoom"]]],
+      layout: {
+        "text-field": ["get", "text"],
+        "text-font": FONT,
+        "text-size": 12,
+        "text-allow-overlap": true,
+      },
+      paint: { "text-color": palette["map-text"] },
+    },
+    {
+      id: "reading",
+      type: "symbol",
+      source: "readings",
+      minzoom: 13,
+      layout: {
+        "text-field": ["get", "text"],
+        "text-font": FONT,
+        "text-size": 12,
+        "text-anchor": "left",
+        "text-offset": [1.15, 0],
+        "text-optional": true,
+      },
+      paint: labelPaint(palette["map-text"], palette),
+    },
     {
       id: "lot",
       type: "symbol",

@@ -9,16 +9,19 @@ import {
   setWorkerUrl,
   type GeoJSONSource,
   type LngLatBoundsLike,
+  type MapGeoJSONFeature,
   type MapMouseEvent,
 } from "maplibre-gl";
 import "maplibre-gl/dist/maplibre-gl.css";
 // As a file of our own, so that `worker-src 'self'` holds.
 import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?worker&url";
+import type { BaseMap } from "../api/types";
 import type { Language } from "../i18n";
 import type { Shown } from "../live/events";
 import type { Filter } from "../town/select";
 import type { Asset, Town } from "../town/town";
-import { abnormalFeatures, chosenFeatures, lotFeatures } from "./features";
+import { crowdsOf, LEAST_ZOOM } from "./clusters";
+import { abnormalFeatures, chosenFeatures, isOnMap, lotFeatures, readingFeatures } from "./features";
 import { drawIcons, PIXEL_RATIO } from "./icons";
 import { buildStyle } from "./layers";
 import { readPalette } from "./palette";
@@ -28,9 +31,8 @@ setWorkerUrl(workerUrl);
 type PaintName = Parameters<MapLibre["setPaintProperty"]>[1];
 type PaintValue = Parameters<MapLibre["setPaintProperty"]>[2];
 
-const BASEMAP = "/assets/basemap.json";
 /** Layers that answer a click, the topmost first. */
-const CLICKABLE = ["abnormal", "stale", "station", "lot", "manhole", "bay", "bay-area", "pipe", "lot-area"];
+const CLICKABLE = ["abnormal", "stale", "crowd", "station", "lot", "manhole", "bay", "bay-area", "pipe", "lot-area"];
 /** A finger or a tired hand misses by this many pixels. */
 const CLICK_SLOP = 6;
 /** Live state is put onto the map at this pace; a renderer without a graphics card gets a calmer one. */
@@ -44,27 +46,33 @@ export interface Show {
   language: Language;
 }
 
+export { default as MapTools } from "./MapTools.svelte";
+
 export class TownMap {
   private readonly map: MapLibre;
   private want: Show | null = null;
   private drawn: Partial<Show> = {};
   private timer: ReturnType<typeof setTimeout> | undefined;
+  private readonly ground: BaseMap;
+  private wantLanguage: Language;
   private readonly repaintMs: number;
   private ready = false;
   private fitted = false;
 
   constructor(
     host: HTMLElement,
-    start: { center: [number, number]; zoom: number; language: Language },
+    start: { center: [number, number]; zoom: number; language: Language; ground: BaseMap },
     private readonly onPick: (asset: number | null) => void,
     onReady: () => void,
   ) {
+    this.ground = start.ground;
+    this.wantLanguage = start.language;
     this.map = new MapLibre({
       container: host,
-      style: buildStyle(readPalette(), start.language, BASEMAP),
+      style: buildStyle(readPalette(), start.language, this.ground, location.origin),
       center: start.center,
       zoom: start.zoom,
-      minZoom: 11,
+      minZoom: LEAST_ZOOM,
       maxZoom: 19,
       attributionControl: false,
       fadeDuration: 0,
@@ -80,12 +88,17 @@ export class TownMap {
     this.map.on("load", () => {
       this.drawIcons();
       this.ready = true;
+      this.restyle(this.wantLanguage);
       this.draw();
       onReady();
     });
-    this.map.on("click", (event) => this.onPick(this.assetAt(event)));
+    this.map.on("click", (event) => {
+      const found = this.featureAt(event);
+      if (found?.layer.id === "crowd") this.map.easeTo({ center: event.lngLat, zoom: this.map.getZoom() + 1.5, duration: 300 });
+      else this.onPick(numberOf(found));
+    });
     this.map.on("mousemove", (event) => {
-      this.map.getCanvas().style.cursor = this.assetAt(event) === null ? "" : "pointer";
+      this.map.getCanvas().style.cursor = this.featureAt(event) === null ? "" : "pointer";
     });
   }
 
@@ -114,6 +127,24 @@ export class TownMap {
     }
   }
 
+  /** Calls with the place under the pointer, in the ground's coordinates, and with nothing when it leaves. */
+  onPointer(call: (at: [number, number] | null) => void): void {
+    this.map.on("mousemove", ({ lngLat }) => call([lngLat.lng, lngLat.lat]));
+    this.map.on("mouseout", () => call(null));
+  }
+
+  /** Calls when the map has come to rest after a move; the answer ends it. */
+  onMoved(call: () => void): () => void {
+    this.map.on("moveend", call);
+    return () => this.map.off("moveend", call);
+  }
+
+  /** West, south, east, north of what is in sight. */
+  seen(): [number, number, number, number] {
+    const bounds = this.map.getBounds();
+    return [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()];
+  }
+
   zoom(by: 1 | -1): void {
     this.map.zoomTo(this.map.getZoom() + by, { duration: 200 });
   }
@@ -126,11 +157,12 @@ export class TownMap {
 
   /** Takes the colours of the theme that is on now, and the language of the labels. */
   restyle(language: Language): void {
-    const style = buildStyle(readPalette(), language, BASEMAP);
     if (!this.ready) {
-      this.map.setStyle(style);
+      // A style that is replaced while it loads begins anew: what has changed meanwhile is put on when it is there.
+      this.wantLanguage = language;
       return;
     }
+    const style = buildStyle(readPalette(), language, this.ground, location.origin);
     this.drawIcons();
     for (const layer of style.layers) {
       for (const [name, value] of Object.entries(layer.paint ?? {})) {
@@ -160,26 +192,36 @@ export class TownMap {
     const { want, drawn } = this;
     if (!this.ready || want === null) return;
     const { town, filter, chosen, language } = want;
-    const moved = town.assets !== drawn.town?.assets || filter.families !== drawn.filter?.families;
+    const before = drawn.filter;
+    const moved =
+      town.assets !== drawn.town?.assets ||
+      filter.families !== before?.families ||
+      filter.kinds !== before.kinds ||
+      filter.zones !== before.zones;
     if (moved) this.replaceAssets(town, filter);
     if (moved || town.shown !== drawn.town?.shown) this.drawStates(town, moved ? undefined : drawn.town?.shown);
     if (moved || town.shown !== drawn.town?.shown || filter !== drawn.filter || language !== drawn.language) {
       this.source("abnormal").setData(abnormalFeatures(town, filter, language));
       this.source("lots").setData(lotFeatures(town, filter));
     }
+    if (moved || town.values !== drawn.town?.values || town.shown !== drawn.town?.shown || language !== drawn.language) {
+      this.source("readings").setData(readingFeatures(town, filter, language));
+    }
     if (chosen !== drawn.chosen) this.source("chosen").setData(chosenFeatures(chosen));
     this.drawn = want;
   }
 
   private replaceAssets(town: Town, filter: Filter): void {
-    const features = [...town.assets.values()]
-      .filter(({ family }) => filter.families.size === 0 || filter.families.has(family))
+    const assets = [...town.assets.values()].filter((asset) => isOnMap(asset, filter));
+    const crowds = crowdsOf(assets);
+    this.source("crowds").setData(crowds.marks);
+    const features = assets
       // Only what the layers read: the worker copies every property.
       .map(({ number, kind, feature }) => ({
         type: "Feature" as const,
         id: number,
         geometry: feature.geometry,
-        properties: { asset: number, kind },
+        properties: { asset: number, kind, ...(crowds.from.has(number) ? { from: crowds.from.get(number) } : {}) },
       }));
     this.source("assets").setData({ type: "FeatureCollection", features });
     if (!this.fitted && town.assets.size > 0) {
@@ -200,7 +242,7 @@ export class TownMap {
     return this.map.getSource(name) as GeoJSONSource;
   }
 
-  private assetAt({ point }: MapMouseEvent): number | null {
+  private featureAt({ point }: MapMouseEvent): MapGeoJSONFeature | null {
     if (!this.ready) return null;
     const found = this.map.queryRenderedFeatures(
       [
@@ -209,9 +251,13 @@ export class TownMap {
       ],
       { layers: CLICKABLE },
     );
-    const asset: unknown = found[0]?.properties.asset;
-    return typeof asset === "number" ? asset : null;
+    return found[0] ?? null;
   }
+}
+
+function numberOf(found: MapGeoJSONFeature | null): number | null {
+  const asset: unknown = found?.properties.asset;
+  return typeof asset === "number" ? asset : null;
 }
 
 function boundsOf(assets: readonly Asset[]): LngLatBoundsLike | null {

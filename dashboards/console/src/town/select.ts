@@ -1,6 +1,7 @@
 /** Questions to the town: which alerts in which order, how many, which comes next. Pure. */
 
-import type { Alert, Family, Label, Rank, SeverityName } from "../api/types";
+import type { Alert, Family, Kind, Label, Rank, SeverityName } from "../api/types";
+import { searchTexts } from "./search";
 import type { Asset, Town } from "./town";
 
 export const RANK: Record<SeverityName, Rank> = { critical: 1, major: 2, minor: 3, info: 4 };
@@ -11,6 +12,8 @@ export const FAMILIES: readonly Family[] = ["pipes", "gates", "parking"];
 /** What the operator wants to see. An empty set means everything. */
 export interface Filter {
   families: ReadonlySet<Family>;
+  kinds: ReadonlySet<Kind>;
+  zones: ReadonlySet<string>;
   ranks: ReadonlySet<Rank>;
   unacknowledgedOnly: boolean;
   standing: StandingName;
@@ -42,6 +45,8 @@ export function countAside(town: Town): Record<StandingName, number> {
 
 export const NO_FILTER: Filter = {
   families: new Set(),
+  kinds: new Set(),
+  zones: new Set(),
   ranks: new Set(),
   unacknowledgedOnly: false,
   standing: "annunciated",
@@ -50,7 +55,8 @@ export const NO_FILTER: Filter = {
 
 /** Whether anything but the search text is narrowed. */
 export function isNarrowed(filter: Filter): boolean {
-  return filter.families.size > 0 || filter.ranks.size > 0 || filter.unacknowledgedOnly || filter.standing !== "annunciated";
+  const { families, kinds, zones, ranks, unacknowledgedOnly, standing } = filter;
+  return [families, kinds, zones, ranks].some(({ size }) => size > 0) || unacknowledgedOnly || standing !== "annunciated";
 }
 
 /**
@@ -96,12 +102,25 @@ function passes(town: Town, filter: Filter, alert: Alert): boolean {
   if (filter.ranks.size > 0 && !filter.ranks.has(RANK[alert.severity])) return false;
   if (filter.unacknowledgedOnly && alert.acknowledged_at !== null) return false;
   const asset = assetOf(town, alert);
-  if (filter.families.size > 0 && !(asset && filter.families.has(asset.family))) return false;
+  if (asset === undefined ? narrowsPlaces(filter) : !isAmong(filter, asset)) return false;
   return matches(filter.text, [
     ...texts(alert.text),
-    ...(asset ? [asset.id, ...texts(asset.name)] : []),
+    ...(asset ? searchTexts(asset) : []),
     alert.device,
   ]);
+}
+
+function narrowsPlaces({ families, kinds, zones }: Filter): boolean {
+  return families.size + kinds.size + zones.size > 0;
+}
+
+/** Whether an asset is of the families, kinds and zones that are asked for. */
+export function isAmong({ families, kinds, zones }: Filter, asset: Asset): boolean {
+  return (
+    (families.size === 0 || families.has(asset.family)) &&
+    (kinds.size === 0 || kinds.has(asset.kind)) &&
+    (zones.size === 0 || (asset.zone !== null && zones.has(asset.zone)))
+  );
 }
 
 function texts(label: Label): string[] {
@@ -120,10 +139,10 @@ export function matches(query: string, where: readonly string[]): boolean {
 /** The assets that pass the filter, abnormal ones first, then by name; the list behind the map. */
 export function listAssets(town: Town, filter: Filter): Asset[] {
   const passing = [...town.assets.values()].filter((asset) => {
-    if (filter.families.size > 0 && !filter.families.has(asset.family)) return false;
+    if (!isAmong(filter, asset)) return false;
     const severity = town.shown.get(asset.number)?.severity ?? 0;
     if (filter.ranks.size > 0 && !(severity !== 0 && filter.ranks.has(severity))) return false;
-    return matches(filter.text, [asset.id, ...texts(asset.name)]);
+    return matches(filter.text, searchTexts(asset));
   });
   const weight = (asset: Asset): number => town.shown.get(asset.number)?.severity || 9;
   return passing.sort((a, b) => weight(a) - weight(b) || a.number - b.number);

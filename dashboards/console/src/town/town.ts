@@ -18,7 +18,12 @@ export interface Asset {
   family: Family;
   name: Label;
   parent: string | null;
+  zone: string | null;
+  street: string | null;
+  /** Where it stands on the map, in the map's coordinates. */
   anchor: LonLat;
+  /** Where it is, in WGS-84. */
+  place: LonLat;
   feature: AssetFeature;
 }
 
@@ -88,7 +93,8 @@ export function isUnderway(one: Case): boolean {
 }
 
 function toAsset(feature: AssetFeature): Asset {
-  const { asset, kind, family, name, parent } = feature.properties;
+  const { asset, kind, family, name, parent, zone, street, position } = feature.properties;
+  const at = anchor(feature.geometry);
   return {
     number: feature.id,
     id: String(asset),
@@ -96,7 +102,10 @@ function toAsset(feature: AssetFeature): Asset {
     family,
     name,
     parent: parent === null ? null : String(parent),
-    anchor: anchor(feature.geometry),
+    zone: zone === null ? null : String(zone),
+    street: street ?? null,
+    anchor: at,
+    place: position ?? at,
     feature,
   };
 }

@@ -125,7 +125,7 @@ export class Wall {
     if (this.loading) return;
     this.loading = true;
     try {
-      const map = await api.map();
+      const map = await api.map("wgs84");
       const alerts = await api.openAlerts();
       // The wall tells only of cases that are late, and only the hub knows which: it is asked by itself.
       this.town = fromSnapshot(map, alerts, [], this.town, wallMs());

@@ -249,9 +249,10 @@ export class Casework {
     if (stage === "closed") void this.readClosed();
   }
 
-  // --- moving ---
+  // --- moving: nothing of it while the map plays back the past ---
 
   open(kind: MoveKind | "reopen"): void {
+    if (this.hub.past !== null) return;
     this.closeForm();
     this.form = kind;
     if (kind === "dispatch") this.draft.unit = this.detail?.suggested_unit ?? this.units[0]?.id ?? "";
@@ -304,7 +305,7 @@ export class Casework {
 
   async submit(): Promise<void> {
     const [one, form] = [this.chosen, this.form];
-    if (one === null || form === null || this.busy) return;
+    if (one === null || form === null || this.busy || this.hub.past !== null) return;
     this.busy = true;
     this.error = null;
     try {
@@ -366,6 +367,7 @@ export class Casework {
 
   /** Puts a refused move onto the case as it is now. */
   async retry(): Promise<void> {
+    if (this.hub.past !== null) return;
     const one = this.chosenId === null ? undefined : this.hub.town.cases.get(this.chosenId);
     if (one !== undefined) await this.outbox?.retry(one.id, one.version, this.me.name);
     await this.readDetail();
@@ -377,7 +379,7 @@ export class Casework {
 
   /** Opens a case by hand for an alert that has none. */
   async openFor(alert: Alert): Promise<void> {
-    if (this.busy) return;
+    if (this.busy || this.hub.past !== null) return;
     this.busy = true;
     try {
       const asset = alert.asset === null ? {} : { asset: String(alert.asset) };

@@ -31,8 +31,14 @@ export class Gate {
     this.hub = hub;
   }
 
+  /** Nothing is ordered by a page that does not show the present: it is stale, or it plays back. */
+  get refuses(): boolean {
+    return this.hub.stale || this.hub.past !== null;
+  }
+
   /** Opens for a device; a command that is under way is taken up where it stands. */
   async start(device: Device, number: string): Promise<void> {
+    if (this.hub.past !== null) return;
     Object.assign(this, { device, number, specs: [], spec: null, target: null, typed: "", command: null, challenge: null, error: null });
     this.open = true;
     this.timer ??= setInterval(() => void this.look(), LOOK_MS);
@@ -60,7 +66,7 @@ export class Gate {
   /** Step one: the hub checks everything and keeps the gate for us. */
   async select(): Promise<void> {
     const { device, spec } = this;
-    if (device === null || spec === null || this.hub.stale) return;
+    if (device === null || spec === null || this.refuses) return;
     await this.do(async () => {
       const answer = await api.select(device.id, spec.name, spec.arg === null ? null : this.target);
       this.command = answer.command;
@@ -72,7 +78,7 @@ export class Gate {
   /** Step two: sent, once, with the hub's own challenge. */
   async confirm(): Promise<void> {
     const { command, challenge } = this;
-    if (command === null || challenge === null || this.hub.stale) return;
+    if (command === null || challenge === null || this.refuses) return;
     await this.do(async () => {
       this.challenge = null;
       this.command = await api.confirm(command.id, challenge);
@@ -88,7 +94,7 @@ export class Gate {
     });
   }
 
-  /** Always one press; the hub ends whatever else executes. Not refused for a stale page: to stop is safe. */
+  /** Always one press; the hub ends whatever else executes. Not refused for a stale page or the past: to stop is safe. */
   async stop(): Promise<void> {
     const { device } = this;
     if (device === null) return;

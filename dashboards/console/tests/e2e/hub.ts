@@ -11,7 +11,7 @@ export { expect, violations };
 /** Opens the console and waits until the town and the map are there. */
 export async function open(page: Page, hub: MockHub, query = "?lang=zh&theme=light"): Promise<void> {
   await page.goto(`${hub.url}/${query}`);
-  await expect(page.locator("[data-map=ready]")).toBeAttached({ timeout: 15_000 });
+  await expect(page.locator("[data-map=ready]")).toBeAttached({ timeout: 45_000 });
   await expect(page.locator(".stream")).toHaveClass(/live/);
 }
 

@@ -4,7 +4,7 @@ import { createReadStream, existsSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { extname, join, normalize } from "node:path";
 import type { AddressInfo } from "node:net";
-import type { Alert, AssetProperties, BulkResult, MoveKind, Rank } from "../../src/api/types";
+import type { Alert, AssetProperties, BaseMap, BulkResult, MoveKind, Rank } from "../../src/api/types";
 import { RANK } from "../../src/town/select";
 import { CaseDesk, Refused, UNITS, USERS, workday, type MockUser } from "./cases";
 import { CommandDesk, SPECS } from "./commands";
@@ -55,6 +55,7 @@ export class Reply {
 
 export class MockHub {
   readonly requests: string[] = [];
+  readonly queries: string[] = [];
   readonly acknowledged: { id: number; note?: string }[] = [];
   epoch = 7;
   beating = true;
@@ -66,6 +67,8 @@ export class MockHub {
   mute = false;
   readonly desk: CaseDesk;
   readonly orders: CommandDesk;
+  /** What the map stands on; nothing, as before there were base maps. */
+  ground: BaseMap | null = null;
   private readonly desks: Desk[] = [];
   private port = 0;
   private seq = 100;
@@ -152,6 +155,11 @@ export class MockHub {
     this.sendState(asset, properties);
   }
 
+  /** One event for the displayed state of many assets, as a busy hub sends it. */
+  changeMany(assets: readonly number[], state: number): void {
+    this.send("state", assets.map((asset) => [asset, 0, 0, FRESHNESS.indexOf("fresh"), state, GRADES.indexOf("good")]));
+  }
+
   /** Sends a value to the pages that follow the asset. */
   value(asset: number, metric: string, value: number): void {
     const row = [asset, `dev-${asset}`, metric, value, 0, null, this.nowMs()];
@@ -202,6 +210,7 @@ export class MockHub {
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? "/", this.url);
     this.requests.push(`${request.method} ${url.pathname}`);
+    this.queries.push(`${url.pathname}${url.search}`);
     response.setHeader("content-security-policy", POLICY);
     if (url.pathname === "/login") {
       response.setHeader("content-type", TYPES[".html"] ?? "");
@@ -233,7 +242,10 @@ export class MockHub {
     if (path.startsWith("/profiles/")) return json(response, { commands: path.includes("sluice-gate") ? SPECS : [] });
     if (path.startsWith("/commands")) return this.command(request, response, path);
     if (path === "/profiles") return json(response, { profiles: [], refused: [] });
-    if (path === "/map") return json(response, this.map());
+    if (path === "/map") return json(response, url.searchParams.has("at") ? this.past(url.searchParams) : this.map());
+    if (path === "/basemap") return this.ground === null ? problem(response, 404, "not_found") : json(response, this.ground);
+    if (path === "/zones") return json(response, zones());
+    if (path.startsWith("/basemap/tiles/")) return picture(response);
     if (path === "/alerts") {
       const open = this.town.alerts.filter((alert) => alert.active || alert.acknowledged_at === null);
       return json(response, { alerts: open, next_before: null });
@@ -365,6 +377,18 @@ export class MockHub {
     };
   }
 
+  /** The town an hour ago or more: dry, but for one alert that nobody had seen yet. */
+  private past(asked: URLSearchParams): unknown {
+    const alert = this.town.alerts[0];
+    const stood = alert === undefined ? [] : [{ ...alert, acknowledged_at: null, acknowledged_by: null, note: null }];
+    const features = this.town.features.map((feature) => {
+      const open = feature.id === alert?.asset_number;
+      const properties = { ...feature.properties, severity: open ? RANK[alert.severity] : 0, acknowledged: false, freshness: "fresh" };
+      return { ...feature, properties };
+    });
+    return { type: "FeatureCollection", features, alerts: stood, townhub: { epoch: this.epoch, seq: 0, at: asked.get("at") } };
+  }
+
   private live(request: IncomingMessage, response: ServerResponse, url: URL): void {
     const since = String(request.headers["last-event-id"] ?? url.searchParams.get("since") ?? "");
     const [epoch, seq] = since.split("-").map(Number);
@@ -447,6 +471,23 @@ export function bodyOf(request: IncomingMessage): Promise<Buffer> {
   })();
   bodies.set(request, read);
   return read;
+}
+
+function zones(): unknown {
+  const zone = (id: string, zh: string, en: string): unknown => ({
+    type: "Feature", id, geometry: { type: "Polygon", coordinates: [] }, properties: { zone: id, name: { zh, en } },
+  });
+  return { type: "FeatureCollection", features: [zone("xizha", "西栅", "Xizha"), zone("wuzhen", "镇区", "Town")] };
+}
+
+/** One grey pixel. */
+const PIXEL = Buffer.from(
+  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mM8c+bMfwAHdgL+rE2WlQAAAABJRU5ErkJggg==",
+  "base64",
+);
+
+function picture(response: ServerResponse): void {
+  response.writeHead(200, { "content-type": "image/png" }).end(PIXEL);
 }
 
 function json(response: ServerResponse, body: unknown, status = 200): void {

@@ -17,6 +17,13 @@ describe("a snapshot and its events", () => {
     expect(town.clockOffsetMs).toBe(5_000);
   });
 
+  test("a thing on a shifted map is still where it is", () => {
+    const town = townOf([feature(1, { position: [120.4851, 30.74536] }), feature(2)]);
+    expect(town.assets.get(1)?.place).toEqual([120.4851, 30.74536]);
+    expect(town.assets.get(1)?.anchor).not.toEqual([120.4851, 30.74536]);
+    expect(town.assets.get(2)?.place).toEqual(town.assets.get(2)?.anchor);
+  });
+
   test("a state event changes what is shown and moves the position", () => {
     const before = townOf([feature(1), feature(2)]);
     const town = reduce(before, [red(1, 11)], NOW);

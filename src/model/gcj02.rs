@@ -11,7 +11,7 @@ const CHINA: ((f64, f64), (f64, f64)) = ((72.004, 137.8347), (0.8293, 55.8271));
 
 /// A WGS-84 longitude and latitude in degrees as GCJ-02, rounded to 1e-7 degrees (a centimetre). Outside China it is the
 /// same.
-pub(crate) fn from_wgs84(lon: f64, lat: f64) -> (f64, f64) {
+pub fn from_wgs84(lon: f64, lat: f64) -> (f64, f64) {
     let ((west, east), (south, north)) = CHINA;
     if !(west..=east).contains(&lon) || !(south..=north).contains(&lat) {
         return (lon, lat);
