@@ -1,25 +1,17 @@
 /** Rules in words: conditions, scopes, patches, faults. Pure. */
 
 import type { Schemas } from "../../api/hub";
-import type { Label, SeverityName } from "../../api/types";
-import { durationText, labelText, numberText, valueText } from "../../format";
+import type { Label } from "../../api/types";
+import { durationText, labelText } from "../../format";
 import { wordOfCode, words, type Language } from "../../i18n";
+import { assetKindText, limitText, severityText } from "../PageText";
 import { milliseconds } from "./duration";
 import { ALWAYS, originOf, type Effective, type Fault, type Fields, type Kind, type Patch, type Scope } from "./rule";
 import { ruleWords, type RuleWord } from "./words";
 
-export const severityText = (severity: SeverityName | string, language: Language): string => wordOfCode(language, "severity", severity);
-export const assetKindText = (kind: string, language: Language): string => wordOfCode(language, "kind", kind);
-export const spanText = (span: string | null, language: Language): string => durationText(milliseconds(span), language);
+export { assetKindText, limitText, severityText, whenText } from "../PageText";
 
-/** A limit as people write it: as few digits as it has, never more than its unit makes sense of being asked for. */
-export function limitText(value: number, unit: string, language: Language): string {
-  if (!Number.isFinite(value)) return "—";
-  const usual = valueText(value, unit, language);
-  // A limit that is finer than its unit's usual digits is shown as it is: 3.335 V must not look like 3.34 V.
-  const shown = Number(numberText(value, unit, "en").replaceAll(",", ""));
-  return Math.abs(shown - value) < 1e-9 ? usual : `${value}${usual.replace(/^[-\d.,\s]+/, " ")}`.trimEnd();
-}
+export const spanText = (span: string | null, language: Language): string => durationText(milliseconds(span), language);
 
 /** What a rule of steps compares; nothing for a plain limit, whose sign says all. */
 export function conditionText(kind: Kind, fields: Fields, states: readonly Schemas["ProfileStateName"][], unit: string, language: Language): string {
@@ -125,13 +117,6 @@ export function faultText(fault: Fault, unit: string, language: Language): strin
     default:
       return say(`fault.${fault.is}`, { severity });
   }
-}
-
-/** Day and hour to the minute, with the year when it is another one. */
-export function whenText(at: string | number, nowMs: number): string {
-  const ms = typeof at === "number" ? at : Date.parse(at);
-  const text = new Intl.DateTimeFormat("sv-SE", { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit" }).format(ms);
-  return new Date(ms).getFullYear() === new Date(nowMs).getFullYear() ? text.slice(5) : text;
 }
 
 /** The words for a refusal of these pages: the hub's common ones, or their own. */
