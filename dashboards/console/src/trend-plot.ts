@@ -11,7 +11,20 @@ export interface Picture {
   /** Holds a value until the next, for states. */
   stepped: boolean;
   states: { code: number; text: string }[];
-  limits: { at: number; severity: SeverityName }[];
+  /** A faint one is for comparison. */
+  limits: { at: number; severity: SeverityName; faint?: boolean }[];
+}
+
+const DAY_S = 86_400;
+const dayOf = new Intl.DateTimeFormat("sv-SE", { month: "2-digit", day: "2-digit" });
+
+/** Hours of a day; over several days each midnight is told by its date. */
+function tickTexts(ticks: readonly number[]): string[] {
+  const isLong = (ticks.at(-1) ?? 0) - (ticks[0] ?? 0) > DAY_S;
+  return ticks.map((at) => {
+    const time = clockText(at * 1000).slice(0, 5);
+    return isLong && time === "00:00" ? dayOf.format(at * 1000) : time;
+  });
 }
 
 const FONT = "11px system-ui, sans-serif";
@@ -60,7 +73,7 @@ export class TrendPlot {
       cursor: { y: false, drag: { x: false, y: false } },
       scales: { y: { range: (_, min, max) => yRange(picture, min, max) } },
       axes: [
-        { ...axis, size: 24, space: 60, values: (_, ticks) => ticks.map((at) => clockText(at * 1000).slice(0, 5)) },
+        { ...axis, size: 24, space: 60, values: (_, ticks) => tickTexts(ticks) },
         isState
           ? { ...axis, size: 64, splits: () => picture.states.map(({ code }) => code), values: () => picture.states.map(({ text }) => text) }
           : { ...axis, size: 44, space: 28 },
@@ -78,7 +91,7 @@ export class TrendPlot {
       hooks: {
         draw: [
           (plot) => {
-            for (const { at, severity } of picture.limits) drawLimit(plot, at, token(`--${severity}-text`));
+            for (const { at, severity, faint } of picture.limits) drawLimit(plot, at, token(`--${severity}-text`), faint ?? false);
           },
         ],
       },
@@ -100,15 +113,15 @@ function yRange(picture: Picture, min: number, max: number): uPlot.Range.MinMax 
   return [low - margin, high + margin];
 }
 
-function drawLimit(plot: uPlot, at: number, colour: string): void {
+function drawLimit(plot: uPlot, at: number, colour: string, isFaint: boolean): void {
   const y = plot.valToPos(at, "y", true);
   const { left, top, width, height } = plot.bbox;
   if (y < top || y > top + height) return;
   const { ctx } = plot;
   ctx.save();
   ctx.strokeStyle = colour;
-  ctx.lineWidth = 1.5 * devicePixelRatio;
-  ctx.setLineDash([6 * devicePixelRatio, 4 * devicePixelRatio]);
+  ctx.lineWidth = (isFaint ? 1 : 1.5) * devicePixelRatio;
+  ctx.setLineDash((isFaint ? [1.5, 3] : [6, 4]).map((length) => length * devicePixelRatio));
   ctx.beginPath();
   ctx.moveTo(left, y);
   ctx.lineTo(left + width, y);

@@ -20,4 +20,8 @@ interface Page {
   load: () => Promise<{ default: Component<PageProps> }>;
 }
 
-export const PAGES = {} satisfies Partial<Record<PageName, Page>> as Partial<Record<PageName, Page>>;
+export const PAGES = {
+  rules: { group: "set", rights: ["view"], load: () => import("./rules/RulesPage.svelte") },
+  profiles: { group: "set", rights: ["view"], load: () => import("./profiles/ProfilesPage.svelte") },
+  notifications: { group: "look", rights: ["view"], load: () => import("./notifications/NotificationsPage.svelte") },
+} satisfies Partial<Record<PageName, Page>> as Partial<Record<PageName, Page>>;
