@@ -52,8 +52,9 @@ pub(crate) fn frame() -> OpenApi {
 
 /// What is the same for every route: how to be let in, and how a refusal looks.
 fn finish(mut openapi: OpenApi) -> OpenApi {
-    for item in openapi.paths.paths.values_mut() {
-        for (_, operation) in operations(item) {
+    for (path, item) in &mut openapi.paths.paths {
+        for (method, operation) in operations(item) {
+            operation.operation_id = Some(operation_id(method, path));
             let needs = operation.extensions.as_ref().and_then(|found| found.get("x-needs"));
             let open = needs.is_some_and(|needs| needs["login"] == false);
             operation.security = Some(if open {
@@ -73,6 +74,15 @@ fn finish(mut openapi: OpenApi) -> OpenApi {
     openapi
 }
 
+/// What a generated client calls an operation: `get_v1_users_name` for `GET /api/v1/users/{name}`. Handlers of different rooms
+/// are called alike, but no two operations of a document may be.
+fn operation_id(method: &str, path: &str) -> String {
+    let path = path.strip_prefix("/api").unwrap_or(path);
+    let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let words: Vec<_> = std::iter::once(method).chain(words).collect();
+    words.join("_").to_ascii_lowercase()
+}
+
 /// The operations of a path with their methods.
 pub(crate) fn operations(
     item: &mut PathItem,
@@ -86,4 +96,24 @@ pub(crate) fn operations(
     ]
     .into_iter()
     .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_operations_have_one_name() {
+        let mut document = document();
+        let mut names = HashSet::new();
+        for item in document.paths.paths.values_mut() {
+            for (_, operation) in operations(item) {
+                let name = operation.operation_id.clone().unwrap();
+                assert!(names.insert(name.clone()), "{name}");
+            }
+        }
+        assert!(names.contains("get_v1_users") && names.contains("patch_v1_users_name"));
+    }
 }
