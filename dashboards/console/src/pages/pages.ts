@@ -20,4 +20,10 @@ interface Page {
   load: () => Promise<{ default: Component<PageProps> }>;
 }
 
-export const PAGES = {} satisfies Partial<Record<PageName, Page>> as Partial<Record<PageName, Page>>;
+export const PAGES = {
+  import: { group: "set", rights: ["engineer"], load: () => import("./import/ImportPage.svelte") },
+  zones: { group: "set", rights: ["view"], load: () => import("./zones/ZonesPage.svelte") },
+  users: { group: "account", rights: ["administer"], load: () => import("./users/UsersPage.svelte") },
+  access: { group: "account", rights: ["view"], load: () => import("./access/AccessPage.svelte") },
+  audit: { group: "account", rights: ["supervise"], load: () => import("./audit/AuditPage.svelte") },
+} satisfies Partial<Record<PageName, Page>> as Partial<Record<PageName, Page>>;

@@ -1,7 +1,7 @@
 /** Gives the reader a file that was made in the page. */
 export function download(name: string, text: string, type = "text/csv;charset=utf-8"): void {
   // Spreadsheets take a table without the mark for one in the old national encoding.
-  const mark = type.startsWith("text/csv") ? "\uFEFF" : "";
+  const mark = type.startsWith("text/csv") && /[^\0-\x7f]/.test(text) ? "\uFEFF" : "";
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([mark + text], { type }));
   link.download = name;

@@ -27,7 +27,7 @@ export const COLUMNS: Record<"assets" | "devices", { required: string[]; optiona
   devices: {
     required: ["id", "profile"],
     optional: ["asset", "name_zh", "name_en", "modbus_endpoint", "modbus_unit", "gateway", "address", "secret"],
-    example: "id,profile,asset,name_zh,name_en,modbus_endpoint,modbus_unit,gateway,address,secret\r\nmh-900,manhole,MH-900,子夜路 9 号井水位计,Ziye Road level 9,,,,,\r\n",
+    example: "id,profile,asset,name_zh,name_en,modbus_endpoint,modbus_unit,gateway,address,secret\r\nmh-900,wz-mh1,MH-900,子夜路 9 号井水位计,Ziye Road level 9,,,,,\r\n",
   },
 };
 
