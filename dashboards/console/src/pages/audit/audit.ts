@@ -18,21 +18,37 @@ export function gapIn(entries: readonly Pick<Entry, "seq">[]): { after: number; 
 
 const MOST_FACTS = 4;
 const MOST_CHARS = 120;
+const MOST_LISTED = 6;
 
-/** What an entry's detail says, short enough for a row: its first plain values. */
-export function briefText(detail: unknown): string {
-  const facts: string[] = [];
-  collect(detail, "", facts);
-  const text = facts.slice(0, MOST_FACTS).join(" · ");
+/** What an entry's detail says, short enough for a row: what changed, else its first plain values. */
+export function briefText(detail: unknown, timeText: (iso: string) => string = (iso) => iso): string {
+  const facts = changesIn(detail) ?? [];
+  if (facts.length === 0) collect(detail, "", facts);
+  const text = facts
+    .slice(0, MOST_FACTS)
+    .map((fact) => fact.replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, timeText))
+    .join(" · ");
   const isCut = facts.length > MOST_FACTS || text.length > MOST_CHARS;
   return isCut ? `${text.slice(0, MOST_CHARS).trimEnd()} …` : text;
+}
+
+/** A change as `role: viewer → operator`; nothing where the detail tells of none. */
+function changesIn(detail: unknown): string[] | null {
+  if (typeof detail !== "object" || detail === null) return null;
+  const { before, after } = detail as { before?: unknown; after?: unknown };
+  if (typeof before !== "object" || typeof after !== "object" || before === null || after === null) return null;
+  const [was, is] = [before as Record<string, unknown>, after as Record<string, unknown>];
+  const names = Object.keys(is).filter((name) => JSON.stringify(is[name]) !== JSON.stringify(was[name]));
+  const plain = (value: unknown): string => (value === null || value === undefined ? "—" : typeof value === "string" ? value : JSON.stringify(value));
+  return names.map((name) => `${name}: ${plain(was[name])} → ${plain(is[name])}`);
 }
 
 function collect(value: unknown, name: string, facts: string[]): void {
   if (facts.length > MOST_FACTS || value === null || value === undefined) return;
   if (Array.isArray(value)) {
     // Lists of plain values are read as one; positions and other lists of lists are not worth a row.
-    if (value.length > 0 && value.every((one) => typeof one !== "object")) facts.push(label(name, value.slice(0, 6).join(", ") + (value.length > 6 ? " …" : "")));
+    const isPlain = value.length > 0 && value.every((one) => typeof one !== "object");
+    if (isPlain) facts.push(label(name, value.slice(0, MOST_LISTED).join(", ") + (value.length > MOST_LISTED ? " …" : "")));
     else if (value.length > 0) facts.push(label(name, `[${value.length}]`));
   } else if (typeof value === "object") {
     const entries = Object.entries(value);

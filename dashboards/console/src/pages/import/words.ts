@@ -2,7 +2,7 @@ import { dictionary } from "../../fill";
 
 const zh = {
   title: "导入",
-  lead: "先检查,后导入;有一行不合格,整个文件都不会导入",
+  lead: "先检查,后导入",
   kind: "导入什么",
   assets: "设施",
   devices: "设备",
@@ -83,7 +83,7 @@ const zh = {
 
 const en: Record<keyof typeof zh, string> = {
   title: "Import",
-  lead: "First checked, then imported; when one row is wrong nothing of the file is",
+  lead: "Checked first, then imported",
   kind: "What to import",
   assets: "Assets",
   devices: "Devices",

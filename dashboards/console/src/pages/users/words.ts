@@ -46,8 +46,8 @@ const zh = {
 
 const en: Record<keyof typeof zh, string> = {
   title: "Users",
-  lead: "{count} accounts",
-  "lead.filtered": "{shown} of {count} accounts",
+  lead: "Accounts: {count}",
+  "lead.filtered": "Accounts: {shown} of {count}",
   search: "Search users",
   role: "Role",
   "role.any": "Every role",

@@ -26,7 +26,7 @@ const zh = {
 
 const en: Record<keyof typeof zh, string> = {
   title: "Zones",
-  lead: "{count} zones",
+  lead: "Zones: {count}",
   outlines: "Outlines of the zones",
   name: "Name",
   id: "Id",
