@@ -30,12 +30,11 @@ const zh = {
   "from.after": "起始时间晚于结束时间",
   export: "导出(JSONL)",
   chain: "校验链",
-  "chain.last": "最新一条",
   "chain.head": "链首(序号:校验值)",
   "chain.how": "每条记录的校验值由上一条的校验值与本条内容算出:改动、删去或插入任何一条,其后便都对不上。请定期把链首抄存在主机之外;日后用它核对:",
+  "chain.command": "在主机上运行",
   "chain.gap": "序号不连续:第 {after} 条之后缺少 {count} 条。请在主机上运行 townhub audit verify。",
   "chain.good": "本页 {count} 条序号连续。校验值由主机命令核对。",
-  "chain.shown": "校验链状态",
 } as const;
 
 const en: Record<keyof typeof zh, string> = {
@@ -68,12 +67,11 @@ const en: Record<keyof typeof zh, string> = {
   "from.after": "It begins after it ends",
   export: "Export (JSONL)",
   chain: "Hash chain",
-  "chain.last": "Newest entry",
   "chain.head": "Head (number:hash)",
   "chain.how": "The hash of each entry covers the one before it: whatever is changed, taken out or put in no longer fits from there on. Note the head somewhere outside the hub from time to time; later it is compared by:",
+  "chain.command": "On the hub",
   "chain.gap": "The numbers have a gap: after entry {after}, {count} are missing. Run townhub audit verify on the hub.",
   "chain.good": "The numbers of these {count} entries are without a gap. Hashes are checked by the hub's command.",
-  "chain.shown": "State of the chain",
 };
 
 export const auditWords = dictionary({ zh, en });
