@@ -74,15 +74,13 @@ fn finish(mut openapi: OpenApi) -> OpenApi {
     openapi
 }
 
-/// An operation's name, of its method and path: handlers of several resources are called `list`, and a generated client
-/// would take one for the other.
+/// What a generated client calls an operation: `get_v1_users_name` for `GET /api/v1/users/{name}`. Handlers of different rooms
+/// are called alike, but no two operations of a document may be.
 fn operation_id(method: &str, path: &str) -> String {
-    let (first, path) = match path.strip_prefix("/api/v1") {
-        Some(path) => (method.to_ascii_lowercase(), path),
-        None => (method.to_ascii_lowercase() + "_page", path),
-    };
+    let path = path.strip_prefix("/api").unwrap_or(path);
     let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    words.fold(first, |id, word| id + "_" + word)
+    let words: Vec<_> = std::iter::once(method).chain(words).collect();
+    words.join("_").to_ascii_lowercase()
 }
 
 /// The operations of a path with their methods.
@@ -98,4 +96,24 @@ pub(crate) fn operations(
     ]
     .into_iter()
     .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_operations_have_one_name() {
+        let mut document = document();
+        let mut names = HashSet::new();
+        for item in document.paths.paths.values_mut() {
+            for (_, operation) in operations(item) {
+                let name = operation.operation_id.clone().unwrap();
+                assert!(names.insert(name.clone()), "{name}");
+            }
+        }
+        assert!(names.contains("get_v1_users") && names.contains("patch_v1_users_name"));
+    }
 }

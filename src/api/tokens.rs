@@ -105,6 +105,7 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn may_change_others(holder: &crate::registry::Holder) -> bool {
+/// Whether he may see and end what others log in with.
+pub(crate) fn may_change_others(holder: &crate::registry::Holder) -> bool {
     holder.may(Right::Administer) && holder.user.zones.is_none()
 }

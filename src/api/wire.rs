@@ -697,11 +697,12 @@ pub(crate) struct UserInfo {
     created_at: String,
 }
 
-/// One of the caller's sessions.
+/// A session as a list shows it.
 #[derive(ToSchema, Serialize)]
 pub(crate) struct SessionInfo {
     /// Its name, to end it by.
     id: String,
+    user: String,
     /// The browser, as it calls itself.
     agent: String,
     #[schema(value_type = String, format = DateTime)]

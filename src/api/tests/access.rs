@@ -353,6 +353,12 @@ async fn users_and_tokens_are_kept_over_the_api() {
     check(&admin, json!({"role": "viewer"}), 409, "last_admin").await;
     check(&format!("DELETE /api/v1/users/{}", rig.user), json!({}), 409, "last_admin").await;
     check("PATCH /api/v1/users/ann", json!({"zones": null}), 200, r#""zones":null"#).await;
+    let cookie = rig.registry.session_of("ann");
+    let ann = rig.registry.holder(&cookie).unwrap();
+    check("GET /api/v1/sessions?all=true", json!({}), 200, r#""user":"ann""#).await;
+    let session = rig.registry.sessions(&ann, Some("ann")).unwrap().remove(0).id;
+    check(&format!("DELETE /api/v1/sessions/{session}"), json!({}), 204, "").await;
+    check(&format!("DELETE /api/v1/sessions/{session}"), json!({}), 404, &session).await;
     check("PATCH /api/v1/users/ann", json!({"disabled": true}), 200, r#""disabled":true"#).await;
     check("POST /api/v1/users/ann/password", json!({}), 200, "password").await;
     check("GET /api/v1/users", json!({}), 200, r#""name":"ann""#).await;
@@ -360,8 +366,9 @@ async fn users_and_tokens_are_kept_over_the_api() {
     check("DELETE /api/v1/tokens/999", json!({}), 404, "999").await;
     check("DELETE /api/v1/users/ann", json!({}), 204, "").await;
     let viewer = rig.token_of("vera", Role::Viewer, None);
-    let all = rig.as_token(&viewer, "GET /api/v1/tokens?all=true", "").await;
-    assert_eq!(all.status, StatusCode::BAD_REQUEST);
+    for all in ["GET /api/v1/tokens?all=true", "GET /api/v1/sessions?all=true"] {
+        assert_eq!(rig.as_token(&viewer, all, "").await.status, StatusCode::BAD_REQUEST, "{all}");
+    }
     let own = rig.as_token(&viewer, "GET /api/v1/tokens", "").await.json();
     assert_eq!(own["tokens"].as_array().unwrap().len(), 1);
     let foreign = rig.as_token(&viewer, "DELETE /api/v1/tokens/1", "").await;

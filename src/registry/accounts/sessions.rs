@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 use serde_json::json;
 
@@ -23,11 +23,13 @@ const MAX_SESSIONS: i64 = 100;
 /// What is kept of a browser's name, in characters.
 const MAX_AGENT_CHARS: usize = 200;
 
-/// A session as its owner's list shows it.
+/// A session as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SessionInfo {
     /// Its name, to end it by; the cookie cannot be told from it.
     pub id: String,
+    /// Whose it is.
+    pub user: String,
     /// The browser, as it calls itself.
     pub agent: String,
     /// When it was opened.
@@ -158,24 +160,29 @@ impl Registry {
         })
     }
 
-    /// The sessions of whoever asks, the last opened first.
+    /// The sessions of one user, or everybody's; the last opened first. `holder` is who asks.
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn sessions(&self, holder: &Holder) -> Result<Vec<SessionInfo>, RegistryError> {
+    pub fn sessions(
+        &self,
+        holder: &Holder,
+        only: Option<&str>,
+    ) -> Result<Vec<SessionInfo>, RegistryError> {
         let reader = self.0.accounts.reader();
         let mut query = reader.prepare_cached(
-            "SELECT hash, agent, created_at, expires_at FROM sessions
-             WHERE user = ?1 AND expires_at > ?2 ORDER BY created_at DESC, hash",
+            "SELECT hash, agent, created_at, expires_at, user FROM sessions
+             WHERE (?1 IS NULL OR user = ?1) AND expires_at > ?2 ORDER BY created_at DESC, hash",
         )?;
         let now = self.0.clock.now();
-        let sessions = query.query_map(params![holder.user.name, now.as_micros()], |row| {
+        let sessions = query.query_map(params![only, now.as_micros()], |row| {
             let id = name_of(&row.get(0)?);
             let ends_at = Timestamp::from_micros(row.get(3)?);
             let current = matches!(&holder.by, Grant::Session { id: own } if *own == id);
             Ok(SessionInfo {
                 current,
                 id,
+                user: row.get(4)?,
                 agent: row.get(1)?,
                 created_at: Timestamp::from_micros(row.get(2)?),
                 used_at: ends_at.minus(LIFE),
@@ -185,21 +192,22 @@ impl Registry {
         Ok(sessions.collect::<Result<_, _>>()?)
     }
 
-    /// Ends one of the sessions of whoever asks, by its name in the list.
+    /// Ends a session by its name in the list, if it is this user's; another's is as none.
     ///
     /// # Errors
-    /// When he has no such session, or SQLite fails.
-    pub fn end_session(&self, holder: &Holder, id: &str) -> Result<(), RegistryError> {
-        let user = &holder.user.name;
+    /// When there is no such session, or SQLite fails.
+    pub fn end_session(&self, only: Option<&str>, id: &str) -> Result<(), RegistryError> {
         self.change_accounts(|tx, now| {
-            let ended = tx.execute(
-                "DELETE FROM sessions WHERE user = ?1 AND lower(hex(substr(hash, 1, 8))) = ?2",
-                params![user, id],
-            )?;
-            if ended == 0 {
-                return Err(RegistryError::not_found("session", id));
-            }
-            Ok(self.log(tx, now, "session.end", user, json!({ "session": id }))?)
+            let user: Option<String> = tx
+                .query_row(
+                    "DELETE FROM sessions WHERE (?1 IS NULL OR user = ?1)
+                     AND lower(hex(substr(hash, 1, 8))) = ?2 RETURNING user",
+                    params![only, id],
+                    |row| row.get(0),
+                )
+                .optional()?;
+            let user = user.ok_or_else(|| RegistryError::not_found("session", id))?;
+            Ok(self.log(tx, now, "session.end", &user, json!({ "session": id }))?)
         })
     }
 

@@ -131,13 +131,21 @@ fn a_password_is_changed_by_who_knows_it_and_other_sessions_end() {
     assert_eq!(admin.log_in("ann", &password), Err(Denied::BadCredentials));
     admin.log_in("ann", "tide-gate-42-west").unwrap();
 
-    let sessions = admin.sessions(&holder).unwrap();
+    admin.log_in("admin", &admin.reset_password("admin").unwrap()).unwrap();
+    let own_name = Some("ann");
+    let sessions = admin.sessions(&holder, own_name).unwrap();
     let own: Vec<_> = sessions.iter().filter(|session| session.current).collect();
     assert_eq!((sessions.len(), own.len(), own[0].agent.as_str()), (2, 1, "Browser 1"));
     let second = sessions.iter().find(|session| !session.current).unwrap();
-    ann.end_session(&holder, &second.id).unwrap();
-    assert!(matches!(ann.end_session(&holder, &second.id), Err(RegistryError::NotFound { .. })));
-    assert_eq!(admin.sessions(&holder).unwrap().len(), 1);
+    ann.end_session(own_name, &second.id).unwrap();
+    let again = ann.end_session(own_name, &second.id);
+    assert!(matches!(again, Err(RegistryError::NotFound { .. })));
+    assert_eq!(admin.sessions(&holder, own_name).unwrap().len(), 1);
+    let everybodys = admin.sessions(&holder, None).unwrap();
+    let admins = everybodys.iter().find(|session| session.user == "admin").unwrap();
+    assert!(ann.end_session(own_name, &admins.id).is_err(), "another's is as none");
+    admin.end_session(None, &admins.id).unwrap();
+    assert_eq!(admin.sessions(&holder, None).unwrap().len(), 1);
 
     assert!(!holder.must_change || admin.reset_password("ann").is_ok());
     assert_eq!(admin.holder(&cookie), None, "a reset ends every session");

@@ -24,4 +24,9 @@ export const PAGES = {
   rules: { group: "set", rights: ["view"], load: () => import("./rules/RulesPage.svelte") },
   profiles: { group: "set", rights: ["view"], load: () => import("./profiles/ProfilesPage.svelte") },
   notifications: { group: "look", rights: ["view"], load: () => import("./notifications/NotificationsPage.svelte") },
+  import: { group: "set", rights: ["engineer"], load: () => import("./import/ImportPage.svelte") },
+  zones: { group: "set", rights: ["view"], load: () => import("./zones/ZonesPage.svelte") },
+  users: { group: "account", rights: ["administer"], load: () => import("./users/UsersPage.svelte") },
+  access: { group: "account", rights: ["view"], load: () => import("./access/AccessPage.svelte") },
+  audit: { group: "account", rights: ["supervise"], load: () => import("./audit/AuditPage.svelte") },
 } satisfies Partial<Record<PageName, Page>> as Partial<Record<PageName, Page>>;

@@ -1,0 +1,51 @@
+import { dictionary } from "../../fill";
+
+const zh = {
+  title: "片区",
+  lead: "{count} 个片区",
+  outlines: "片区轮廓",
+  name: "名称",
+  id: "编号",
+  assets: "设施",
+  open: "未了告警",
+  area: "面积",
+  km2: "{area} km²",
+  none: "还没有片区。导入 GeoJSON 后,设施按位置自动归入片区。",
+  "none.viewer": "还没有片区。",
+  outside: "不在任何片区",
+  import: "导入片区",
+  "import.close": "收起导入",
+  preview: "预览:深色为将要导入的轮廓",
+  "preview.row": "第 {row} 个",
+  "preview.none": "没有可画的面",
+  "preview.new": "新",
+  "preview.known": "更新",
+  "preview.more": "另有 {count} 个",
+  "preview.list": "将要导入的片区",
+} as const;
+
+const en: Record<keyof typeof zh, string> = {
+  title: "Zones",
+  lead: "Zones: {count}",
+  outlines: "Outlines of the zones",
+  name: "Name",
+  id: "Id",
+  assets: "Assets",
+  open: "Open alerts",
+  area: "Area",
+  km2: "{area} km²",
+  none: "There are no zones yet. Import GeoJSON, and assets fall into the zones that they lie in.",
+  "none.viewer": "There are no zones yet.",
+  outside: "In no zone",
+  import: "Import zones",
+  "import.close": "Close the import",
+  preview: "Preview: the dark outlines are those to be imported",
+  "preview.row": "No. {row}",
+  "preview.none": "There is no polygon to draw",
+  "preview.new": "new",
+  "preview.known": "update",
+  "preview.more": "and {count} more",
+  "preview.list": "Zones to be imported",
+};
+
+export const zoneWords = dictionary({ zh, en });
