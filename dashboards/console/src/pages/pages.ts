@@ -20,4 +20,6 @@ interface Page {
   load: () => Promise<{ default: Component<PageProps> }>;
 }
 
-export const PAGES = {} satisfies Partial<Record<PageName, Page>> as Partial<Record<PageName, Page>>;
+export const PAGES = {
+  reports: { group: "look", rights: ["view"], load: () => import("./reports/ReportsPage.svelte") },
+} satisfies Partial<Record<PageName, Page>> as Partial<Record<PageName, Page>>;
