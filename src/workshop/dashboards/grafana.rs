@@ -86,7 +86,10 @@ impl Panel {
         });
         let steps = match self.steps.as_slice() {
             [] => vec![json!({ "color": "text", "value": null })],
-            steps => steps.iter().map(|(value, color)| json!({ "color": color, "value": value })).collect(),
+            steps => steps
+                .iter()
+                .map(|(value, color)| json!({ "color": color, "value": value }))
+                .collect(),
         };
         let mut defaults = json!({
             "unit": self.unit,
@@ -115,7 +118,8 @@ impl Panel {
                     meanings.insert(code.to_string(), json!({ "index": i, "text": text }));
                 }
                 defaults["mappings"] = json!([{ "type": "value", "options": meanings }]);
-                defaults["custom"] = json!({ "fillOpacity": 70, "lineWidth": 0, "spanNulls": true });
+                defaults["custom"] =
+                    json!({ "fillOpacity": 70, "lineWidth": 0, "spanNulls": true });
                 options = json!({ "mergeValues": true, "rowHeight": 0.8, "showValue": "auto" });
             }
             Look::Number => {
@@ -159,7 +163,7 @@ pub(super) fn dashboard(
         let (w, h) = panel.size();
         let is_taller = row != 0 && h != row;
         if x + w > GRID_WIDTH || is_taller {
-            (x, y, row) = (0, y + row, 0);
+            (x, y) = (0, y + row);
         }
         places.push(panel.json(i + 1, (x, y), source));
         (x, row) = (x + w, h);

@@ -7,8 +7,10 @@ use super::grafana::{Look, Panel, Source, dashboard as around};
 /// A figure that grows: its growth a second.
 fn rates(zh: &str, en: &str, metric: &str, label: &'static str) -> Panel {
     let by = label.trim_matches(['{', '}']);
-    Panel::new(format!("{zh} / {en}"), Look::Lines, "cps")
-        .query(format!("sum by ({by}) (rate({metric}{{instance=~\"$hub\"}}[$__rate_interval]))"), label)
+    Panel::new(format!("{zh} / {en}"), Look::Lines, "cps").query(
+        format!("sum by ({by}) (rate({metric}{{instance=~\"$hub\"}}[$__rate_interval]))"),
+        label,
+    )
 }
 
 /// A figure that stands.
@@ -58,7 +60,12 @@ pub(super) fn dashboard() -> Dashboard {
             "none",
         ),
         rates("MQTT 拒绝", "MQTT refusals", "townhub_mqtt_refusals_total", "{{reason}}"),
-        rates("服务订阅丢失", "Messages that services missed", "townhub_services_dropped_total", "{{queue}}"),
+        rates(
+            "服务订阅丢失",
+            "Messages that services missed",
+            "townhub_services_dropped_total",
+            "{{queue}}",
+        ),
         levels(
             "库内读数",
             "Readings in the store",

@@ -13,7 +13,11 @@ use crate::store::names::{DEVICE, VALUE, measurement, promql_name};
 const CALM: &str = "transparent";
 
 /// The dashboard of a kind; `None` when no profile is made for it.
-pub(super) fn dashboard(profiles: &[Profile], kind: AssetKind, source: Source) -> Option<Dashboard> {
+pub(super) fn dashboard(
+    profiles: &[Profile],
+    kind: AssetKind,
+    source: Source,
+) -> Option<Dashboard> {
     let mut points: Vec<&Point> = Vec::new();
     let of_kind = profiles.iter().filter(|profile| profile.kind == kind);
     for point in of_kind.flat_map(|profile| &profile.points) {
@@ -89,18 +93,17 @@ fn panel(point: &Point, source: Source) -> Panel {
     let look = if point.states.is_some() { Look::States } else { Look::Lines };
     let mut panel = Panel::new(both(&point.label), look, &unit(&point.unit));
     panel.steps = if look == Look::Lines { steps(point) } else { Vec::new() };
-    panel.states = point
-        .states
-        .iter()
-        .flatten()
-        .map(|state| (state.code, both(&state.label)))
-        .collect();
+    panel.states =
+        point.states.iter().flatten().map(|state| (state.code, both(&state.label))).collect();
     let is_state = look == Look::States;
     match source {
         Source::Prometheus => {
             let fold = if is_state { "last_over_time" } else { "avg_over_time" };
             let name = promql_name(&point.name, VALUE);
-            panel.query(format!("{fold}({name}{{{DEVICE}=~\"$device\"}}[$__interval])"), "{{device}}")
+            panel.query(
+                format!("{fold}({name}{{{DEVICE}=~\"$device\"}}[$__interval])"),
+                "{{device}}",
+            )
         }
         Source::InfluxDb => {
             let fold = if is_state { "last" } else { "mean" };

@@ -85,7 +85,8 @@ fn limits_are_steps_from_low_to_high() {
     let manholes = manholes.expect("a dashboard").json;
     let panels = manholes["panels"].as_array().expect("panels");
     for panel in panels {
-        let steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"].as_array().expect("steps");
+        let steps =
+            panel["fieldConfig"]["defaults"]["thresholds"]["steps"].as_array().expect("steps");
         let values: Vec<_> = steps.iter().map(|step| step["value"].as_f64()).collect();
         assert!(values[0].is_none(), "the first is from the beginning");
         assert!(values.windows(2).all(|two| two[0] <= two[1]), "{values:?}");
