@@ -443,7 +443,8 @@ fn kind_of(row: &Row<'_>) -> rusqlite::Result<&'static str> {
 
 fn severity_of(row: &Row<'_>, column: &str) -> rusqlite::Result<Severity> {
     let rank: u8 = row.get(column)?;
-    Severity::from_rank(rank).ok_or_else(|| damaged(format!("{rank} is no rank of a severity")))
+    Severity::from_rank(rank)
+        .ok_or_else(|| damaged(format!("{rank} is no rank of a severity")))
 }
 
 /// `None` for an alert that nothing keeps from ringing: nearly all of them.
