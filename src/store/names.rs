@@ -8,8 +8,8 @@
 //! ```
 //!
 //! - The *measurement* is the metric's key as its profile has it (`level`): lower case letters, digits and `_`, so that
-//!   nothing has to be escaped, and a name that Prometheus knows. The value stands in the profile's unit; the unit is not
-//!   in the name, because one metric key has one unit in a town.
+//!   nothing has to be escaped, and a name that Prometheus knows. The value stands in the unit of the device's profile, which
+//!   is not in the name: models may differ (a battery in V and in %), so what is averaged over devices is of one model.
 //! - The one *tag* is `device`. Store rooms know no profile, asset or zone, and a device that gets another asset must
 //!   not begin another series; who groups by zone asks the hub's API for the devices of the zone.
 //! - The *fields*: `value` (float), when the reading is Good or Uncertain; `bad` (float) in its place, when it is Bad, so that

@@ -30,7 +30,17 @@ pub(super) fn dashboard(
         return None;
     }
     let mut panels = vec![reporting(&points, source)];
-    panels.extend(points.iter().map(|point| panel(point, source)));
+    panels.extend(points.iter().map(|point| {
+        let mut panel = panel(point, source);
+        let units = units(profiles, kind, point);
+        if units.len() > 1 {
+            // An axis of two units would lie, and so would the limits of one of them.
+            panel.title = format!("{} ({})", panel.title, units.join(" | "));
+            panel.unit = "none".to_owned();
+            panel.steps.clear();
+        }
+        panel
+    }));
     let (zh, en) = name(kind);
     let plugin = source.plugin();
     let json = around(
@@ -54,6 +64,19 @@ fn name(kind: AssetKind) -> (&'static str, &'static str) {
         AssetKind::ParkingBay => ("车位", "Parking bays"),
         AssetKind::ParkingLot => ("停车场", "Car parks"),
     }
+}
+
+/// The units that the profiles of a kind give a metric: one, unless its models differ (a battery in V and in %).
+pub(super) fn units<'a>(profiles: &'a [Profile], kind: AssetKind, of: &Point) -> Vec<&'a str> {
+    let mut units: Vec<&str> = Vec::new();
+    for profile in profiles.iter().filter(|profile| profile.kind == kind) {
+        for point in profile.points.iter().filter(|point| point.name == of.name) {
+            if !units.contains(&point.unit.as_str()) {
+                units.push(&point.unit);
+            }
+        }
+    }
+    units
 }
 
 /// Any of the metrics, as a pattern.
