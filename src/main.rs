@@ -56,6 +56,15 @@ enum Command {
     /// Keys with which devices register themselves.
     #[command(subcommand)]
     Enrolment(EnrolmentCommand),
+    /// Make dashboards for Grafana from the device profiles.
+    Dashboards {
+        /// Profiles, or a folder of profiles.
+        #[arg(long, default_value = "device-profiles")]
+        profiles: PathBuf,
+        /// The folder to write to.
+        #[arg(long, default_value = "dashboards/grafana")]
+        out: PathBuf,
+    },
     /// Print the API's OpenAPI document.
     Openapi,
     /// Run codecs for the hub, which starts this itself.
@@ -202,6 +211,7 @@ fn main() -> anyhow::Result<ExitCode> {
         .init();
     match arguments.command.unwrap_or(Command::Run) {
         Command::Profile(command) => Ok(profile(command)),
+        Command::Dashboards { profiles, out } => Ok(tell(workshop::dashboards(&profiles, &out))),
         Command::Openapi => {
             println!("{}", townhub::api::openapi().to_pretty_json()?);
             Ok(ExitCode::SUCCESS)
@@ -313,7 +323,7 @@ fn registry(config: &Config) -> anyhow::Result<Registry> {
 
 /// Does an engineer's work on a profile, prints what came of it, and says by the exit code whether all is well.
 fn profile(command: ProfileCommand) -> ExitCode {
-    let outcome = match command {
+    tell(match command {
         ProfileCommand::Check(of) => Outcome::from(trial::check(&of.paths, of.manner())),
         ProfileCommand::Test(of) => Outcome::from(trial::test(&of.paths, of.manner())),
         ProfileCommand::Plan { paths } => workshop::plan(&paths),
@@ -324,7 +334,11 @@ fn profile(command: ProfileCommand) -> ExitCode {
             workshop::import(&format, &path, out.as_deref())
         }
         ProfileCommand::Schema => Outcome::good(format!("{:#}\n", townhub::profile::json_schema())),
-    };
+    })
+}
+
+/// Prints what came of an engineer's command.
+fn tell(outcome: Outcome) -> ExitCode {
     print!("{}", outcome.text);
     eprint!("{}", outcome.notes);
     if outcome.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -4,6 +4,7 @@
 //! no units, no profiles, no assets.
 
 mod embedded;
+pub mod names;
 
 use std::time::Duration;
 

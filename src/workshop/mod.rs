@@ -1,16 +1,18 @@
 //! The workshop: what an engineer does with a profile at the command line, beside checking and testing it
 //! ([`trial`](crate::trial)): begin one ([`create`]), see what it asks of a device ([`plan`]), bring one in from another
-//! system ([`import`]).
+//! system ([`import`]); and ready dashboards of what the profiles measure ([`dashboards`]).
 //!
 //! Takes names and files; hands on texts to print ([`Outcome`]). The hub never uses it.
 
 mod create;
+mod dashboards;
 mod import;
 mod plan;
 
 use crate::trial::Report;
 
 pub use create::create;
+pub use dashboards::dashboards;
 pub use import::import;
 pub use plan::plan;
 

@@ -29,4 +29,5 @@ export const PAGES = {
   users: { group: "account", rights: ["administer"], load: () => import("./users/UsersPage.svelte") },
   access: { group: "account", rights: ["view"], load: () => import("./access/AccessPage.svelte") },
   audit: { group: "account", rights: ["supervise"], load: () => import("./audit/AuditPage.svelte") },
+  reports: { group: "look", rights: ["view"], load: () => import("./reports/ReportsPage.svelte") },
 } satisfies Partial<Record<PageName, Page>> as Partial<Record<PageName, Page>>;
