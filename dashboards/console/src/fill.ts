@@ -8,3 +8,8 @@ export function dictionary<K extends string>(both: Record<"zh" | "en", Readonly<
   return (language: "zh" | "en") =>
     (word: K, parameters?: Readonly<Record<string, string | number>>): string => fill(both[language][word], parameters);
 }
+
+/** The word for a code that the hub sent; a code that is new to this page is shown as it is. */
+export function codeWords(both: Record<"zh" | "en", Readonly<Record<string, string>>>) {
+  return (language: "zh" | "en", prefix: string, code: string): string => both[language][`${prefix}.${code}`] ?? code;
+}

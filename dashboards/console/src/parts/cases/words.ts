@@ -6,6 +6,7 @@ import { errorText, words, wordOfCode, type Language } from "../../i18n";
 import type { ApiError } from "../../api/client";
 import type { Town } from "../../town/town";
 import { assetOfCase } from "../../work/cases";
+import { caseCode, caseWords } from "./dictionary";
 
 /** A unit's name, or its id when it is not known here. */
 export function unitText(id: string | undefined, units: readonly Unit[], language: Language): string {
@@ -26,7 +27,7 @@ export function moveText(kind: MoveKind | "reopen", one: Case | null, language: 
 
 /** What happened, as people say it. */
 export function eventText(event: CaseEvent, units: readonly Unit[], language: Language): string {
-  const t = words(language);
+  const t = caseWords(language);
   const unit = unitText(event.unit, units, language);
   switch (event.what) {
     case "dispatched":
@@ -42,13 +43,13 @@ export function eventText(event: CaseEvent, units: readonly Unit[], language: La
     case "reopened":
       return t("event.reopened", { by: event.by ?? "" });
     default:
-      return wordOfCode(language, "event", event.what);
+      return caseCode(language, "event", event.what);
   }
 }
 
 /** What a sensor still lacks, plainly. */
 export function lackingText(lacking: Lacking, nowMs: number, language: Language): string {
-  const t = words(language);
+  const t = caseWords(language);
   switch (lacking.missing) {
     case "clear":
       return lacking.value === null || lacking.clear === null
@@ -73,6 +74,6 @@ export function refusalText(error: ApiError, units: readonly Unit[], language: L
   const { unit, handler } = error.members;
   if (typeof handler === "string") return errorText(language, "own_work");
   if (typeof unit === "string") return words(language)("error.other_unit", { unit: unitText(unit, units, language) });
-  if (error.code === "version_conflict") return words(language)("form.changed");
+  if (error.code === "version_conflict") return caseWords(language)("form.changed");
   return errorText(language, error.code);
 }
