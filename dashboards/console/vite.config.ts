@@ -19,6 +19,6 @@ export default defineConfig({
     // The console and the wallboard share what they know of the town; the pages for everybody are built by themselves.
     rolldownOptions: { input: { index: "index.html", wall: "wall.html" }, output: { codeSplitting: true } },
   },
-  server: { proxy: { "/api": hub, "/login": hub, "/logout": hub } },
+  server: { proxy: { "/api": hub, "/login": hub, "/logout": hub, "/metrics": hub, "/readyz": hub } },
   test: { include: ["tests/unit/**/*.test.ts"], environment: "node", setupFiles: ["tests/unit/english.ts"] },
 });

@@ -13,7 +13,7 @@ use super::{Decoded, MqttSource, Profile, Source};
 use crate::model::Timestamp;
 
 /// Stands in a topic and in a payload for the device's id.
-pub const DEVICE: &str = "{device}";
+const DEVICE: &str = "{device}";
 
 /// A message to try a device with.
 #[derive(Debug, Clone, PartialEq)]

@@ -124,6 +124,8 @@ export class Console {
   mayOrder = $derived(this.session?.rights.some((right) => right === "operate" || right === "engineer") ?? false);
 
   private line: FeedLine | null = null;
+  /** The asset that a page asked to be told of. */
+  private watched: number | null = null;
   private queue: LiveEvent[] = [];
   private gatherTimer: ReturnType<typeof setTimeout> | undefined;
   private gatherDueMs = 0;
@@ -332,11 +334,22 @@ export class Console {
     this.tab = tab;
   }
 
+  /** Follows the values of an asset that a page shows, besides those of the chosen one; nothing ends it. */
+  watch(number: number | null): void {
+    this.watched = number;
+    this.askValues();
+  }
+
+  private askValues(): void {
+    const assets = [this.chosenAsset, this.watched].filter((number) => number !== null);
+    this.line?.ask({ ask: "values", assets: [...new Set(assets)] });
+  }
+
   private chooseNumber(number: number | null): void {
     const changed = number !== this.chosenAsset;
     this.chosenAsset = number;
     if (!changed) return;
-    this.line?.ask({ ask: "values", assets: number === null ? [] : [number] });
+    this.askValues();
     if (number === null) this.detail = null;
     else void this.readDetail();
   }

@@ -1970,6 +1970,13 @@ export interface components {
              */
             hours: number;
         };
+        /** @description What a device said of its battery last. */
+        Battery: {
+            /** @description UCUM unit. */
+            unit: string;
+            /** Format: double */
+            value: number;
+        };
         /** @description What somebody acknowledges at once: by number, or all open ones that a filter finds. */
         BulkAcknowledgement: {
             filter?: components["schemas"]["BulkFilter"] | null;
@@ -2556,6 +2563,7 @@ export interface components {
             address?: string | null;
             /** @description The asset that it observes. */
             asset: string | null;
+            battery?: components["schemas"]["Battery"] | null;
             /** @description Whether it has an MQTT session, or answers on its bus. */
             connected: boolean;
             freshness: components["schemas"]["Freshness"];
@@ -2568,6 +2576,8 @@ export interface components {
             modbus?: components["schemas"]["ModbusAddress"] | null;
             name: components["schemas"]["Label"];
             profile: string;
+            /** @description How many payloads are kept that its profile could not decode. */
+            undecoded_total: number;
         };
         /** @description Devices by id. */
         Devices: {
@@ -2576,6 +2586,16 @@ export interface components {
             waiting: components["schemas"]["WaitingDevice"][];
             /** @description How many wait for approval. */
             waiting_total: number;
+        };
+        /** @description A file system. */
+        Disk: {
+            /**
+             * Format: int64
+             * @description Bytes that the hub may still write.
+             */
+            free_bytes: number;
+            /** Format: int64 */
+            total_bytes: number;
         };
         /** @description A rule, in force or not, and where its fields come from. */
         EffectiveRule: {
@@ -3026,6 +3046,19 @@ export interface components {
              * @description The version that it was made on: when somebody was faster, or the answer comes twice, it is refused.
              */
             version: number;
+        };
+        /** @description Where devices connect. An address of zeros is every address of the host. */
+        MqttDoors: {
+            host: string;
+            /** @description How many clients may be connected at a time. */
+            max_connections: number;
+            /** Format: int32 */
+            port: number;
+            /**
+             * Format: int32
+             * @description The port that speaks TLS; null when there is none.
+             */
+            tls_port: number | null;
         };
         /** @description A case that is opened by hand. */
         NewCase: {
@@ -3550,13 +3583,30 @@ export interface components {
         ProfileDetail: components["schemas"]["ProfileSummary"] & {
             /** @description What its devices may be told. */
             commands: components["schemas"]["ProfileCommand"][];
+            example: components["schemas"]["ProfileExample"] | null;
             /** @description Its points in the order of the file. */
             points_in_full: components["schemas"]["ProfilePoint"][];
             refusal?: components["schemas"]["Refused"] | null;
+            register: components["schemas"]["ProfileRegister"] | null;
             /** @description Names of its tests. */
             tests: string[];
             /** @description The text of the version in force, unless it is long. */
             text?: string | null;
+            /** @description Where its devices publish besides `devices/{device}/telemetry`. */
+            topics: string[];
+        };
+        /** @description A message to try a device with. `{device}` in it stands for the device's id. */
+        ProfileExample: {
+            /** @description The payload's bytes in hexadecimal digits; null when it is text. */
+            hex: string | null;
+            /**
+             * Format: date-time
+             * @description When the payload says that it was observed; null when that is now.
+             */
+            observed_at: string | null;
+            /** @description The payload; null when it is no text. */
+            text: string | null;
+            topic: string;
         };
         /** @description A value that the device reports. */
         ProfilePoint: {
@@ -3570,6 +3620,22 @@ export interface components {
             states: components["schemas"]["ProfileStateName"][];
             /** @description UCUM. */
             unit: string;
+        };
+        /** @description Where the point that stands for a polled device is read. */
+        ProfileRegister: {
+            /**
+             * Format: int32
+             * @description From 0.
+             */
+            address: number;
+            /**
+             * Format: int32
+             * @description How many registers, or bits.
+             */
+            count: number;
+            metric: string;
+            /** @description `coil`, `discrete`, `holding` or `input`. */
+            table: string;
         };
         /** @description A step of a ladder of limits. */
         ProfileRung: {
@@ -3626,6 +3692,15 @@ export interface components {
             profiles: components["schemas"]["ProfileSummary"][];
             /** @description Files that are no profile, and files whose former version stays in force. */
             refused: components["schemas"]["Refused"][];
+        };
+        /** @description A bounded queue: what waits in it, and how much may. */
+        Queue: {
+            /** @description `disk` (readings before they are stored) or `judge` (commits before they are judged). */
+            name: string;
+            /** @description How much may wait. */
+            size: number;
+            /** @description What waits. */
+            waiting: number;
         };
         /** @description Readings since the hub started. */
         ReadingTotals: {
@@ -4097,13 +4172,23 @@ export interface components {
             /** @description Which base map the console draws. */
             basemap: string;
             devices: components["schemas"]["DeviceCounts"];
+            disk: components["schemas"]["Disk"] | null;
             /**
              * Format: int32
              * @description The run of the hub: the first half of every event id.
              */
             epoch: number;
+            /** @description Where devices connect. */
+            mqtt: components["schemas"]["MqttDoors"];
             notifications: components["schemas"]["Notifications"] | null;
+            /** @description What waits between the rooms. */
+            queues: components["schemas"]["Queue"][];
             readings: components["schemas"]["ReadingTotals"];
+            /**
+             * Format: date-time
+             * @description Since when it runs.
+             */
+            started_at: string;
             store: components["schemas"]["StoreStats"];
             town: components["schemas"]["Town"];
             /** @description The hub's version. */

@@ -20,4 +20,9 @@ interface Page {
   load: () => Promise<{ default: Component<PageProps> }>;
 }
 
-export const PAGES = {} satisfies Partial<Record<PageName, Page>> as Partial<Record<PageName, Page>>;
+export const PAGES = {
+  devices: { group: "look", rights: ["view"], load: () => import("./devices/DevicesPage.svelte") },
+  device: { group: null, rights: ["view"], load: () => import("./device/DevicePage.svelte") },
+  health: { group: "look", rights: ["view"], load: () => import("./health/HealthPage.svelte") },
+  connect: { group: "set", rights: ["engineer"], load: () => import("./connect/ConnectPage.svelte") },
+} satisfies Partial<Record<PageName, Page>> as Partial<Record<PageName, Page>>;
