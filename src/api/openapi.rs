@@ -52,8 +52,9 @@ pub(crate) fn frame() -> OpenApi {
 
 /// What is the same for every route: how to be let in, and how a refusal looks.
 fn finish(mut openapi: OpenApi) -> OpenApi {
-    for item in openapi.paths.paths.values_mut() {
-        for (_, operation) in operations(item) {
+    for (path, item) in &mut openapi.paths.paths {
+        for (method, operation) in operations(item) {
+            operation.operation_id = Some(operation_id(method, path));
             let needs = operation.extensions.as_ref().and_then(|found| found.get("x-needs"));
             let open = needs.is_some_and(|needs| needs["login"] == false);
             operation.security = Some(if open {
@@ -71,6 +72,17 @@ fn finish(mut openapi: OpenApi) -> OpenApi {
         }
     }
     openapi
+}
+
+/// An operation's name, of its method and path: handlers of several resources are called `list`, and a generated client
+/// would take one for the other.
+fn operation_id(method: &str, path: &str) -> String {
+    let (first, path) = match path.strip_prefix("/api/v1") {
+        Some(path) => (method.to_ascii_lowercase(), path),
+        None => (method.to_ascii_lowercase() + "_page", path),
+    };
+    let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.fold(first, |id, word| id + "_" + word)
 }
 
 /// The operations of a path with their methods.

@@ -12,7 +12,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists alerts, newest first. */
-        get: operations["list"];
+        get: operations["get_alerts"];
         put?: never;
         post?: never;
         delete?: never;
@@ -31,7 +31,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Acknowledges many alerts at once, each by itself: what cannot be is told and keeps none of the others. */
-        post: operations["acknowledge_many"];
+        post: operations["post_alerts_acknowledge"];
         delete?: never;
         options?: never;
         head?: never;
@@ -46,7 +46,7 @@ export interface paths {
             cookie?: never;
         };
         /** One alert and everything that happened to it. */
-        get: operations["show"];
+        get: operations["get_alerts_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -65,7 +65,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Acknowledges an alert. Answers when it is on disk. */
-        post: operations["acknowledge"];
+        post: operations["post_alerts_id_acknowledge"];
         delete?: never;
         options?: never;
         head?: never;
@@ -82,7 +82,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Puts an alert's rule, or its whole device, back into service. */
-        post: operations["in_service"];
+        post: operations["post_alerts_id_in_service"];
         delete?: never;
         options?: never;
         head?: never;
@@ -99,7 +99,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Takes an alert's rule, or its whole device, out of service until somebody puts it back. */
-        post: operations["out_of_service"];
+        post: operations["post_alerts_id_out_of_service"];
         delete?: never;
         options?: never;
         head?: never;
@@ -116,7 +116,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Keeps an alert's rule from being announced for a while. Answers when it is on disk. */
-        post: operations["shelve"];
+        post: operations["post_alerts_id_shelve"];
         delete?: never;
         options?: never;
         head?: never;
@@ -133,7 +133,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Ends a shelf before its time: a condition that is active is announced as if it were new. */
-        post: operations["unshelve"];
+        post: operations["post_alerts_id_unshelve"];
         delete?: never;
         options?: never;
         head?: never;
@@ -148,7 +148,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists assets. */
-        get: operations["list"];
+        get: operations["get_assets"];
         put?: never;
         post?: never;
         delete?: never;
@@ -167,7 +167,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Imports assets from GeoJSON, or point assets from CSV. */
-        post: operations["assets"];
+        post: operations["post_assets_import"];
         delete?: never;
         options?: never;
         head?: never;
@@ -182,7 +182,7 @@ export interface paths {
             cookie?: never;
         };
         /** An asset with its state and its devices. */
-        get: operations["show"];
+        get: operations["get_assets_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -199,7 +199,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists who changed what, newest first. */
-        get: operations["list"];
+        get: operations["get_audit"];
         put?: never;
         post?: never;
         delete?: never;
@@ -216,7 +216,7 @@ export interface paths {
             cookie?: never;
         };
         /** The log as JSON lines, oldest first, each with its hash: `townhub audit verify --file` proves it whole. */
-        get: operations["export"];
+        get: operations["get_audit_export"];
         put?: never;
         post?: never;
         delete?: never;
@@ -233,10 +233,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists cases, newest first. */
-        get: operations["list"];
+        get: operations["get_cases"];
         put?: never;
         /** Opens a case by hand. */
-        post: operations["register"];
+        post: operations["post_cases"];
         delete?: never;
         options?: never;
         head?: never;
@@ -251,7 +251,7 @@ export interface paths {
             cookie?: never;
         };
         /** One case, its history, and what the caller may do with it. */
-        get: operations["show"];
+        get: operations["get_cases_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -270,7 +270,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Attaches an alert of the same root, though of another asset. */
-        post: operations["attach"];
+        post: operations["post_cases_id_attach"];
         delete?: never;
         options?: never;
         head?: never;
@@ -287,7 +287,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Keeps a photo (JPEG, PNG or WebP, 4 MiB at most) for a case; a `handle` move then names it. */
-        post: operations["put_photo"];
+        post: operations["post_cases_id_photos"];
         delete?: never;
         options?: never;
         head?: never;
@@ -302,7 +302,7 @@ export interface paths {
             cookie?: never;
         };
         /** A case's photo. */
-        get: operations["photo"];
+        get: operations["get_cases_id_photos_name"];
         put?: never;
         post?: never;
         delete?: never;
@@ -321,7 +321,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Goes on with a closed case as a new one that is linked to it. */
-        post: operations["reopen"];
+        post: operations["post_cases_id_reopen"];
         delete?: never;
         options?: never;
         head?: never;
@@ -338,7 +338,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Makes a move: dispatch, accept, return, recall, handle, report, verify, reject, close. Answers when it is on disk. */
-        post: operations["make"];
+        post: operations["post_cases_id_move"];
         delete?: never;
         options?: never;
         head?: never;
@@ -353,10 +353,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists commands, newest first. */
-        get: operations["list"];
+        get: operations["get_commands"];
         put?: never;
         /** Selects a command: checks everything, and keeps the device for 30 s. An emergency command is sent at once. */
-        post: operations["select"];
+        post: operations["post_commands"];
         delete?: never;
         options?: never;
         head?: never;
@@ -373,7 +373,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** The emergency stop of a device: one step, also while another command executes, which it ends. */
-        post: operations["stop"];
+        post: operations["post_commands_stop"];
         delete?: never;
         options?: never;
         head?: never;
@@ -388,7 +388,7 @@ export interface paths {
             cookie?: never;
         };
         /** A command with its steps, and the challenge of whoever asks, if it waits for that person. */
-        get: operations["show"];
+        get: operations["get_commands_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -407,7 +407,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Takes a command back; while it executes, by the profile's stop command. */
-        post: operations["cancel"];
+        post: operations["post_commands_id_cancel"];
         delete?: never;
         options?: never;
         head?: never;
@@ -427,7 +427,7 @@ export interface paths {
          * Confirms a command: everything is checked again, then it is sent. By the same person, or by another one where the
          *     profile asks for two.
          */
-        post: operations["confirm"];
+        post: operations["post_commands_id_confirm"];
         delete?: never;
         options?: never;
         head?: never;
@@ -442,10 +442,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists devices by id. */
-        get: operations["list"];
+        get: operations["get_devices"];
         put?: never;
         /** Makes a device. Its secret is in the answer and never shown again. */
-        post: operations["create"];
+        post: operations["post_devices"];
         delete?: never;
         options?: never;
         head?: never;
@@ -465,7 +465,7 @@ export interface paths {
          * Imports devices from CSV. New devices' secrets are in the answer and never shown again; with `Accept: text/csv` the
          *     answer is a table `id,secret` of them, unless a row is wrong.
          */
-        post: operations["devices"];
+        post: operations["post_devices_import"];
         delete?: never;
         options?: never;
         head?: never;
@@ -482,7 +482,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Gives many devices new secrets, all or none. With `Accept: text/csv` the answer is a table `id,secret`. */
-        post: operations["rotate_many"];
+        post: operations["post_devices_secrets"];
         delete?: never;
         options?: never;
         head?: never;
@@ -497,7 +497,7 @@ export interface paths {
             cookie?: never;
         };
         /** A device with all that it last said. */
-        get: operations["show"];
+        get: operations["get_devices_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -516,7 +516,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Makes a device of one that waits: it keeps the secret that it chose, and is connected anew. */
-        post: operations["approve"];
+        post: operations["post_devices_id_approve"];
         delete?: never;
         options?: never;
         head?: never;
@@ -533,7 +533,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Turns a waiting device away: under this id it is not let in again by an enrolment key. */
-        post: operations["reject"];
+        post: operations["post_devices_id_reject"];
         delete?: never;
         options?: never;
         head?: never;
@@ -550,7 +550,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Gives a device a new secret. */
-        post: operations["rotate"];
+        post: operations["post_devices_id_secret"];
         delete?: never;
         options?: never;
         head?: never;
@@ -565,10 +565,10 @@ export interface paths {
             cookie?: never;
         };
         /** Every enrolment key, the newest first. */
-        get: operations["list"];
+        get: operations["get_enrolments"];
         put?: never;
         /** Makes an enrolment key. It is in the answer and never shown again. */
-        post: operations["create"];
+        post: operations["post_enrolments"];
         delete?: never;
         options?: never;
         head?: never;
@@ -586,7 +586,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** Ends a key now. Devices that came with it and wait go on waiting. */
-        delete: operations["revoke"];
+        delete: operations["delete_enrolments_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -605,7 +605,7 @@ export interface paths {
          *     Alert); `value [[asset,device,metric,value|null,grade,reason|null,observed_at_ms],...]`; `reload {reason}` (read the map
          *     and the alerts again); `beat {at}` every 10 s.
          */
-        get: operations["stream"];
+        get: operations["get_live"];
         put?: never;
         post?: never;
         delete?: never;
@@ -622,10 +622,10 @@ export interface paths {
             cookie?: never;
         };
         /** The maintenance windows that are not over. */
-        get: operations["list"];
+        get: operations["get_maintenance"];
         put?: never;
         /** Plans a maintenance window. */
-        post: operations["plan"];
+        post: operations["post_maintenance"];
         delete?: never;
         options?: never;
         head?: never;
@@ -643,7 +643,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** Ends a maintenance window before its time, or takes back one that has not begun. */
-        delete: operations["end"];
+        delete: operations["delete_maintenance_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -657,7 +657,7 @@ export interface paths {
             cookie?: never;
         };
         /** Every asset in sight with what it shows now. `townhub` carries the event id from which the live feed goes on. */
-        get: operations["show"];
+        get: operations["get_map"];
         put?: never;
         post?: never;
         delete?: never;
@@ -674,7 +674,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists the Modbus buses with their units. */
-        get: operations["show"];
+        get: operations["get_modbus"];
         put?: never;
         post?: never;
         delete?: never;
@@ -691,7 +691,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists messages, newest first. */
-        get: operations["list"];
+        get: operations["get_notifications"];
         put?: never;
         post?: never;
         delete?: never;
@@ -708,7 +708,7 @@ export interface paths {
             cookie?: never;
         };
         /** How every channel is. */
-        get: operations["channels"];
+        get: operations["get_notifications_channels"];
         put?: never;
         post?: never;
         delete?: never;
@@ -727,7 +727,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Sends a message that says that somebody tries the channel. */
-        post: operations["test"];
+        post: operations["post_notifications_channels_name_test"];
         delete?: never;
         options?: never;
         head?: never;
@@ -745,7 +745,7 @@ export interface paths {
          * One message with all that it tells. What a webhook is posted, and what it may answer, is in the schema
          *     `WebhookContract`.
          */
-        get: operations["show"];
+        get: operations["get_notifications_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -764,7 +764,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Tries a waiting or failed message again, at once and for another day. */
-        post: operations["retry"];
+        post: operations["post_notifications_id_retry"];
         delete?: never;
         options?: never;
         head?: never;
@@ -779,7 +779,7 @@ export interface paths {
             cookie?: never;
         };
         /** The document as it was made with the router. */
-        get: operations["show"];
+        get: operations["get_openapi_json"];
         put?: never;
         post?: never;
         delete?: never;
@@ -796,7 +796,7 @@ export interface paths {
             cookie?: never;
         };
         /** The lots and their free bays, for everybody. A lot of which not every bay is known tells bounds: `least` and `most`. */
-        get: operations["board"];
+        get: operations["get_parking"];
         put?: never;
         post?: never;
         delete?: never;
@@ -816,7 +816,7 @@ export interface paths {
          * Occupancy, turnover, utilisation, stays, overstays and stuck bays of the lots in sight. Closed bays count as if they were
          *     not there; where a bay is not known of, the shares are bounds.
          */
-        get: operations["figures"];
+        get: operations["get_parking_figures"];
         put?: never;
         post?: never;
         delete?: never;
@@ -833,7 +833,7 @@ export interface paths {
             cookie?: never;
         };
         /** Every profile with the number of devices in sight that use it. */
-        get: operations["list"];
+        get: operations["get_profiles"];
         put?: never;
         post?: never;
         delete?: never;
@@ -855,7 +855,7 @@ export interface paths {
          * Reads the profile folder anew and answers as the list does. The hub looks by itself every second; this is for those
          *     who cannot wait.
          */
-        post: operations["reload"];
+        post: operations["post_profiles_reload"];
         delete?: never;
         options?: never;
         head?: never;
@@ -870,7 +870,7 @@ export interface paths {
             cookie?: never;
         };
         /** One profile with its points, alerts and tests. */
-        get: operations["show"];
+        get: operations["get_profiles_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -890,7 +890,7 @@ export interface paths {
          * How the alarms of a span did (ISA-18.2, IEC 62682, EEMUA 191), and those of the span before it. JSON, or CSV when
          *     `format=csv` or `Accept` asks for `text/csv`.
          */
-        get: operations["alarms"];
+        get: operations["get_reports_alarms"];
         put?: never;
         post?: never;
         delete?: never;
@@ -910,7 +910,7 @@ export interface paths {
          * How people did about cases in a span (综合评价), and in the span before it. JSON, or CSV when `format=csv` or `Accept`
          *     asks for `text/csv`.
          */
-        get: operations["cases"];
+        get: operations["get_reports_cases"];
         put?: never;
         post?: never;
         delete?: never;
@@ -927,7 +927,7 @@ export interface paths {
             cookie?: never;
         };
         /** The alerts or cases of a span, one to a line, oldest first, as CSV. Streamed: it may be long. */
-        get: operations["export"];
+        get: operations["get_reports_export"];
         put?: never;
         post?: never;
         delete?: never;
@@ -944,7 +944,7 @@ export interface paths {
             cookie?: never;
         };
         /** The rules of devices, as they are in force or not, and where each of their fields comes from. */
-        get: operations["list"];
+        get: operations["get_rules"];
         put?: never;
         post?: never;
         delete?: never;
@@ -961,7 +961,7 @@ export interface paths {
             cookie?: never;
         };
         /** Who changed the rule book, when, from what to what, and why. */
-        get: operations["history"];
+        get: operations["get_rules_history"];
         put?: never;
         post?: never;
         delete?: never;
@@ -978,7 +978,7 @@ export interface paths {
             cookie?: never;
         };
         /** The overrides in sight. */
-        get: operations["overrides"];
+        get: operations["get_rules_overrides"];
         put?: never;
         post?: never;
         delete?: never;
@@ -995,12 +995,12 @@ export interface paths {
             cookie?: never;
         };
         /** One override. */
-        get: operations["show_override"];
+        get: operations["get_rules_overrides_id"];
         /** Makes or replaces an override. It is in force when this answers. */
-        put: operations["put_override"];
+        put: operations["put_rules_overrides_id"];
         post?: never;
         /** Takes an override out. */
-        delete: operations["delete_override"];
+        delete: operations["delete_rules_overrides_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1014,7 +1014,7 @@ export interface paths {
             cookie?: never;
         };
         /** The town's own rules in sight. */
-        get: operations["own"];
+        get: operations["get_rules_own"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1031,15 +1031,15 @@ export interface paths {
             cookie?: never;
         };
         /** One of the town's own rules. */
-        get: operations["show_own"];
+        get: operations["get_rules_own_id"];
         /**
          * Makes or replaces a rule of the town's own: on one metric of a device, or an expression over points of several
          *     devices. It is in force when this answers.
          */
-        put: operations["put_own"];
+        put: operations["put_rules_own_id"];
         post?: never;
         /** Takes one of the town's own rules out. */
-        delete: operations["delete_own"];
+        delete: operations["delete_rules_own_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1058,7 +1058,7 @@ export interface paths {
          * Plays a rule over stored history: when it would have been raised and cleared, how often, for how long and how bad;
          *     beside the present rule over the same readings, and the alert log. Nothing is changed.
          */
-        post: operations["rehearse_rule"];
+        post: operations["post_rules_rehearse"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1073,7 +1073,7 @@ export interface paths {
             cookie?: never;
         };
         /** The schedules. */
-        get: operations["schedules"];
+        get: operations["get_schedules"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1090,12 +1090,12 @@ export interface paths {
             cookie?: never;
         };
         /** One schedule. */
-        get: operations["show_schedule"];
+        get: operations["get_schedules_name"];
         /** Makes or replaces a schedule. Rules that name it follow when this answers. */
-        put: operations["put_schedule"];
+        put: operations["put_schedules_name"];
         post?: never;
         /** Takes a schedule out that no page names. */
-        delete: operations["delete_schedule"];
+        delete: operations["delete_schedules_name"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1109,7 +1109,7 @@ export interface paths {
             cookie?: never;
         };
         /** A part of one point's history; CSV when `Accept` asks for `text/csv`. */
-        get: operations["show"];
+        get: operations["get_series_device_metric"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1126,12 +1126,12 @@ export interface paths {
             cookie?: never;
         };
         /** Who is logged in. */
-        get: operations["show"];
+        get: operations["get_session"];
         put?: never;
         /** Logs in; the answer sets the session's cookie. */
-        post: operations["create"];
+        post: operations["post_session"];
         /** Logs out. */
-        delete: operations["delete"];
+        delete: operations["delete_session"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1147,7 +1147,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Changes the caller's password and ends its other sessions. Only a person's session can. */
-        post: operations["change"];
+        post: operations["post_session_password"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1162,7 +1162,7 @@ export interface paths {
             cookie?: never;
         };
         /** The caller's sessions. */
-        get: operations["list"];
+        get: operations["get_sessions"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1182,7 +1182,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** Ends one of the caller's sessions. */
-        delete: operations["end"];
+        delete: operations["delete_sessions_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1196,7 +1196,7 @@ export interface paths {
             cookie?: never;
         };
         /** The hub in numbers; devices and alerts are those in sight. */
-        get: operations["show"];
+        get: operations["get_status"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1213,10 +1213,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists tokens. */
-        get: operations["list"];
+        get: operations["get_tokens"];
         put?: never;
         /** Makes a bearer token for a program, with the caller's rights and zones. Only a person's session can. */
-        post: operations["create"];
+        post: operations["post_tokens"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1234,7 +1234,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** Deletes a token: one's own, or anybody's for those who may change accounts. */
-        delete: operations["delete"];
+        delete: operations["delete_tokens_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1248,7 +1248,7 @@ export interface paths {
             cookie?: never;
         };
         /** The units. */
-        get: operations["units"];
+        get: operations["get_units"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1266,7 +1266,7 @@ export interface paths {
         };
         get?: never;
         /** Makes or replaces a unit. */
-        put: operations["put_unit"];
+        put: operations["put_units_id"];
         post?: never;
         delete?: never;
         options?: never;
@@ -1282,10 +1282,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists users by name. */
-        get: operations["list"];
+        get: operations["get_users"];
         put?: never;
         /** Makes a user. Its first password is in the answer and never shown again. */
-        post: operations["create"];
+        post: operations["post_users"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1303,11 +1303,11 @@ export interface paths {
         put?: never;
         post?: never;
         /** Deletes a user with its sessions and tokens. */
-        delete: operations["delete"];
+        delete: operations["delete_users_name"];
         options?: never;
         head?: never;
         /** Changes a user's role, zones, or whether it is kept out. */
-        patch: operations["change"];
+        patch: operations["patch_users_name"];
         trace?: never;
     };
     "/api/v1/users/{name}/password": {
@@ -1320,7 +1320,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Gives a user a new first password and ends its sessions. */
-        post: operations["reset"];
+        post: operations["post_users_name_password"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1340,7 +1340,7 @@ export interface paths {
          * Makes a link for a wall screen: it works once, for 15 minutes, and lets the screen look at what the caller sees. Only a
          *     person's session can.
          */
-        post: operations["create"];
+        post: operations["post_wall_links"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1357,7 +1357,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Trades a link's code for the wall's cookie. */
-        post: operations["redeem"];
+        post: operations["post_wall_links_redeem"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1372,7 +1372,7 @@ export interface paths {
             cookie?: never;
         };
         /** Every zone in sight, WGS-84. */
-        get: operations["list"];
+        get: operations["get_zones"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1391,7 +1391,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Imports zones from GeoJSON. */
-        post: operations["zones"];
+        post: operations["post_zones_import"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1406,7 +1406,7 @@ export interface paths {
             cookie?: never;
         };
         /** The process is alive. */
-        get: operations["alive"];
+        get: operations["get_page_healthz"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1423,10 +1423,10 @@ export interface paths {
             cookie?: never;
         };
         /** The login page. */
-        get: operations["page"];
+        get: operations["get_page_login"];
         put?: never;
         /** Logs in from the page: on to the console, or the page again with what is wrong. */
-        post: operations["log_in_by_page"];
+        post: operations["post_page_login"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1441,7 +1441,7 @@ export interface paths {
             cookie?: never;
         };
         /** The login page's style sheet. */
-        get: operations["style"];
+        get: operations["get_page_login_css"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1460,7 +1460,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Logs out from a page. */
-        post: operations["log_out_by_page"];
+        post: operations["post_page_logout"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1475,7 +1475,7 @@ export interface paths {
             cookie?: never;
         };
         /** The hub's own numbers in Prometheus' text format. */
-        get: operations["metrics"];
+        get: operations["get_page_metrics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1492,7 +1492,7 @@ export interface paths {
             cookie?: never;
         };
         /** A file of the pages for everybody. */
-        get: operations["public_file"];
+        get: operations["get_page_open_file"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1509,7 +1509,7 @@ export interface paths {
             cookie?: never;
         };
         /** The page that shows the board, for everybody. */
-        get: operations["page"];
+        get: operations["get_page_parking"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1526,10 +1526,10 @@ export interface paths {
             cookie?: never;
         };
         /** The page on which a person chooses a new password. */
-        get: operations["page"];
+        get: operations["get_page_password"];
         put?: never;
         /** Changes the password from the page: on to the console, or the page again with what is wrong. */
-        post: operations["change_by_page"];
+        post: operations["post_page_password"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1544,7 +1544,7 @@ export interface paths {
             cookie?: never;
         };
         /** Everything is up; else 503 with `missing`, the parts that are not. */
-        get: operations["ready"];
+        get: operations["get_page_readyz"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1561,7 +1561,7 @@ export interface paths {
             cookie?: never;
         };
         /** The page that a link opens. It is the same for everybody: the code stays in the browser. */
-        get: operations["page"];
+        get: operations["get_page_wall_join"];
         put?: never;
         post?: never;
         delete?: never;
@@ -4530,7 +4530,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    list: {
+    get_alerts: {
         parameters: {
             query?: {
                 /** @description True: only open ones (active, or not acknowledged). Absent or false: all. */
@@ -4578,7 +4578,7 @@ export interface operations {
             };
         };
     };
-    acknowledge_many: {
+    post_alerts_acknowledge: {
         parameters: {
             query?: never;
             header?: never;
@@ -4610,7 +4610,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_alerts_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -4640,7 +4640,7 @@ export interface operations {
             };
         };
     };
-    acknowledge: {
+    post_alerts_id_acknowledge: {
         parameters: {
             query?: never;
             header?: never;
@@ -4674,7 +4674,7 @@ export interface operations {
             };
         };
     };
-    in_service: {
+    post_alerts_id_in_service: {
         parameters: {
             query?: never;
             header?: never;
@@ -4715,7 +4715,7 @@ export interface operations {
             };
         };
     };
-    out_of_service: {
+    post_alerts_id_out_of_service: {
         parameters: {
             query?: never;
             header?: never;
@@ -4749,7 +4749,7 @@ export interface operations {
             };
         };
     };
-    shelve: {
+    post_alerts_id_shelve: {
         parameters: {
             query?: never;
             header?: never;
@@ -4790,7 +4790,7 @@ export interface operations {
             };
         };
     };
-    unshelve: {
+    post_alerts_id_unshelve: {
         parameters: {
             query?: never;
             header?: never;
@@ -4831,7 +4831,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_assets: {
         parameters: {
             query?: {
                 /** @description Only those in `west,south,east,north`, degrees. */
@@ -4872,7 +4872,7 @@ export interface operations {
             };
         };
     };
-    assets: {
+    post_assets_import: {
         parameters: {
             query?: {
                 /** @description Only check and report. */
@@ -4918,7 +4918,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_assets_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -4948,7 +4948,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_audit: {
         parameters: {
             query?: {
                 /** @description Only what this actor did. */
@@ -4991,7 +4991,7 @@ export interface operations {
             };
         };
     };
-    export: {
+    get_audit_export: {
         parameters: {
             query?: {
                 /** @description Only those with a larger number. Without it the export can be verified by itself. */
@@ -5022,7 +5022,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_cases: {
         parameters: {
             query?: {
                 /** @description True: only those that are not closed. */
@@ -5069,7 +5069,7 @@ export interface operations {
             };
         };
     };
-    register: {
+    post_cases: {
         parameters: {
             query?: never;
             header?: never;
@@ -5101,7 +5101,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_cases_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -5131,7 +5131,7 @@ export interface operations {
             };
         };
     };
-    attach: {
+    post_cases_id_attach: {
         parameters: {
             query?: never;
             header?: never;
@@ -5165,7 +5165,7 @@ export interface operations {
             };
         };
     };
-    put_photo: {
+    post_cases_id_photos: {
         parameters: {
             query?: never;
             header?: never;
@@ -5199,7 +5199,7 @@ export interface operations {
             };
         };
     };
-    photo: {
+    get_cases_id_photos_name: {
         parameters: {
             query?: never;
             header?: never;
@@ -5231,7 +5231,7 @@ export interface operations {
             };
         };
     };
-    reopen: {
+    post_cases_id_reopen: {
         parameters: {
             query?: never;
             header?: never;
@@ -5265,7 +5265,7 @@ export interface operations {
             };
         };
     };
-    make: {
+    post_cases_id_move: {
         parameters: {
             query?: never;
             header?: never;
@@ -5307,7 +5307,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_commands: {
         parameters: {
             query?: {
                 /** @description True: only those that have not ended. */
@@ -5348,7 +5348,7 @@ export interface operations {
             };
         };
     };
-    select: {
+    post_commands: {
         parameters: {
             query?: never;
             header?: never;
@@ -5380,7 +5380,7 @@ export interface operations {
             };
         };
     };
-    stop: {
+    post_commands_stop: {
         parameters: {
             query?: never;
             header?: never;
@@ -5412,7 +5412,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_commands_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -5442,7 +5442,7 @@ export interface operations {
             };
         };
     };
-    cancel: {
+    post_commands_id_cancel: {
         parameters: {
             query?: never;
             header?: never;
@@ -5476,7 +5476,7 @@ export interface operations {
             };
         };
     };
-    confirm: {
+    post_commands_id_confirm: {
         parameters: {
             query?: never;
             header?: never;
@@ -5510,7 +5510,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_devices: {
         parameters: {
             query?: {
                 /** @description Only of this profile. */
@@ -5547,7 +5547,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    post_devices: {
         parameters: {
             query?: never;
             header?: never;
@@ -5579,7 +5579,7 @@ export interface operations {
             };
         };
     };
-    devices: {
+    post_devices_import: {
         parameters: {
             query?: {
                 /** @description Only check and report. */
@@ -5625,7 +5625,7 @@ export interface operations {
             };
         };
     };
-    rotate_many: {
+    post_devices_secrets: {
         parameters: {
             query?: never;
             header?: never;
@@ -5658,7 +5658,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_devices_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -5688,7 +5688,7 @@ export interface operations {
             };
         };
     };
-    approve: {
+    post_devices_id_approve: {
         parameters: {
             query?: never;
             header?: never;
@@ -5722,7 +5722,7 @@ export interface operations {
             };
         };
     };
-    reject: {
+    post_devices_id_reject: {
         parameters: {
             query?: never;
             header?: never;
@@ -5750,7 +5750,7 @@ export interface operations {
             };
         };
     };
-    rotate: {
+    post_devices_id_secret: {
         parameters: {
             query?: {
                 /** @description For so many hours (up to 720) the old secret still opens the door, until the new one is used; else it is void at once. */
@@ -5785,7 +5785,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_enrolments: {
         parameters: {
             query?: never;
             header?: never;
@@ -5813,7 +5813,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    post_enrolments: {
         parameters: {
             query?: never;
             header?: never;
@@ -5845,7 +5845,7 @@ export interface operations {
             };
         };
     };
-    revoke: {
+    delete_enrolments_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -5873,7 +5873,7 @@ export interface operations {
             };
         };
     };
-    stream: {
+    get_live: {
         parameters: {
             query?: {
                 /** @description The event id (`epoch-seq`) to go on from, as the map gave it; absent: now. `Last-Event-ID` goes before it. */
@@ -5909,7 +5909,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_maintenance: {
         parameters: {
             query?: {
                 /** @description True: those of the last 92 days that are over, too. */
@@ -5940,7 +5940,7 @@ export interface operations {
             };
         };
     };
-    plan: {
+    post_maintenance: {
         parameters: {
             query?: never;
             header?: never;
@@ -5979,7 +5979,7 @@ export interface operations {
             };
         };
     };
-    end: {
+    delete_maintenance_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6009,7 +6009,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_map: {
         parameters: {
             query?: {
                 /** @description `west,south,east,north` in degrees; absent: the whole town. */
@@ -6053,7 +6053,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_modbus: {
         parameters: {
             query?: never;
             header?: never;
@@ -6081,7 +6081,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_notifications: {
         parameters: {
             query?: {
                 /** @description Only of this channel. */
@@ -6122,7 +6122,7 @@ export interface operations {
             };
         };
     };
-    channels: {
+    get_notifications_channels: {
         parameters: {
             query?: never;
             header?: never;
@@ -6150,7 +6150,7 @@ export interface operations {
             };
         };
     };
-    test: {
+    post_notifications_channels_name_test: {
         parameters: {
             query?: never;
             header?: never;
@@ -6180,7 +6180,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_notifications_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6210,7 +6210,7 @@ export interface operations {
             };
         };
     };
-    retry: {
+    post_notifications_id_retry: {
         parameters: {
             query?: never;
             header?: never;
@@ -6240,7 +6240,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_openapi_json: {
         parameters: {
             query?: never;
             header?: never;
@@ -6268,7 +6268,7 @@ export interface operations {
             };
         };
     };
-    board: {
+    get_parking: {
         parameters: {
             query?: never;
             header?: never;
@@ -6303,7 +6303,7 @@ export interface operations {
             };
         };
     };
-    figures: {
+    get_parking_figures: {
         parameters: {
             query?: {
                 /** @description From this time on (RFC 3339); absent: a day before `to`. */
@@ -6338,7 +6338,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_profiles: {
         parameters: {
             query?: never;
             header?: never;
@@ -6366,7 +6366,7 @@ export interface operations {
             };
         };
     };
-    reload: {
+    post_profiles_reload: {
         parameters: {
             query?: never;
             header?: never;
@@ -6394,7 +6394,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_profiles_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6424,7 +6424,7 @@ export interface operations {
             };
         };
     };
-    alarms: {
+    get_reports_alarms: {
         parameters: {
             query?: {
                 /** @description From this time on: RFC 3339, or a day of the town (`2026-09-01`). Absent: 30 days before `to`. */
@@ -6466,7 +6466,7 @@ export interface operations {
             };
         };
     };
-    cases: {
+    get_reports_cases: {
         parameters: {
             query?: {
                 /** @description From this time on: RFC 3339, or a day of the town (`2026-09-01`). Absent: 30 days before `to`. */
@@ -6508,7 +6508,7 @@ export interface operations {
             };
         };
     };
-    export: {
+    get_reports_export: {
         parameters: {
             query: {
                 /** @description `alerts` (by the time they were raised) or `cases` (by the time they were opened). */
@@ -6547,7 +6547,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_rules: {
         parameters: {
             query?: {
                 /** @description Only of this device. */
@@ -6586,7 +6586,7 @@ export interface operations {
             };
         };
     };
-    history: {
+    get_rules_history: {
         parameters: {
             query?: {
                 /** @description Only of overrides (`override`), own rules (`own`) or schedules (`schedule`). */
@@ -6623,7 +6623,7 @@ export interface operations {
             };
         };
     };
-    overrides: {
+    get_rules_overrides: {
         parameters: {
             query?: never;
             header?: never;
@@ -6651,7 +6651,7 @@ export interface operations {
             };
         };
     };
-    show_override: {
+    get_rules_overrides_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6681,7 +6681,7 @@ export interface operations {
             };
         };
     };
-    put_override: {
+    put_rules_overrides_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6729,7 +6729,7 @@ export interface operations {
             };
         };
     };
-    delete_override: {
+    delete_rules_overrides_id: {
         parameters: {
             query: {
                 /** @description The version that was looked at. */
@@ -6769,7 +6769,7 @@ export interface operations {
             };
         };
     };
-    own: {
+    get_rules_own: {
         parameters: {
             query?: never;
             header?: never;
@@ -6797,7 +6797,7 @@ export interface operations {
             };
         };
     };
-    show_own: {
+    get_rules_own_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6827,7 +6827,7 @@ export interface operations {
             };
         };
     };
-    put_own: {
+    put_rules_own_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6875,7 +6875,7 @@ export interface operations {
             };
         };
     };
-    delete_own: {
+    delete_rules_own_id: {
         parameters: {
             query: {
                 /** @description The version that was looked at. */
@@ -6915,7 +6915,7 @@ export interface operations {
             };
         };
     };
-    rehearse_rule: {
+    post_rules_rehearse: {
         parameters: {
             query?: never;
             header?: never;
@@ -6954,7 +6954,7 @@ export interface operations {
             };
         };
     };
-    schedules: {
+    get_schedules: {
         parameters: {
             query?: never;
             header?: never;
@@ -6982,7 +6982,7 @@ export interface operations {
             };
         };
     };
-    show_schedule: {
+    get_schedules_name: {
         parameters: {
             query?: never;
             header?: never;
@@ -7012,7 +7012,7 @@ export interface operations {
             };
         };
     };
-    put_schedule: {
+    put_schedules_name: {
         parameters: {
             query?: never;
             header?: never;
@@ -7060,7 +7060,7 @@ export interface operations {
             };
         };
     };
-    delete_schedule: {
+    delete_schedules_name: {
         parameters: {
             query: {
                 /** @description The version that was looked at. */
@@ -7100,7 +7100,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_series_device_metric: {
         parameters: {
             query?: {
                 /** @description From this time on (RFC 3339); absent: a day before `to`. */
@@ -7143,7 +7143,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_session: {
         parameters: {
             query?: never;
             header?: never;
@@ -7171,7 +7171,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    post_session: {
         parameters: {
             query?: never;
             header?: never;
@@ -7203,7 +7203,7 @@ export interface operations {
             };
         };
     };
-    delete: {
+    delete_session: {
         parameters: {
             query?: never;
             header?: never;
@@ -7230,7 +7230,7 @@ export interface operations {
             };
         };
     };
-    change: {
+    post_session_password: {
         parameters: {
             query?: never;
             header?: never;
@@ -7261,7 +7261,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_sessions: {
         parameters: {
             query?: never;
             header?: never;
@@ -7289,7 +7289,7 @@ export interface operations {
             };
         };
     };
-    end: {
+    delete_sessions_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -7318,7 +7318,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_status: {
         parameters: {
             query?: never;
             header?: never;
@@ -7346,7 +7346,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_tokens: {
         parameters: {
             query?: {
                 /** @description True: everybody's, for those who may change accounts. Absent or false: one's own. */
@@ -7377,7 +7377,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    post_tokens: {
         parameters: {
             query?: never;
             header?: never;
@@ -7409,7 +7409,7 @@ export interface operations {
             };
         };
     };
-    delete: {
+    delete_tokens_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -7438,7 +7438,7 @@ export interface operations {
             };
         };
     };
-    units: {
+    get_units: {
         parameters: {
             query?: never;
             header?: never;
@@ -7466,7 +7466,7 @@ export interface operations {
             };
         };
     };
-    put_unit: {
+    put_units_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -7500,7 +7500,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_users: {
         parameters: {
             query?: never;
             header?: never;
@@ -7528,7 +7528,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    post_users: {
         parameters: {
             query?: never;
             header?: never;
@@ -7560,7 +7560,7 @@ export interface operations {
             };
         };
     };
-    delete: {
+    delete_users_name: {
         parameters: {
             query?: never;
             header?: never;
@@ -7589,7 +7589,7 @@ export interface operations {
             };
         };
     };
-    change: {
+    patch_users_name: {
         parameters: {
             query?: never;
             header?: never;
@@ -7623,7 +7623,7 @@ export interface operations {
             };
         };
     };
-    reset: {
+    post_users_name_password: {
         parameters: {
             query?: never;
             header?: never;
@@ -7653,7 +7653,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    post_wall_links: {
         parameters: {
             query?: never;
             header?: never;
@@ -7685,7 +7685,7 @@ export interface operations {
             };
         };
     };
-    redeem: {
+    post_wall_links_redeem: {
         parameters: {
             query?: never;
             header?: never;
@@ -7716,7 +7716,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_zones: {
         parameters: {
             query?: never;
             header?: never;
@@ -7744,7 +7744,7 @@ export interface operations {
             };
         };
     };
-    zones: {
+    post_zones_import: {
         parameters: {
             query?: {
                 /** @description Only check and report. */
@@ -7789,7 +7789,7 @@ export interface operations {
             };
         };
     };
-    alive: {
+    get_page_healthz: {
         parameters: {
             query?: never;
             header?: never;
@@ -7817,7 +7817,7 @@ export interface operations {
             };
         };
     };
-    page: {
+    get_page_login: {
         parameters: {
             query?: never;
             header?: never;
@@ -7845,7 +7845,7 @@ export interface operations {
             };
         };
     };
-    log_in_by_page: {
+    post_page_login: {
         parameters: {
             query?: never;
             header?: never;
@@ -7892,7 +7892,7 @@ export interface operations {
             };
         };
     };
-    style: {
+    get_page_login_css: {
         parameters: {
             query?: never;
             header?: never;
@@ -7920,7 +7920,7 @@ export interface operations {
             };
         };
     };
-    log_out_by_page: {
+    post_page_logout: {
         parameters: {
             query?: never;
             header?: never;
@@ -7947,7 +7947,7 @@ export interface operations {
             };
         };
     };
-    metrics: {
+    get_page_metrics: {
         parameters: {
             query?: never;
             header?: never;
@@ -7975,7 +7975,7 @@ export interface operations {
             };
         };
     };
-    public_file: {
+    get_page_open_file: {
         parameters: {
             query?: never;
             header?: never;
@@ -8004,7 +8004,7 @@ export interface operations {
             };
         };
     };
-    page: {
+    get_page_parking: {
         parameters: {
             query?: never;
             header?: never;
@@ -8032,7 +8032,7 @@ export interface operations {
             };
         };
     };
-    page: {
+    get_page_password: {
         parameters: {
             query?: never;
             header?: never;
@@ -8060,7 +8060,7 @@ export interface operations {
             };
         };
     };
-    change_by_page: {
+    post_page_password: {
         parameters: {
             query?: never;
             header?: never;
@@ -8099,7 +8099,7 @@ export interface operations {
             };
         };
     };
-    ready: {
+    get_page_readyz: {
         parameters: {
             query?: never;
             header?: never;
@@ -8127,7 +8127,7 @@ export interface operations {
             };
         };
     };
-    page: {
+    get_page_wall_join: {
         parameters: {
             query?: never;
             header?: never;
