@@ -91,6 +91,7 @@ impl Disk {
 
 /// How the channels are.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NotificationCounts)]
 struct Notifications {
     /// How many are configured.
     channels: usize,

@@ -58,9 +58,17 @@ fn of_mqtt(
     });
     messages.into_iter().find_map(|(fixture, payload)| {
         let own = own_topic(source, &fixture.topic);
-        let places = [Some(format!("devices/{DEVICE}/telemetry")), own];
+        let usual = Some(format!("devices/{DEVICE}/telemetry"));
+        // Where levels of the topic mean something, the message means nothing elsewhere.
+        let is_bound = topic_means(source);
+        let places = if is_bound { [own, usual] } else { [usual, own] };
         places.into_iter().flatten().find_map(|topic| message(profile, topic, payload, now))
     })
+}
+
+/// Whether a topic of this profile says what a message is, as Sparkplug's does.
+fn topic_means(source: &MqttSource) -> bool {
+    source.topic.as_ref().is_some_and(|topic| topic.as_str().contains("{type}"))
 }
 
 /// The fixture's topic with its device's place left open.
@@ -106,7 +114,7 @@ impl Said {
 
     /// Whether all is of now, or says no time. Devices write whole seconds.
     fn is_about(&self, now: Timestamp) -> bool {
-        self.times.iter().all(|time| (time.as_millis() - now.as_millis()).abs() <= 1_000)
+        self.times.iter().all(|time| (time.as_millis() - now.as_millis()).abs() < 2_000)
     }
 }
 
@@ -143,14 +151,17 @@ fn renewed(payload: &[u8], then: Timestamp, now: Timestamp) -> Vec<u8> {
 fn texts(time: Timestamp) -> Vec<Vec<u8>> {
     let seconds = time.as_millis().div_euclid(1000);
     let whole = Timestamp::from_secs(seconds);
+    // A fraction of a second, as some write it: the seconds before the point are made now's, and that is near enough.
     let mut texts =
         vec![time.as_micros().to_string(), time.as_millis().to_string(), seconds.to_string()];
     texts.push(whole.to_string());
     // A clock on a wall, wherever the wall stands.
-    texts.extend((-12..=14).filter_map(|hours| {
-        let there = jiff::Timestamp::from_second(seconds + hours * 3600).ok()?;
-        Some(there.strftime("%Y-%m-%d %H:%M:%S").to_string())
-    }));
+    for pattern in ["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"] {
+        texts.extend((-12..=14).filter_map(|hours| {
+            let there = jiff::Timestamp::from_second(seconds + hours * 3600).ok()?;
+            Some(there.strftime(pattern).to_string())
+        }));
+    }
     texts.into_iter().map(String::into_bytes).collect()
 }
 

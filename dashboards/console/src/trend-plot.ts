@@ -3,7 +3,7 @@
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { SeverityName } from "./api/types";
-import { clockText } from "./format";
+import { clockText, dueText } from "./format";
 import type { Trend } from "./town/trend";
 
 export interface Picture {
@@ -12,7 +12,15 @@ export interface Picture {
   stepped: boolean;
   states: { code: number; text: string }[];
   limits: { at: number; severity: SeverityName }[];
+  /** From when to when the axis goes, seconds since 1970; the values' own span else. */
+  span?: [number, number];
+  /** Stretches whose readings were not all good: hatched. */
+  doubts?: { from: number; to: number }[];
+  /** When alerts stood: bars along the top. */
+  alerts?: { from: number; to: number; severity: SeverityName }[];
 }
+
+const DAY_S = 24 * 3600;
 
 const FONT = "11px system-ui, sans-serif";
 
@@ -58,9 +66,9 @@ export class TrendPlot {
       padding: [8, 8, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false } },
-      scales: { y: { range: (_, min, max) => yRange(picture, min, max) } },
+      scales: { ...(picture.span === undefined ? {} : { x: { range: picture.span } }), y: { range: (_, min, max) => yRange(picture, min, max) } },
       axes: [
-        { ...axis, size: 24, space: 60, values: (_, ticks) => ticks.map((at) => clockText(at * 1000).slice(0, 5)) },
+        { ...axis, size: 24, space: 60, values: (_, ticks) => ticks.map((at) => tickText(at, picture)) },
         isState
           ? { ...axis, size: 64, splits: () => picture.states.map(({ code }) => code), values: () => picture.states.map(({ text }) => text) }
           : { ...axis, size: 44, space: 28 },
@@ -78,7 +86,9 @@ export class TrendPlot {
       hooks: {
         draw: [
           (plot) => {
+            for (const { from, to } of picture.doubts ?? []) drawDoubt(plot, from, to, token("--line-strong"));
             for (const { at, severity } of picture.limits) drawLimit(plot, at, token(`--${severity}-text`));
+            for (const { from, to, severity } of picture.alerts ?? []) drawAlert(plot, from, to, token(`--${severity}`));
           },
         ],
       },
@@ -98,6 +108,51 @@ function yRange(picture: Picture, min: number, max: number): uPlot.Range.MinMax 
   const high = Math.max(max, ...near);
   const margin = Math.max(high - low, span) * 0.08;
   return [low - margin, high + margin];
+}
+
+/** The hour of a day; over longer spans the day. */
+function tickText(at: number, { span }: Picture): string {
+  const clock = clockText(at * 1000).slice(0, 5);
+  if (span === undefined || span[1] - span[0] <= 1.5 * DAY_S) return clock;
+  return clock === "00:00" ? dueText(at * 1000, 0).slice(0, 5) : span[1] - span[0] > 10 * DAY_S ? "" : clock;
+}
+
+function stretchOf(plot: uPlot, from: number, to: number): { x: number; width: number } {
+  const { left, width } = plot.bbox;
+  const x = Math.max(left, plot.valToPos(from, "x", true));
+  const end = Math.min(left + width, plot.valToPos(to, "x", true));
+  return { x, width: Math.max(2 * devicePixelRatio, end - x) };
+}
+
+function drawDoubt(plot: uPlot, from: number, to: number, colour: string): void {
+  const { x, width } = stretchOf(plot, from, to);
+  const { top, height } = plot.bbox;
+  const { ctx } = plot;
+  const gap = 6 * devicePixelRatio;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(x, top, width, height);
+  ctx.clip();
+  ctx.strokeStyle = colour;
+  ctx.globalAlpha = 0.55;
+  ctx.lineWidth = devicePixelRatio;
+  ctx.beginPath();
+  // On one grid, so that neighbours join.
+  for (let at = Math.floor((x - height) / gap) * gap; at < x + width; at += gap) {
+    ctx.moveTo(at, top + height);
+    ctx.lineTo(at + height, top);
+  }
+  ctx.stroke();
+  ctx.restore();
+}
+
+function drawAlert(plot: uPlot, from: number, to: number, colour: string): void {
+  const { x, width } = stretchOf(plot, from, to);
+  const { ctx } = plot;
+  ctx.save();
+  ctx.fillStyle = colour;
+  ctx.fillRect(x, plot.bbox.top, width, 5 * devicePixelRatio);
+  ctx.restore();
 }
 
 function drawLimit(plot: uPlot, at: number, colour: string): void {
