@@ -3175,6 +3175,20 @@ export interface components {
             /** @description How many alerts and cases it tells of. */
             total: number;
         };
+        /** @description How the channels are. */
+        NotificationCounts: {
+            /** @description How many are configured. */
+            channels: number;
+            /**
+             * Format: int64
+             * @description Messages that were given up.
+             */
+            failed: number;
+            /** @description Those whose last attempt failed. */
+            failing: string[];
+            /** @description Messages that are not sent yet. */
+            waiting: number;
+        };
         /** @description Messages, newest first. */
         Notifications: {
             /**
@@ -3489,7 +3503,7 @@ export interface components {
             /** Format: date-time */
             received_at: string | null;
             state: components["schemas"]["Label"] | null;
-            states: components["schemas"]["State"][] | null;
+            states: components["schemas"]["PointState"][] | null;
             /** @description UCUM unit; `1` for states and counts. */
             unit: string;
             /**
@@ -3497,6 +3511,13 @@ export interface components {
              * @description Null when nothing was heard yet, or the device gave no number.
              */
             value: number | null;
+        };
+        /** @description A state's code and name. */
+        PointState: {
+            /** Format: double */
+            code: number;
+            label: components["schemas"]["Label"];
+            name: string;
         };
         /** @description Alarms by priority: critical is high, major medium, minor low. */
         Priorities: {
@@ -4180,7 +4201,7 @@ export interface components {
             epoch: number;
             /** @description Where devices connect. */
             mqtt: components["schemas"]["MqttDoors"];
-            notifications: components["schemas"]["Notifications"] | null;
+            notifications: components["schemas"]["NotificationCounts"] | null;
             /** @description What waits between the rooms. */
             queues: components["schemas"]["Queue"][];
             readings: components["schemas"]["ReadingTotals"];

@@ -138,7 +138,7 @@ const en: Record<keyof typeof zh, string> = {
   another: "Connect another",
   "empty.title": "There are no devices yet",
   "empty.lead": "Begin with one device: its first value is minutes away.",
-  "empty.some": "{count} devices are registered, but there are no assets. Once they are imported they appear on the map.",
+  "empty.some": "Devices are registered ({count}), but there are no assets. Once they are imported they appear on the map.",
   "empty.connect": "Connect a device",
   "empty.connect.lead": "Choose a profile and an id; you get credentials and a line that you can run as it is.",
   "empty.profile": "Add a device profile",
