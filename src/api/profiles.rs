@@ -16,8 +16,8 @@ use super::state::{AppState, Hub, Work};
 use super::wire;
 use crate::model::{AssetKind, Label, ProfileId, Timestamp};
 use crate::profile::{
-    AlertSpec, AlertTest, CommandSpec, Example, Point, Profile, ProfileSet, Read,
-    RefusedProfile, Signal, Source, Table, Version, example,
+    AlertSpec, AlertTest, CommandSpec, Example, Point, Profile, ProfileSet, Read, RefusedProfile,
+    Signal, Source, Table, Version, example,
 };
 use crate::registry::Town;
 

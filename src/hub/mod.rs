@@ -49,7 +49,8 @@ use crate::model::{Position, ProfileId, Sample, SeriesId};
 use crate::notify::{self, Notifier, NotifierThread, NotifyError, Post, StartError, Tasks};
 use crate::parking::{self, Parking};
 use crate::pipeline::{
-    Committer, Counters, Judge, JudgeError, JudgeMessage, Present, RoomGauge, StationTable, StoreHealth,
+    Committer, Counters, Judge, JudgeError, JudgeMessage, Present, RoomGauge, StationTable,
+    StoreHealth,
 };
 use crate::profile::{ProfileSet, Source};
 use crate::registry::{Registry, RegistryError};

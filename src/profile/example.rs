@@ -35,12 +35,7 @@ pub fn example(profile: &Profile, text: &str, now: Timestamp) -> Option<Example>
     }
 }
 
-fn of_mqtt(
-    profile: &Profile,
-    source: &MqttSource,
-    text: &str,
-    now: Timestamp,
-) -> Option<Example> {
+fn of_mqtt(profile: &Profile, source: &MqttSource, text: &str, now: Timestamp) -> Option<Example> {
     let file = read_text(profile.id.as_str(), text).ok()?;
     let mut messages: Vec<(&Fixture, &[u8])> = file
         .fixtures
@@ -211,11 +206,12 @@ fn replaced(payload: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
 fn of_lorawan(source: &LorawanSource, text: &str, now: Timestamp) -> Option<Example> {
     let file: toml::Table = text.parse().ok()?;
     let tests = file.get("test")?.as_array()?;
-    let (port, frame) = tests.iter().filter(|test| test.get("error").is_none()).find_map(|test| {
-        let port = test.get("port").and_then(toml::Value::as_integer).unwrap_or(1);
-        let frame = from_hex(test.get("hex")?.as_str()?.as_bytes()).ok()?;
-        Some((port, frame))
-    })?;
+    let (port, frame) =
+        tests.iter().filter(|test| test.get("error").is_none()).find_map(|test| {
+            let port = test.get("port").and_then(toml::Value::as_integer).unwrap_or(1);
+            let frame = from_hex(test.get("hex")?.as_str()?.as_bytes()).ok()?;
+            Some((port, frame))
+        })?;
     let data = STANDARD.encode(&frame);
     let payload = match source.envelope {
         Some(EnvelopeKind::Raw) => frame,
