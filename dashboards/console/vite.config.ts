@@ -4,6 +4,12 @@ import { defineConfig } from "vitest/config";
 /** Where `npm run dev` finds a running hub. */
 const hub = process.env.HUB_URL ?? "http://127.0.0.1:8080";
 
+/** What only pages beside the map share is named as theirs, for the budget: every page has its `words`. */
+function chunkFileNames({ name, moduleIds }: { name: string; moduleIds: string[] }): string {
+  const isOfPages = name !== "route" && moduleIds.every((id) => id.includes("/src/pages/"));
+  return isOfPages && !/^(Page|\w+Page$)/.test(name) ? "assets/Page-[name]-[hash].js" : "assets/[name]-[hash].js";
+}
+
 export default defineConfig({
   plugins: [svelte()],
   // Both workers are modules: MapLibre loads its own as one, and browsers with WebGL 2 know them.
@@ -17,8 +23,8 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 1500,
     // The console and the wallboard share what they know of the town; the pages for everybody are built by themselves.
-    rolldownOptions: { input: { index: "index.html", wall: "wall.html" }, output: { codeSplitting: true } },
+    rolldownOptions: { input: { index: "index.html", wall: "wall.html" }, output: { codeSplitting: true, chunkFileNames } },
   },
-  server: { proxy: { "/api": hub, "/login": hub, "/logout": hub } },
+  server: { proxy: { "/api": hub, "/login": hub, "/logout": hub, "/metrics": hub, "/readyz": hub } },
   test: { include: ["tests/unit/**/*.test.ts"], environment: "node", setupFiles: ["tests/unit/english.ts"] },
 });

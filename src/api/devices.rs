@@ -11,7 +11,7 @@ use super::enrolments::{self, WaitingBody};
 use super::error::{Code, Problem};
 use super::extract::{JsonBody, Params, limit, parse};
 use super::modbus::{self, BusUnit};
-use super::points::{PointBody, point};
+use super::points::{PointBody, finite, point};
 use super::sight::Sight;
 use super::state::{AppState, Hub, Work};
 use super::wire;
@@ -56,6 +56,19 @@ pub(crate) struct DeviceSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     address: Option<DeviceAddress>,
+    /// Its battery, when it has a point of that name that was heard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    battery: Option<Battery>,
+    /// How many payloads are kept that its profile could not decode.
+    undecoded_total: usize,
+}
+
+/// What a device said of its battery last.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Battery {
+    value: f64,
+    /// UCUM unit.
+    unit: String,
 }
 
 /// A device with all that it last said.
@@ -195,9 +208,9 @@ pub(crate) async fn list(
             .collect();
         found.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         found.truncate(wanted);
-        let (stations, now) = (hub.present.stations(), hub.clock.now());
+        let stations = hub.present.stations();
         let station = |device: &Device| stations.get(device.id.as_str()).map(AsRef::as_ref);
-        let devices = found.into_iter().map(|device| summarize(device, station(device), now));
+        let devices = found.into_iter().map(|device| summarize(hub, device, station(device)));
         Ok(Devices { devices: devices.collect(), waiting: Vec::new(), waiting_total })
     });
     Ok(Json(devices.await?))
@@ -237,7 +250,7 @@ fn make(hub: &AppState, user: &User, new: NewDevice) -> Result<CreatedDevice, Pr
     enrolments::check_profile(hub, &new.profile)?;
     let device = Device::from(new);
     let secret = hub.registry.by(user).put_device(device.clone(), None)?;
-    Ok(CreatedDevice { device: summarize(&device, None, hub.clock.now()), secret })
+    Ok(CreatedDevice { device: summarize(hub, &device, None), secret })
 }
 
 impl From<NewDevice> for Device {
@@ -275,10 +288,11 @@ pub(crate) fn freshness_of(
 }
 
 pub(crate) fn summarize(
+    hub: &AppState,
     device: &Device,
     station: Option<&Station>,
-    now: Timestamp,
 ) -> DeviceSummary {
+    let now = hub.clock.now();
     let last_heard = station.and_then(Station::last_heard);
     DeviceSummary {
         id: device.id.clone(),
@@ -294,7 +308,16 @@ pub(crate) fn summarize(
         modbus: device.modbus.clone(),
         gateway: device.gateway.clone(),
         address: device.address.clone(),
+        battery: station.and_then(|station| battery(hub, station)),
+        undecoded_total: station.map_or(0, Station::undecoded_count),
     }
+}
+
+fn battery(hub: &AppState, station: &Station) -> Option<Battery> {
+    let (index, point) = station.profile.point("battery")?;
+    let series = station.series.get(usize::from(index.0))?;
+    let value = hub.present.latest(*series).and_then(finite)?;
+    Some(Battery { value, unit: point.unit.clone() })
 }
 
 /// A device with all that it last said. A device without a profile in force has no points.
@@ -307,7 +330,7 @@ pub(crate) fn describe(hub: &AppState, device: &Device) -> DeviceBody {
     });
     let undecoded = station.as_deref().map_or_else(Vec::new, Station::undecoded);
     DeviceBody {
-        summary: summarize(device, station.as_deref(), hub.clock.now()),
+        summary: summarize(hub, device, station.as_deref()),
         points,
         bus: modbus::unit_of(hub, &device.id),
         undecoded: undecoded.into_iter().map(UndecodedBody::from).collect(),

@@ -209,7 +209,7 @@ pub(crate) async fn approve(
     hub.present.caught_up(hub.registry.town().version).await;
     hub.doorman.forget(&id);
     hub.doorman.disconnect(&id);
-    Ok(Json(summarize(&device, None, hub.clock.now())))
+    Ok(Json(summarize(&hub, &device, None)))
 }
 
 /// Turns a waiting device away: under this id it is not let in again by an enrolment key.

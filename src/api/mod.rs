@@ -69,7 +69,7 @@ use tower_http::compression::CompressionLayer;
 
 use error::Problem;
 pub use reports::ReportSettings;
-pub use state::{AppState, Limits, Readiness, TableReader, TownInfo};
+pub use state::{AppState, House, Limits, Queue, Readiness, TableReader, TownInfo};
 
 /// The longest body of a request that is no import.
 const MAX_BODY_BYTES: usize = 64 * 1024;

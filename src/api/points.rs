@@ -42,7 +42,7 @@ pub(crate) struct PointBody {
 
 /// A state's code and name.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = State)]
+#[schema(as = PointState)]
 pub(crate) struct StateBody {
     code: f64,
     name: String,

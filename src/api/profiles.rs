@@ -16,8 +16,8 @@ use super::state::{AppState, Hub, Work};
 use super::wire;
 use crate::model::{AssetKind, Label, ProfileId, Timestamp};
 use crate::profile::{
-    AlertSpec, AlertTest, CommandSpec, Point, Profile, ProfileSet, RefusedProfile, Signal, Source,
-    Version,
+    AlertSpec, AlertTest, CommandSpec, Example, Point, Profile, ProfileSet, Read, RefusedProfile,
+    Signal, Source, Table, Version, example,
 };
 use crate::registry::Town;
 
@@ -103,6 +103,41 @@ pub(crate) struct ProfileDetail {
     refusal: Option<Refused>,
     /// The text of the version in force, unless it is long.
     text: Option<String>,
+    /// Where its devices publish besides `devices/{device}/telemetry`.
+    topics: Vec<String>,
+    /// A message to try a device with; null when its tests have none, or it is polled.
+    #[schema(required)]
+    example: Option<ProfileExample>,
+    /// What to read of a polled device for a try; null when it publishes.
+    #[schema(required)]
+    register: Option<ProfileRegister>,
+}
+
+/// A message to try a device with. `{device}` in it stands for the device's id.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProfileExample {
+    topic: String,
+    /// The payload; null when it is no text.
+    #[schema(required)]
+    text: Option<String>,
+    /// The payload's bytes in hexadecimal digits; null when it is text.
+    #[schema(required)]
+    hex: Option<String>,
+    /// When the payload says that it was observed; null when that is now.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    observed_at: Option<Timestamp>,
+}
+
+/// Where the point that stands for a polled device is read.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProfileRegister {
+    /// `coil`, `discrete`, `holding` or `input`.
+    table: &'static str,
+    /// From 0.
+    address: u16,
+    /// How many registers, or bits.
+    count: u16,
+    metric: String,
 }
 
 /// A value that the device reports.
@@ -214,6 +249,8 @@ pub(crate) async fn show(
     let version = set.versions.get(&profile.id);
     let devices = count_devices(&hub.registry.town(), &sight);
     let text = version.map(|version| version.text.clone());
+    let now = hub.clock.now();
+    let tried = text.as_deref().and_then(|text| example(profile, text, now));
     Ok(Json(ProfileDetail {
         summary: summary(profile, &set, &devices),
         points_in_full: profile.points.iter().map(ProfilePoint::from).collect(),
@@ -221,6 +258,9 @@ pub(crate) async fn show(
         tests: version.map(|version| version.tests.clone()).unwrap_or_default(),
         refusal: refusal_of(profile, &set).map(Refused::from),
         text: text.filter(|text| text.len() <= MAX_TEXT_BYTES),
+        topics: topics(profile),
+        example: tried.map(ProfileExample::from),
+        register: register(profile),
     }))
 }
 
@@ -240,6 +280,49 @@ pub(crate) async fn reload(
         Ok(Json(summarize(&set, &hub.registry.town(), &sight)))
     })
     .await
+}
+
+fn topics(profile: &Profile) -> Vec<String> {
+    match &profile.source {
+        Source::Mqtt(mqtt) => mqtt.topic.iter().map(ToString::to_string).collect(),
+        Source::Lorawan(lorawan) => lorawan.topics.iter().map(ToString::to_string).collect(),
+        Source::Modbus(_) => Vec::new(),
+    }
+}
+
+/// The register of the point that stands for the device, or of the first that has one.
+fn register(profile: &Profile) -> Option<ProfileRegister> {
+    let headline = profile.points.get(usize::from(profile.headline.0));
+    headline.into_iter().chain(&profile.points).find_map(|point| match &point.read {
+        Read::Register(read) => Some(ProfileRegister {
+            table: match read.table {
+                Table::Coil => "coil",
+                Table::Discrete => "discrete",
+                Table::Holding => "holding",
+                Table::Input => "input",
+            },
+            address: read.address,
+            count: read.kind.words(),
+            metric: point.name.to_string(),
+        }),
+        _ => None,
+    })
+}
+
+impl From<Example> for ProfileExample {
+    fn from(example: Example) -> Self {
+        let Example { topic, payload, observed_at } = example;
+        let (text, hex) = match String::from_utf8(payload) {
+            Ok(text) if !text.contains('\0') => (Some(text), None),
+            Ok(text) => (None, Some(hex(text.as_bytes()))),
+            Err(error) => (None, Some(hex(error.as_bytes()))),
+        };
+        ProfileExample { topic, text, hex, observed_at }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn count_devices(town: &Town, sight: &Sight) -> HashMap<ProfileId, usize> {

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use utoipa::ToSchema;
 
 use super::error::Problem;
 use super::parking::Written;
@@ -21,7 +25,7 @@ use crate::ingest::modbus::Poller;
 use crate::ingest::mqtt::Doorman;
 use crate::library::Library;
 use crate::live::Feed;
-use crate::model::{Label, Position};
+use crate::model::{Label, Position, Timestamp};
 use crate::notify::Notifier;
 use crate::parking::Parking;
 use crate::pipeline::{Counters, Present};
@@ -86,6 +90,35 @@ pub struct AppState {
     pub(crate) board: ArcSwapOption<Written>,
     /// Wall screens that wait to be let in.
     pub(crate) walls: WallLinks,
+    /// How the hub itself stands.
+    pub house: House,
+}
+
+/// What the hub knows of its own house: since when it runs, where devices come in, what is full.
+pub struct House {
+    /// Since when it runs.
+    pub started_at: Timestamp,
+    /// Its data folder.
+    pub data: PathBuf,
+    /// Where MQTT clients connect.
+    pub mqtt: SocketAddr,
+    /// Where they connect with TLS.
+    pub mqtt_tls: Option<SocketAddr>,
+    /// How many may at a time.
+    pub max_connections: usize,
+    /// Looks at the bounded queues.
+    pub queues: Box<dyn Fn() -> Vec<Queue> + Send + Sync>,
+}
+
+/// A bounded queue: what waits in it, and how much may.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Queue {
+    /// `disk` (readings before they are stored) or `judge` (commits before they are judged).
+    pub name: &'static str,
+    /// What waits.
+    pub waiting: usize,
+    /// How much may wait.
+    pub size: usize,
 }
 
 /// Which town this is and where its map opens.

@@ -1,5 +1,7 @@
 //! The hub in numbers, for the console's header and the health page.
 
+use std::path::Path;
+
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -8,7 +10,7 @@ use utoipa::ToSchema;
 use super::devices::freshness_of;
 use super::error::Problem;
 use super::sight::Sight;
-use super::state::{Hub, Work};
+use super::state::{House, Hub, Queue, Work};
 use super::wire;
 use crate::alert::Alert;
 use crate::basemap::Base;
@@ -38,10 +40,60 @@ pub(crate) struct Status {
     /// Messages to people and other systems; null for an account that is limited to zones.
     #[schema(required)]
     notifications: Option<Notifications>,
+    /// Since when it runs.
+    #[schema(value_type = String, format = DateTime)]
+    started_at: Timestamp,
+    /// Where devices connect.
+    mqtt: MqttDoors,
+    /// The file system of the data; null when it does not say.
+    #[schema(required)]
+    disk: Option<Disk>,
+    /// What waits between the rooms.
+    queues: Vec<Queue>,
+}
+
+/// Where devices connect. An address of zeros is every address of the host.
+#[derive(Debug, Serialize, ToSchema)]
+struct MqttDoors {
+    host: String,
+    port: u16,
+    /// The port that speaks TLS; null when there is none.
+    #[schema(required)]
+    tls_port: Option<u16>,
+    /// How many clients may be connected at a time.
+    max_connections: usize,
+}
+
+/// A file system.
+#[derive(Debug, Serialize, ToSchema)]
+struct Disk {
+    /// Bytes that the hub may still write.
+    free_bytes: u64,
+    total_bytes: u64,
+}
+
+impl From<&House> for MqttDoors {
+    fn from(house: &House) -> Self {
+        MqttDoors {
+            host: house.mqtt.ip().to_string(),
+            port: house.mqtt.port(),
+            tls_port: house.mqtt_tls.map(|address| address.port()),
+            max_connections: house.max_connections,
+        }
+    }
+}
+
+impl Disk {
+    fn of(folder: &Path) -> Option<Self> {
+        let found = rustix::fs::statvfs(folder).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Some(Disk { free_bytes: bytes(found.f_bavail), total_bytes: bytes(found.f_blocks) })
+    }
 }
 
 /// How the channels are.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NotificationCounts)]
 struct Notifications {
     /// How many are configured.
     channels: usize,
@@ -157,6 +209,10 @@ pub(crate) async fn show(State(hub): State<Hub>, sight: Sight) -> Result<Json<St
             readings: hub.counters.read().into(),
             store: hub.store.stats()?,
             notifications,
+            started_at: hub.house.started_at,
+            mqtt: (&hub.house).into(),
+            disk: Disk::of(&hub.house.data),
+            queues: (hub.house.queues)(),
         })
     });
     Ok(Json(status.await?))

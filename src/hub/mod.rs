@@ -30,7 +30,9 @@ use tracing::{error, info, warn};
 
 use crate::alert::book::{Book, BookError};
 use crate::alert::{AlertError, Engine};
-use crate::api::{self, AppState, Limits, Readiness, ReportSettings, TableReader, TownInfo};
+use crate::api::{
+    self, AppState, House, Limits, Queue, Readiness, ReportSettings, TableReader, TownInfo,
+};
 use crate::basemap::BaseMap;
 use crate::calendar::DutyCalendar;
 use crate::case::{CaseError, Office, OfficeThread, Registrar};
@@ -48,7 +50,8 @@ use crate::model::{Position, ProfileId, Sample, SeriesId};
 use crate::notify::{self, Notifier, NotifierThread, NotifyError, Post, StartError, Tasks};
 use crate::parking::{self, Parking};
 use crate::pipeline::{
-    Committer, Counters, Judge, JudgeError, JudgeMessage, Present, StationTable, StoreHealth,
+    Committer, Counters, Judge, JudgeError, JudgeMessage, Present, RoomGauge, StationTable,
+    StoreHealth,
 };
 use crate::profile::{ProfileSet, Source};
 use crate::registry::{Registry, RegistryError};
@@ -155,6 +158,7 @@ struct Shown {
     poller: Arc<Poller>,
     parking: Arc<Parking>,
     basemap: BaseMap,
+    house: House,
 }
 
 impl Hub {
@@ -164,6 +168,7 @@ impl Hub {
     /// When a room cannot be made; what was started is stopped again.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, HubError> {
         config.check()?;
+        let started_at = clock.now();
         let lock = lock(&config.data)?;
         let mqtt = listen("mqtt.listen", &config.mqtt.listen).await?;
         let mqtt_tls = match &config.mqtt.tls {
@@ -249,6 +254,14 @@ impl Hub {
             poller: Arc::clone(&poller),
             parking: Arc::default(),
             basemap: BaseMap::open(&config.map).await,
+            house: House {
+                started_at,
+                data: config.data.clone(),
+                mqtt: addresses.0,
+                mqtt_tls: tls_address,
+                max_connections: config.mqtt.max_connections,
+                queues: queues(intake.room(), judge_queue.downgrade()),
+            },
         };
         let lots = rooms.parking(&shown);
         let state = rooms.app_state(&config, shown)?;
@@ -466,6 +479,7 @@ impl Rooms {
             poller,
             parking,
             basemap,
+            house,
         } = shown;
         let [lon, lat] = config.town.center;
         let center = Position::new(lon, lat).map_err(|why| ConfigError::Value {
@@ -504,8 +518,26 @@ impl Rooms {
             parking,
             board: Default::default(),
             walls: Default::default(),
+            house,
         })
     }
+}
+
+/// Looks at the bounded queues between the rooms. Keeps none of them open.
+fn queues(
+    disk: RoomGauge,
+    judge: mpsc::WeakSender<JudgeMessage>,
+) -> Box<dyn Fn() -> Vec<Queue> + Send + Sync> {
+    Box::new(move || {
+        let (waiting, size) = disk.read();
+        let mut queues = vec![Queue { name: "disk", waiting, size }];
+        queues.extend(judge.upgrade().map(|judge| Queue {
+            name: "judge",
+            waiting: judge.max_capacity() - judge.capacity(),
+            size: judge.max_capacity(),
+        }));
+        queues
+    })
 }
 
 /// Follows the registry and the profiles: new devices, and devices whose profile changed, get stations, rules and bus

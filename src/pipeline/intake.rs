@@ -95,6 +95,18 @@ pub struct Bill {
     owed: Option<(usize, Arc<Budget>)>,
 }
 
+/// Looks at how much of the room between the sockets and the disk is taken. Keeps nothing open.
+#[derive(Debug, Clone)]
+pub struct RoomGauge(Arc<Budget>);
+
+impl RoomGauge {
+    /// Readings that wait for the disk, and how many may.
+    pub fn read(&self) -> (usize, usize) {
+        let free = self.0.room.available_permits().min(IN_FLIGHT_READINGS);
+        (IN_FLIGHT_READINGS - free, IN_FLIGHT_READINGS)
+    }
+}
+
 impl Budget {
     pub(super) fn new() -> Self {
         Budget { room: Semaphore::new(IN_FLIGHT_READINGS), debt: AtomicUsize::new(0) }
@@ -291,6 +303,11 @@ impl Intake {
         counters: Arc<Counters>,
     ) -> Self {
         Intake { stations, queue, budget, counters }
+    }
+
+    /// Looks at how full the way to the disk is.
+    pub fn room(&self) -> RoomGauge {
+        RoomGauge(Arc::clone(&self.budget))
     }
 
     /// The stations now.

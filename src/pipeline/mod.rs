@@ -26,7 +26,7 @@ mod tests;
 pub use committer::{Committer, StoreHealth};
 pub use counters::{Counters, ReadingCounts};
 pub use gateway::{Decoding, Parcel, Unpacked};
-pub use intake::{Bill, Closed, Desk, Draft, Intake, Progress, Receipt};
+pub use intake::{Bill, Closed, Desk, Draft, Intake, Progress, Receipt, RoomGauge};
 pub use judge::{Judge, JudgeError, JudgeMessage};
 pub(crate) use judge::{Parts as JudgeParts, rules_of};
 pub use present::Present;

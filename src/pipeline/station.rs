@@ -158,6 +158,11 @@ impl Station {
         locked(&self.memory.undecoded).iter().cloned().collect()
     }
 
+    /// How many of them are kept.
+    pub fn undecoded_count(&self) -> usize {
+        locked(&self.memory.undecoded).len()
+    }
+
     /// What its status topic holds.
     pub fn status(&self) -> Option<LinkStatus> {
         locked(&self.memory.status).clone()

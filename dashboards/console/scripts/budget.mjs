@@ -14,7 +14,7 @@ const PARTS = [
   ["english", /^i18n\.en/],
   ["chart", /^trend-plot/],
   ["wall", /^wall/],
-  ["pages", /^(Page|pages-|\w+Page-|remote|when-)/],
+  ["pages", /^(Page|pages-|\w+Page-|remote|when-|hub-)/],
   ["rooms", /^(CaseRoom|OverdueWall|GateDialog|Detail|AssetList|HelpDialog|EmptyTown|words|Due|BulkBar|outbox|photo)/],
 ];
 const folder = new URL("../dist/assets/", import.meta.url);

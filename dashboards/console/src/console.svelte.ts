@@ -136,6 +136,8 @@ export class Console {
   );
 
   private line: FeedLine | null = null;
+  /** The asset that a page asked to be told of. */
+  private watched: number | null = null;
   private queue: LiveEvent[] = [];
   private gatherTimer: ReturnType<typeof setTimeout> | undefined;
   private gatherDueMs = 0;
@@ -346,6 +348,17 @@ export class Console {
     if (this.tab === "cases") this.cases.unchoose();
     else if (tab === "cases") this.unchoose();
     this.tab = tab;
+  }
+
+  /** Follows the values of an asset that a page shows, besides those of the chosen one; nothing ends it. */
+  watch(number: number | null): void {
+    this.watched = number;
+    this.askValues();
+  }
+
+  private askValues(): void {
+    const assets = [this.chosenAsset, this.watched].filter((number) => number !== null);
+    this.line?.ask({ ask: "values", assets: [...new Set(assets)] });
   }
 
   private chooseNumber(number: number | null): void {

@@ -13,17 +13,25 @@ export interface Picture {
   states: { code: number; text: string }[];
   /** A faint one is for comparison. */
   limits: { at: number; severity: SeverityName; faint?: boolean }[];
+  /** From when to when the axis goes, seconds since 1970; the values' own span else. */
+  span?: [number, number];
+  /** Stretches whose readings were not all good: hatched. */
+  doubts?: { from: number; to: number }[];
+  /** When alerts stood: bars along the top. */
+  alerts?: { from: number; to: number; severity: SeverityName }[];
 }
 
 const DAY_S = 86_400;
 const dayOf = new Intl.DateTimeFormat("sv-SE", { month: "2-digit", day: "2-digit" });
 
-/** Hours of a day; over several days each midnight is told by its date. */
-function tickTexts(ticks: readonly number[]): string[] {
-  const isLong = (ticks.at(-1) ?? 0) - (ticks[0] ?? 0) > DAY_S;
+/** Hours of a day; over longer spans each midnight is told by its date, and over many days nothing but the dates. */
+function tickTexts(ticks: readonly number[], span: readonly [number, number] | undefined): string[] {
+  const longS = span === undefined ? (ticks.at(-1) ?? 0) - (ticks[0] ?? 0) : span[1] - span[0];
   return ticks.map((at) => {
     const time = clockText(at * 1000).slice(0, 5);
-    return isLong && time === "00:00" ? dayOf.format(at * 1000) : time;
+    if (longS <= 1.5 * DAY_S) return time;
+    if (time === "00:00") return dayOf.format(at * 1000);
+    return longS > 10 * DAY_S ? "" : time;
   });
 }
 
@@ -71,9 +79,9 @@ export class TrendPlot {
       padding: [8, 8, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false } },
-      scales: { y: { range: (_, min, max) => yRange(picture, min, max) } },
+      scales: { ...(picture.span === undefined ? {} : { x: { range: picture.span } }), y: { range: (_, min, max) => yRange(picture, min, max) } },
       axes: [
-        { ...axis, size: 24, space: 60, values: (_, ticks) => tickTexts(ticks) },
+        { ...axis, size: 24, space: 60, values: (_, ticks) => tickTexts(ticks, picture.span) },
         isState
           ? { ...axis, size: 64, splits: () => picture.states.map(({ code }) => code), values: () => picture.states.map(({ text }) => text) }
           : { ...axis, size: 44, space: 28 },
@@ -92,6 +100,8 @@ export class TrendPlot {
         draw: [
           (plot) => {
             for (const { at, severity, faint } of picture.limits) drawLimit(plot, at, token(`--${severity}-text`), faint ?? false);
+            for (const { from, to } of picture.doubts ?? []) drawDoubt(plot, from, to, token("--line-strong"));
+            for (const { from, to, severity } of picture.alerts ?? []) drawAlert(plot, from, to, token(`--${severity}`));
           },
         ],
       },
@@ -111,6 +121,44 @@ function yRange(picture: Picture, min: number, max: number): uPlot.Range.MinMax 
   const high = Math.max(max, ...near);
   const margin = Math.max(high - low, span) * 0.08;
   return [low - margin, high + margin];
+}
+
+function stretchOf(plot: uPlot, from: number, to: number): { x: number; width: number } {
+  const { left, width } = plot.bbox;
+  const x = Math.max(left, plot.valToPos(from, "x", true));
+  const end = Math.min(left + width, plot.valToPos(to, "x", true));
+  return { x, width: Math.max(2 * devicePixelRatio, end - x) };
+}
+
+function drawDoubt(plot: uPlot, from: number, to: number, colour: string): void {
+  const { x, width } = stretchOf(plot, from, to);
+  const { top, height } = plot.bbox;
+  const { ctx } = plot;
+  const gap = 6 * devicePixelRatio;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(x, top, width, height);
+  ctx.clip();
+  ctx.strokeStyle = colour;
+  ctx.globalAlpha = 0.55;
+  ctx.lineWidth = devicePixelRatio;
+  ctx.beginPath();
+  // On one grid, so that neighbours join.
+  for (let at = Math.floor((x - height) / gap) * gap; at < x + width; at += gap) {
+    ctx.moveTo(at, top + height);
+    ctx.lineTo(at + height, top);
+  }
+  ctx.stroke();
+  ctx.restore();
+}
+
+function drawAlert(plot: uPlot, from: number, to: number, colour: string): void {
+  const { x, width } = stretchOf(plot, from, to);
+  const { ctx } = plot;
+  ctx.save();
+  ctx.fillStyle = colour;
+  ctx.fillRect(x, plot.bbox.top, width, 5 * devicePixelRatio);
+  ctx.restore();
 }
 
 function drawLimit(plot: uPlot, at: number, colour: string, isFaint: boolean): void {

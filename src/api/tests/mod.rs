@@ -25,7 +25,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tower::ServiceExt;
 
-use super::{AppState, Limits, Readiness, TableReader, TownInfo, router};
+use super::{AppState, House, Limits, Queue, Readiness, TableReader, TownInfo, router};
 use crate::alert::Engine;
 use crate::alert::book::Book;
 use crate::basemap::BaseMap;
@@ -227,6 +227,14 @@ impl Rig {
             parking,
             board: Default::default(),
             walls: Default::default(),
+            house: House {
+                started_at: NOW,
+                data: folder.path().to_owned(),
+                mqtt: ([0, 0, 0, 0], 1883).into(),
+                mqtt_tls: None,
+                max_connections: 10_000,
+                queues: Box::new(|| vec![Queue { name: "disk", waiting: 0, size: 262_144 }]),
+            },
         });
         Rig {
             router,

@@ -12,7 +12,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists alerts, newest first. */
-        get: operations["get_v1_alerts"];
+        get: operations["get_alerts"];
         put?: never;
         post?: never;
         delete?: never;
@@ -31,7 +31,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Acknowledges many alerts at once, each by itself: what cannot be is told and keeps none of the others. */
-        post: operations["post_v1_alerts_acknowledge"];
+        post: operations["post_alerts_acknowledge"];
         delete?: never;
         options?: never;
         head?: never;
@@ -46,7 +46,7 @@ export interface paths {
             cookie?: never;
         };
         /** One alert and everything that happened to it. */
-        get: operations["get_v1_alerts_id"];
+        get: operations["get_alerts_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -65,7 +65,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Acknowledges an alert. Answers when it is on disk. */
-        post: operations["post_v1_alerts_id_acknowledge"];
+        post: operations["post_alerts_id_acknowledge"];
         delete?: never;
         options?: never;
         head?: never;
@@ -82,7 +82,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Puts an alert's rule, or its whole device, back into service. */
-        post: operations["post_v1_alerts_id_in_service"];
+        post: operations["post_alerts_id_in_service"];
         delete?: never;
         options?: never;
         head?: never;
@@ -99,7 +99,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Takes an alert's rule, or its whole device, out of service until somebody puts it back. */
-        post: operations["post_v1_alerts_id_out_of_service"];
+        post: operations["post_alerts_id_out_of_service"];
         delete?: never;
         options?: never;
         head?: never;
@@ -116,7 +116,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Keeps an alert's rule from being announced for a while. Answers when it is on disk. */
-        post: operations["post_v1_alerts_id_shelve"];
+        post: operations["post_alerts_id_shelve"];
         delete?: never;
         options?: never;
         head?: never;
@@ -133,7 +133,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Ends a shelf before its time: a condition that is active is announced as if it were new. */
-        post: operations["post_v1_alerts_id_unshelve"];
+        post: operations["post_alerts_id_unshelve"];
         delete?: never;
         options?: never;
         head?: never;
@@ -148,7 +148,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists assets. */
-        get: operations["get_v1_assets"];
+        get: operations["get_assets"];
         put?: never;
         post?: never;
         delete?: never;
@@ -167,7 +167,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Imports assets from GeoJSON, or point assets from CSV. */
-        post: operations["post_v1_assets_import"];
+        post: operations["post_assets_import"];
         delete?: never;
         options?: never;
         head?: never;
@@ -182,7 +182,7 @@ export interface paths {
             cookie?: never;
         };
         /** An asset with its state and its devices. */
-        get: operations["get_v1_assets_id"];
+        get: operations["get_assets_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -199,7 +199,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists who changed what, newest first. */
-        get: operations["get_v1_audit"];
+        get: operations["get_audit"];
         put?: never;
         post?: never;
         delete?: never;
@@ -216,7 +216,7 @@ export interface paths {
             cookie?: never;
         };
         /** The log as JSON lines, oldest first, each with its hash: `townhub audit verify --file` proves it whole. */
-        get: operations["get_v1_audit_export"];
+        get: operations["get_audit_export"];
         put?: never;
         post?: never;
         delete?: never;
@@ -233,10 +233,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists cases, newest first. */
-        get: operations["get_v1_cases"];
+        get: operations["get_cases"];
         put?: never;
         /** Opens a case by hand. */
-        post: operations["post_v1_cases"];
+        post: operations["post_cases"];
         delete?: never;
         options?: never;
         head?: never;
@@ -251,7 +251,7 @@ export interface paths {
             cookie?: never;
         };
         /** One case, its history, and what the caller may do with it. */
-        get: operations["get_v1_cases_id"];
+        get: operations["get_cases_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -270,7 +270,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Attaches an alert of the same root, though of another asset. */
-        post: operations["post_v1_cases_id_attach"];
+        post: operations["post_cases_id_attach"];
         delete?: never;
         options?: never;
         head?: never;
@@ -287,7 +287,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Keeps a photo (JPEG, PNG or WebP, 4 MiB at most) for a case; a `handle` move then names it. */
-        post: operations["post_v1_cases_id_photos"];
+        post: operations["post_cases_id_photos"];
         delete?: never;
         options?: never;
         head?: never;
@@ -302,7 +302,7 @@ export interface paths {
             cookie?: never;
         };
         /** A case's photo. */
-        get: operations["get_v1_cases_id_photos_name"];
+        get: operations["get_cases_id_photos_name"];
         put?: never;
         post?: never;
         delete?: never;
@@ -321,7 +321,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Goes on with a closed case as a new one that is linked to it. */
-        post: operations["post_v1_cases_id_reopen"];
+        post: operations["post_cases_id_reopen"];
         delete?: never;
         options?: never;
         head?: never;
@@ -338,7 +338,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Makes a move: dispatch, accept, return, recall, handle, report, verify, reject, close. Answers when it is on disk. */
-        post: operations["post_v1_cases_id_move"];
+        post: operations["post_cases_id_move"];
         delete?: never;
         options?: never;
         head?: never;
@@ -353,10 +353,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists commands, newest first. */
-        get: operations["get_v1_commands"];
+        get: operations["get_commands"];
         put?: never;
         /** Selects a command: checks everything, and keeps the device for 30 s. An emergency command is sent at once. */
-        post: operations["post_v1_commands"];
+        post: operations["post_commands"];
         delete?: never;
         options?: never;
         head?: never;
@@ -373,7 +373,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** The emergency stop of a device: one step, also while another command executes, which it ends. */
-        post: operations["post_v1_commands_stop"];
+        post: operations["post_commands_stop"];
         delete?: never;
         options?: never;
         head?: never;
@@ -388,7 +388,7 @@ export interface paths {
             cookie?: never;
         };
         /** A command with its steps, and the challenge of whoever asks, if it waits for that person. */
-        get: operations["get_v1_commands_id"];
+        get: operations["get_commands_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -407,7 +407,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Takes a command back; while it executes, by the profile's stop command. */
-        post: operations["post_v1_commands_id_cancel"];
+        post: operations["post_commands_id_cancel"];
         delete?: never;
         options?: never;
         head?: never;
@@ -427,7 +427,7 @@ export interface paths {
          * Confirms a command: everything is checked again, then it is sent. By the same person, or by another one where the
          *     profile asks for two.
          */
-        post: operations["post_v1_commands_id_confirm"];
+        post: operations["post_commands_id_confirm"];
         delete?: never;
         options?: never;
         head?: never;
@@ -442,10 +442,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists devices by id. */
-        get: operations["get_v1_devices"];
+        get: operations["get_devices"];
         put?: never;
         /** Makes a device. Its secret is in the answer and never shown again. */
-        post: operations["post_v1_devices"];
+        post: operations["post_devices"];
         delete?: never;
         options?: never;
         head?: never;
@@ -465,7 +465,7 @@ export interface paths {
          * Imports devices from CSV. New devices' secrets are in the answer and never shown again; with `Accept: text/csv` the
          *     answer is a table `id,secret` of them, unless a row is wrong.
          */
-        post: operations["post_v1_devices_import"];
+        post: operations["post_devices_import"];
         delete?: never;
         options?: never;
         head?: never;
@@ -482,7 +482,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Gives many devices new secrets, all or none. With `Accept: text/csv` the answer is a table `id,secret`. */
-        post: operations["post_v1_devices_secrets"];
+        post: operations["post_devices_secrets"];
         delete?: never;
         options?: never;
         head?: never;
@@ -497,7 +497,7 @@ export interface paths {
             cookie?: never;
         };
         /** A device with all that it last said. */
-        get: operations["get_v1_devices_id"];
+        get: operations["get_devices_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -516,7 +516,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Makes a device of one that waits: it keeps the secret that it chose, and is connected anew. */
-        post: operations["post_v1_devices_id_approve"];
+        post: operations["post_devices_id_approve"];
         delete?: never;
         options?: never;
         head?: never;
@@ -533,7 +533,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Turns a waiting device away: under this id it is not let in again by an enrolment key. */
-        post: operations["post_v1_devices_id_reject"];
+        post: operations["post_devices_id_reject"];
         delete?: never;
         options?: never;
         head?: never;
@@ -550,7 +550,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Gives a device a new secret. */
-        post: operations["post_v1_devices_id_secret"];
+        post: operations["post_devices_id_secret"];
         delete?: never;
         options?: never;
         head?: never;
@@ -565,10 +565,10 @@ export interface paths {
             cookie?: never;
         };
         /** Every enrolment key, the newest first. */
-        get: operations["get_v1_enrolments"];
+        get: operations["get_enrolments"];
         put?: never;
         /** Makes an enrolment key. It is in the answer and never shown again. */
-        post: operations["post_v1_enrolments"];
+        post: operations["post_enrolments"];
         delete?: never;
         options?: never;
         head?: never;
@@ -586,7 +586,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** Ends a key now. Devices that came with it and wait go on waiting. */
-        delete: operations["delete_v1_enrolments_id"];
+        delete: operations["delete_enrolments_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -605,7 +605,7 @@ export interface paths {
          *     Alert); `value [[asset,device,metric,value|null,grade,reason|null,observed_at_ms],...]`; `reload {reason}` (read the map
          *     and the alerts again); `beat {at}` every 10 s.
          */
-        get: operations["get_v1_live"];
+        get: operations["get_live"];
         put?: never;
         post?: never;
         delete?: never;
@@ -622,10 +622,10 @@ export interface paths {
             cookie?: never;
         };
         /** The maintenance windows that are not over. */
-        get: operations["get_v1_maintenance"];
+        get: operations["get_maintenance"];
         put?: never;
         /** Plans a maintenance window. */
-        post: operations["post_v1_maintenance"];
+        post: operations["post_maintenance"];
         delete?: never;
         options?: never;
         head?: never;
@@ -643,7 +643,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** Ends a maintenance window before its time, or takes back one that has not begun. */
-        delete: operations["delete_v1_maintenance_id"];
+        delete: operations["delete_maintenance_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -657,7 +657,7 @@ export interface paths {
             cookie?: never;
         };
         /** Every asset in sight with what it shows now. `townhub` carries the event id from which the live feed goes on. */
-        get: operations["get_v1_map"];
+        get: operations["get_map"];
         put?: never;
         post?: never;
         delete?: never;
@@ -674,7 +674,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists the Modbus buses with their units. */
-        get: operations["get_v1_modbus"];
+        get: operations["get_modbus"];
         put?: never;
         post?: never;
         delete?: never;
@@ -691,7 +691,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists messages, newest first. */
-        get: operations["get_v1_notifications"];
+        get: operations["get_notifications"];
         put?: never;
         post?: never;
         delete?: never;
@@ -708,7 +708,7 @@ export interface paths {
             cookie?: never;
         };
         /** How every channel is. */
-        get: operations["get_v1_notifications_channels"];
+        get: operations["get_notifications_channels"];
         put?: never;
         post?: never;
         delete?: never;
@@ -727,7 +727,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Sends a message that says that somebody tries the channel. */
-        post: operations["post_v1_notifications_channels_name_test"];
+        post: operations["post_notifications_channels_name_test"];
         delete?: never;
         options?: never;
         head?: never;
@@ -745,7 +745,7 @@ export interface paths {
          * One message with all that it tells. What a webhook is posted, and what it may answer, is in the schema
          *     `WebhookContract`.
          */
-        get: operations["get_v1_notifications_id"];
+        get: operations["get_notifications_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -764,7 +764,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Tries a waiting or failed message again, at once and for another day. */
-        post: operations["post_v1_notifications_id_retry"];
+        post: operations["post_notifications_id_retry"];
         delete?: never;
         options?: never;
         head?: never;
@@ -779,7 +779,7 @@ export interface paths {
             cookie?: never;
         };
         /** The document as it was made with the router. */
-        get: operations["get_v1_openapi_json"];
+        get: operations["get_openapi_json"];
         put?: never;
         post?: never;
         delete?: never;
@@ -796,7 +796,7 @@ export interface paths {
             cookie?: never;
         };
         /** The lots and their free bays, for everybody. A lot of which not every bay is known tells bounds: `least` and `most`. */
-        get: operations["get_v1_parking"];
+        get: operations["get_parking"];
         put?: never;
         post?: never;
         delete?: never;
@@ -816,7 +816,7 @@ export interface paths {
          * Occupancy, turnover, utilisation, stays, overstays and stuck bays of the lots in sight. Closed bays count as if they were
          *     not there; where a bay is not known of, the shares are bounds.
          */
-        get: operations["get_v1_parking_figures"];
+        get: operations["get_parking_figures"];
         put?: never;
         post?: never;
         delete?: never;
@@ -833,7 +833,7 @@ export interface paths {
             cookie?: never;
         };
         /** Every profile with the number of devices in sight that use it. */
-        get: operations["get_v1_profiles"];
+        get: operations["get_profiles"];
         put?: never;
         post?: never;
         delete?: never;
@@ -855,7 +855,7 @@ export interface paths {
          * Reads the profile folder anew and answers as the list does. The hub looks by itself every second; this is for those
          *     who cannot wait.
          */
-        post: operations["post_v1_profiles_reload"];
+        post: operations["post_profiles_reload"];
         delete?: never;
         options?: never;
         head?: never;
@@ -870,7 +870,7 @@ export interface paths {
             cookie?: never;
         };
         /** One profile with its points, alerts and tests. */
-        get: operations["get_v1_profiles_id"];
+        get: operations["get_profiles_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -890,7 +890,7 @@ export interface paths {
          * How the alarms of a span did (ISA-18.2, IEC 62682, EEMUA 191), and those of the span before it. JSON, or CSV when
          *     `format=csv` or `Accept` asks for `text/csv`.
          */
-        get: operations["get_v1_reports_alarms"];
+        get: operations["get_reports_alarms"];
         put?: never;
         post?: never;
         delete?: never;
@@ -910,7 +910,7 @@ export interface paths {
          * How people did about cases in a span (综合评价), and in the span before it. JSON, or CSV when `format=csv` or `Accept`
          *     asks for `text/csv`.
          */
-        get: operations["get_v1_reports_cases"];
+        get: operations["get_reports_cases"];
         put?: never;
         post?: never;
         delete?: never;
@@ -927,7 +927,7 @@ export interface paths {
             cookie?: never;
         };
         /** The alerts or cases of a span, one to a line, oldest first, as CSV. Streamed: it may be long. */
-        get: operations["get_v1_reports_export"];
+        get: operations["get_reports_export"];
         put?: never;
         post?: never;
         delete?: never;
@@ -944,7 +944,7 @@ export interface paths {
             cookie?: never;
         };
         /** The rules of devices, as they are in force or not, and where each of their fields comes from. */
-        get: operations["get_v1_rules"];
+        get: operations["get_rules"];
         put?: never;
         post?: never;
         delete?: never;
@@ -961,7 +961,7 @@ export interface paths {
             cookie?: never;
         };
         /** Who changed the rule book, when, from what to what, and why. */
-        get: operations["get_v1_rules_history"];
+        get: operations["get_rules_history"];
         put?: never;
         post?: never;
         delete?: never;
@@ -978,7 +978,7 @@ export interface paths {
             cookie?: never;
         };
         /** The overrides in sight. */
-        get: operations["get_v1_rules_overrides"];
+        get: operations["get_rules_overrides"];
         put?: never;
         post?: never;
         delete?: never;
@@ -995,12 +995,12 @@ export interface paths {
             cookie?: never;
         };
         /** One override. */
-        get: operations["get_v1_rules_overrides_id"];
+        get: operations["get_rules_overrides_id"];
         /** Makes or replaces an override. It is in force when this answers. */
-        put: operations["put_v1_rules_overrides_id"];
+        put: operations["put_rules_overrides_id"];
         post?: never;
         /** Takes an override out. */
-        delete: operations["delete_v1_rules_overrides_id"];
+        delete: operations["delete_rules_overrides_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1014,7 +1014,7 @@ export interface paths {
             cookie?: never;
         };
         /** The town's own rules in sight. */
-        get: operations["get_v1_rules_own"];
+        get: operations["get_rules_own"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1031,15 +1031,15 @@ export interface paths {
             cookie?: never;
         };
         /** One of the town's own rules. */
-        get: operations["get_v1_rules_own_id"];
+        get: operations["get_rules_own_id"];
         /**
          * Makes or replaces a rule of the town's own: on one metric of a device, or an expression over points of several
          *     devices. It is in force when this answers.
          */
-        put: operations["put_v1_rules_own_id"];
+        put: operations["put_rules_own_id"];
         post?: never;
         /** Takes one of the town's own rules out. */
-        delete: operations["delete_v1_rules_own_id"];
+        delete: operations["delete_rules_own_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1058,7 +1058,7 @@ export interface paths {
          * Plays a rule over stored history: when it would have been raised and cleared, how often, for how long and how bad;
          *     beside the present rule over the same readings, and the alert log. Nothing is changed.
          */
-        post: operations["post_v1_rules_rehearse"];
+        post: operations["post_rules_rehearse"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1073,7 +1073,7 @@ export interface paths {
             cookie?: never;
         };
         /** The schedules. */
-        get: operations["get_v1_schedules"];
+        get: operations["get_schedules"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1090,12 +1090,12 @@ export interface paths {
             cookie?: never;
         };
         /** One schedule. */
-        get: operations["get_v1_schedules_name"];
+        get: operations["get_schedules_name"];
         /** Makes or replaces a schedule. Rules that name it follow when this answers. */
-        put: operations["put_v1_schedules_name"];
+        put: operations["put_schedules_name"];
         post?: never;
         /** Takes a schedule out that no page names. */
-        delete: operations["delete_v1_schedules_name"];
+        delete: operations["delete_schedules_name"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1109,7 +1109,7 @@ export interface paths {
             cookie?: never;
         };
         /** A part of one point's history; CSV when `Accept` asks for `text/csv`. */
-        get: operations["get_v1_series_device_metric"];
+        get: operations["get_series_device_metric"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1126,12 +1126,12 @@ export interface paths {
             cookie?: never;
         };
         /** Who is logged in. */
-        get: operations["get_v1_session"];
+        get: operations["get_session"];
         put?: never;
         /** Logs in; the answer sets the session's cookie. */
-        post: operations["post_v1_session"];
+        post: operations["post_session"];
         /** Logs out. */
-        delete: operations["delete_v1_session"];
+        delete: operations["delete_session"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1147,7 +1147,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Changes the caller's password and ends its other sessions. Only a person's session can. */
-        post: operations["post_v1_session_password"];
+        post: operations["post_session_password"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1161,8 +1161,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists sessions. */
-        get: operations["get_v1_sessions"];
+        /** The caller's sessions. */
+        get: operations["get_sessions"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1181,8 +1181,8 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Ends a session: one's own, or anybody's for those who may change accounts. */
-        delete: operations["delete_v1_sessions_id"];
+        /** Ends one of the caller's sessions. */
+        delete: operations["delete_sessions_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1196,7 +1196,7 @@ export interface paths {
             cookie?: never;
         };
         /** The hub in numbers; devices and alerts are those in sight. */
-        get: operations["get_v1_status"];
+        get: operations["get_status"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1213,10 +1213,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists tokens. */
-        get: operations["get_v1_tokens"];
+        get: operations["get_tokens"];
         put?: never;
         /** Makes a bearer token for a program, with the caller's rights and zones. Only a person's session can. */
-        post: operations["post_v1_tokens"];
+        post: operations["post_tokens"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1234,7 +1234,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** Deletes a token: one's own, or anybody's for those who may change accounts. */
-        delete: operations["delete_v1_tokens_id"];
+        delete: operations["delete_tokens_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1248,7 +1248,7 @@ export interface paths {
             cookie?: never;
         };
         /** The units. */
-        get: operations["get_v1_units"];
+        get: operations["get_units"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1266,7 +1266,7 @@ export interface paths {
         };
         get?: never;
         /** Makes or replaces a unit. */
-        put: operations["put_v1_units_id"];
+        put: operations["put_units_id"];
         post?: never;
         delete?: never;
         options?: never;
@@ -1282,10 +1282,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists users by name. */
-        get: operations["get_v1_users"];
+        get: operations["get_users"];
         put?: never;
         /** Makes a user. Its first password is in the answer and never shown again. */
-        post: operations["post_v1_users"];
+        post: operations["post_users"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1303,11 +1303,11 @@ export interface paths {
         put?: never;
         post?: never;
         /** Deletes a user with its sessions and tokens. */
-        delete: operations["delete_v1_users_name"];
+        delete: operations["delete_users_name"];
         options?: never;
         head?: never;
         /** Changes a user's role, zones, or whether it is kept out. */
-        patch: operations["patch_v1_users_name"];
+        patch: operations["patch_users_name"];
         trace?: never;
     };
     "/api/v1/users/{name}/password": {
@@ -1320,7 +1320,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Gives a user a new first password and ends its sessions. */
-        post: operations["post_v1_users_name_password"];
+        post: operations["post_users_name_password"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1340,7 +1340,7 @@ export interface paths {
          * Makes a link for a wall screen: it works once, for 15 minutes, and lets the screen look at what the caller sees. Only a
          *     person's session can.
          */
-        post: operations["post_v1_wall_links"];
+        post: operations["post_wall_links"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1357,7 +1357,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Trades a link's code for the wall's cookie. */
-        post: operations["post_v1_wall_links_redeem"];
+        post: operations["post_wall_links_redeem"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1372,7 +1372,7 @@ export interface paths {
             cookie?: never;
         };
         /** Every zone in sight, WGS-84. */
-        get: operations["get_v1_zones"];
+        get: operations["get_zones"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1391,7 +1391,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Imports zones from GeoJSON. */
-        post: operations["post_v1_zones_import"];
+        post: operations["post_zones_import"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1406,7 +1406,7 @@ export interface paths {
             cookie?: never;
         };
         /** The process is alive. */
-        get: operations["get_healthz"];
+        get: operations["get_page_healthz"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1423,10 +1423,10 @@ export interface paths {
             cookie?: never;
         };
         /** The login page. */
-        get: operations["get_login"];
+        get: operations["get_page_login"];
         put?: never;
         /** Logs in from the page: on to the console, or the page again with what is wrong. */
-        post: operations["post_login"];
+        post: operations["post_page_login"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1441,7 +1441,7 @@ export interface paths {
             cookie?: never;
         };
         /** The login page's style sheet. */
-        get: operations["get_login_css"];
+        get: operations["get_page_login_css"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1460,7 +1460,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Logs out from a page. */
-        post: operations["post_logout"];
+        post: operations["post_page_logout"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1475,7 +1475,7 @@ export interface paths {
             cookie?: never;
         };
         /** The hub's own numbers in Prometheus' text format. */
-        get: operations["get_metrics"];
+        get: operations["get_page_metrics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1492,7 +1492,7 @@ export interface paths {
             cookie?: never;
         };
         /** A file of the pages for everybody. */
-        get: operations["get_open_file"];
+        get: operations["get_page_open_file"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1509,7 +1509,7 @@ export interface paths {
             cookie?: never;
         };
         /** The page that shows the board, for everybody. */
-        get: operations["get_parking"];
+        get: operations["get_page_parking"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1526,10 +1526,10 @@ export interface paths {
             cookie?: never;
         };
         /** The page on which a person chooses a new password. */
-        get: operations["get_password"];
+        get: operations["get_page_password"];
         put?: never;
         /** Changes the password from the page: on to the console, or the page again with what is wrong. */
-        post: operations["post_password"];
+        post: operations["post_page_password"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1544,7 +1544,7 @@ export interface paths {
             cookie?: never;
         };
         /** Everything is up; else 503 with `missing`, the parts that are not. */
-        get: operations["get_readyz"];
+        get: operations["get_page_readyz"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1561,7 +1561,7 @@ export interface paths {
             cookie?: never;
         };
         /** The page that a link opens. It is the same for everybody: the code stays in the browser. */
-        get: operations["get_wall_join"];
+        get: operations["get_page_wall_join"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1969,6 +1969,13 @@ export interface components {
              * @description Alert hours within the span.
              */
             hours: number;
+        };
+        /** @description What a device said of its battery last. */
+        Battery: {
+            /** @description UCUM unit. */
+            unit: string;
+            /** Format: double */
+            value: number;
         };
         /** @description What somebody acknowledges at once: by number, or all open ones that a filter finds. */
         BulkAcknowledgement: {
@@ -2556,6 +2563,7 @@ export interface components {
             address?: string | null;
             /** @description The asset that it observes. */
             asset: string | null;
+            battery?: components["schemas"]["Battery"] | null;
             /** @description Whether it has an MQTT session, or answers on its bus. */
             connected: boolean;
             freshness: components["schemas"]["Freshness"];
@@ -2568,6 +2576,8 @@ export interface components {
             modbus?: components["schemas"]["ModbusAddress"] | null;
             name: components["schemas"]["Label"];
             profile: string;
+            /** @description How many payloads are kept that its profile could not decode. */
+            undecoded_total: number;
         };
         /** @description Devices by id. */
         Devices: {
@@ -2576,6 +2586,16 @@ export interface components {
             waiting: components["schemas"]["WaitingDevice"][];
             /** @description How many wait for approval. */
             waiting_total: number;
+        };
+        /** @description A file system. */
+        Disk: {
+            /**
+             * Format: int64
+             * @description Bytes that the hub may still write.
+             */
+            free_bytes: number;
+            /** Format: int64 */
+            total_bytes: number;
         };
         /** @description A rule, in force or not, and where its fields come from. */
         EffectiveRule: {
@@ -3027,6 +3047,19 @@ export interface components {
              */
             version: number;
         };
+        /** @description Where devices connect. An address of zeros is every address of the host. */
+        MqttDoors: {
+            host: string;
+            /** @description How many clients may be connected at a time. */
+            max_connections: number;
+            /** Format: int32 */
+            port: number;
+            /**
+             * Format: int32
+             * @description The port that speaks TLS; null when there is none.
+             */
+            tls_port: number | null;
+        };
         /** @description A case that is opened by hand. */
         NewCase: {
             /** @description The asset that it is about. */
@@ -3141,6 +3174,20 @@ export interface components {
             test?: boolean;
             /** @description How many alerts and cases it tells of. */
             total: number;
+        };
+        /** @description How the channels are. */
+        NotificationCounts: {
+            /** @description How many are configured. */
+            channels: number;
+            /**
+             * Format: int64
+             * @description Messages that were given up.
+             */
+            failed: number;
+            /** @description Those whose last attempt failed. */
+            failing: string[];
+            /** @description Messages that are not sent yet. */
+            waiting: number;
         };
         /** @description Messages, newest first. */
         Notifications: {
@@ -3456,7 +3503,7 @@ export interface components {
             /** Format: date-time */
             received_at: string | null;
             state: components["schemas"]["Label"] | null;
-            states: components["schemas"]["State"][] | null;
+            states: components["schemas"]["PointState"][] | null;
             /** @description UCUM unit; `1` for states and counts. */
             unit: string;
             /**
@@ -3464,6 +3511,13 @@ export interface components {
              * @description Null when nothing was heard yet, or the device gave no number.
              */
             value: number | null;
+        };
+        /** @description A state's code and name. */
+        PointState: {
+            /** Format: double */
+            code: number;
+            label: components["schemas"]["Label"];
+            name: string;
         };
         /** @description Alarms by priority: critical is high, major medium, minor low. */
         Priorities: {
@@ -3550,13 +3604,30 @@ export interface components {
         ProfileDetail: components["schemas"]["ProfileSummary"] & {
             /** @description What its devices may be told. */
             commands: components["schemas"]["ProfileCommand"][];
+            example: components["schemas"]["ProfileExample"] | null;
             /** @description Its points in the order of the file. */
             points_in_full: components["schemas"]["ProfilePoint"][];
             refusal?: components["schemas"]["Refused"] | null;
+            register: components["schemas"]["ProfileRegister"] | null;
             /** @description Names of its tests. */
             tests: string[];
             /** @description The text of the version in force, unless it is long. */
             text?: string | null;
+            /** @description Where its devices publish besides `devices/{device}/telemetry`. */
+            topics: string[];
+        };
+        /** @description A message to try a device with. `{device}` in it stands for the device's id. */
+        ProfileExample: {
+            /** @description The payload's bytes in hexadecimal digits; null when it is text. */
+            hex: string | null;
+            /**
+             * Format: date-time
+             * @description When the payload says that it was observed; null when that is now.
+             */
+            observed_at: string | null;
+            /** @description The payload; null when it is no text. */
+            text: string | null;
+            topic: string;
         };
         /** @description A value that the device reports. */
         ProfilePoint: {
@@ -3570,6 +3641,22 @@ export interface components {
             states: components["schemas"]["ProfileStateName"][];
             /** @description UCUM. */
             unit: string;
+        };
+        /** @description Where the point that stands for a polled device is read. */
+        ProfileRegister: {
+            /**
+             * Format: int32
+             * @description From 0.
+             */
+            address: number;
+            /**
+             * Format: int32
+             * @description How many registers, or bits.
+             */
+            count: number;
+            metric: string;
+            /** @description `coil`, `discrete`, `holding` or `input`. */
+            table: string;
         };
         /** @description A step of a ladder of limits. */
         ProfileRung: {
@@ -3626,6 +3713,15 @@ export interface components {
             profiles: components["schemas"]["ProfileSummary"][];
             /** @description Files that are no profile, and files whose former version stays in force. */
             refused: components["schemas"]["Refused"][];
+        };
+        /** @description A bounded queue: what waits in it, and how much may. */
+        Queue: {
+            /** @description `disk` (readings before they are stored) or `judge` (commits before they are judged). */
+            name: string;
+            /** @description How much may wait. */
+            size: number;
+            /** @description What waits. */
+            waiting: number;
         };
         /** @description Readings since the hub started. */
         ReadingTotals: {
@@ -3951,7 +4047,7 @@ export interface components {
             role: components["schemas"]["Label"];
             user: components["schemas"]["User"];
         };
-        /** @description A session as a list shows it. */
+        /** @description One of the caller's sessions. */
         SessionInfo: {
             /** @description The browser, as it calls itself. */
             agent: string;
@@ -3971,7 +4067,6 @@ export interface components {
              * @description When it was last used, to the hour.
              */
             used_at: string;
-            user: string;
         };
         /** @description Sessions, the last opened first. */
         Sessions: {
@@ -4098,13 +4193,23 @@ export interface components {
             /** @description Which base map the console draws. */
             basemap: string;
             devices: components["schemas"]["DeviceCounts"];
+            disk: components["schemas"]["Disk"] | null;
             /**
              * Format: int32
              * @description The run of the hub: the first half of every event id.
              */
             epoch: number;
-            notifications: components["schemas"]["Notifications"] | null;
+            /** @description Where devices connect. */
+            mqtt: components["schemas"]["MqttDoors"];
+            notifications: components["schemas"]["NotificationCounts"] | null;
+            /** @description What waits between the rooms. */
+            queues: components["schemas"]["Queue"][];
             readings: components["schemas"]["ReadingTotals"];
+            /**
+             * Format: date-time
+             * @description Since when it runs.
+             */
+            started_at: string;
             store: components["schemas"]["StoreStats"];
             town: components["schemas"]["Town"];
             /** @description The hub's version. */
@@ -4446,7 +4551,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    get_v1_alerts: {
+    get_alerts: {
         parameters: {
             query?: {
                 /** @description True: only open ones (active, or not acknowledged). Absent or false: all. */
@@ -4494,7 +4599,7 @@ export interface operations {
             };
         };
     };
-    post_v1_alerts_acknowledge: {
+    post_alerts_acknowledge: {
         parameters: {
             query?: never;
             header?: never;
@@ -4526,7 +4631,7 @@ export interface operations {
             };
         };
     };
-    get_v1_alerts_id: {
+    get_alerts_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -4556,7 +4661,7 @@ export interface operations {
             };
         };
     };
-    post_v1_alerts_id_acknowledge: {
+    post_alerts_id_acknowledge: {
         parameters: {
             query?: never;
             header?: never;
@@ -4590,7 +4695,7 @@ export interface operations {
             };
         };
     };
-    post_v1_alerts_id_in_service: {
+    post_alerts_id_in_service: {
         parameters: {
             query?: never;
             header?: never;
@@ -4631,7 +4736,7 @@ export interface operations {
             };
         };
     };
-    post_v1_alerts_id_out_of_service: {
+    post_alerts_id_out_of_service: {
         parameters: {
             query?: never;
             header?: never;
@@ -4665,7 +4770,7 @@ export interface operations {
             };
         };
     };
-    post_v1_alerts_id_shelve: {
+    post_alerts_id_shelve: {
         parameters: {
             query?: never;
             header?: never;
@@ -4706,7 +4811,7 @@ export interface operations {
             };
         };
     };
-    post_v1_alerts_id_unshelve: {
+    post_alerts_id_unshelve: {
         parameters: {
             query?: never;
             header?: never;
@@ -4747,7 +4852,7 @@ export interface operations {
             };
         };
     };
-    get_v1_assets: {
+    get_assets: {
         parameters: {
             query?: {
                 /** @description Only those in `west,south,east,north`, degrees. */
@@ -4788,7 +4893,7 @@ export interface operations {
             };
         };
     };
-    post_v1_assets_import: {
+    post_assets_import: {
         parameters: {
             query?: {
                 /** @description Only check and report. */
@@ -4834,7 +4939,7 @@ export interface operations {
             };
         };
     };
-    get_v1_assets_id: {
+    get_assets_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -4864,7 +4969,7 @@ export interface operations {
             };
         };
     };
-    get_v1_audit: {
+    get_audit: {
         parameters: {
             query?: {
                 /** @description Only what this actor did. */
@@ -4907,7 +5012,7 @@ export interface operations {
             };
         };
     };
-    get_v1_audit_export: {
+    get_audit_export: {
         parameters: {
             query?: {
                 /** @description Only those with a larger number. Without it the export can be verified by itself. */
@@ -4938,7 +5043,7 @@ export interface operations {
             };
         };
     };
-    get_v1_cases: {
+    get_cases: {
         parameters: {
             query?: {
                 /** @description True: only those that are not closed. */
@@ -4985,7 +5090,7 @@ export interface operations {
             };
         };
     };
-    post_v1_cases: {
+    post_cases: {
         parameters: {
             query?: never;
             header?: never;
@@ -5017,7 +5122,7 @@ export interface operations {
             };
         };
     };
-    get_v1_cases_id: {
+    get_cases_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -5047,7 +5152,7 @@ export interface operations {
             };
         };
     };
-    post_v1_cases_id_attach: {
+    post_cases_id_attach: {
         parameters: {
             query?: never;
             header?: never;
@@ -5081,7 +5186,7 @@ export interface operations {
             };
         };
     };
-    post_v1_cases_id_photos: {
+    post_cases_id_photos: {
         parameters: {
             query?: never;
             header?: never;
@@ -5115,7 +5220,7 @@ export interface operations {
             };
         };
     };
-    get_v1_cases_id_photos_name: {
+    get_cases_id_photos_name: {
         parameters: {
             query?: never;
             header?: never;
@@ -5147,7 +5252,7 @@ export interface operations {
             };
         };
     };
-    post_v1_cases_id_reopen: {
+    post_cases_id_reopen: {
         parameters: {
             query?: never;
             header?: never;
@@ -5181,7 +5286,7 @@ export interface operations {
             };
         };
     };
-    post_v1_cases_id_move: {
+    post_cases_id_move: {
         parameters: {
             query?: never;
             header?: never;
@@ -5223,7 +5328,7 @@ export interface operations {
             };
         };
     };
-    get_v1_commands: {
+    get_commands: {
         parameters: {
             query?: {
                 /** @description True: only those that have not ended. */
@@ -5264,7 +5369,7 @@ export interface operations {
             };
         };
     };
-    post_v1_commands: {
+    post_commands: {
         parameters: {
             query?: never;
             header?: never;
@@ -5296,7 +5401,7 @@ export interface operations {
             };
         };
     };
-    post_v1_commands_stop: {
+    post_commands_stop: {
         parameters: {
             query?: never;
             header?: never;
@@ -5328,7 +5433,7 @@ export interface operations {
             };
         };
     };
-    get_v1_commands_id: {
+    get_commands_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -5358,7 +5463,7 @@ export interface operations {
             };
         };
     };
-    post_v1_commands_id_cancel: {
+    post_commands_id_cancel: {
         parameters: {
             query?: never;
             header?: never;
@@ -5392,7 +5497,7 @@ export interface operations {
             };
         };
     };
-    post_v1_commands_id_confirm: {
+    post_commands_id_confirm: {
         parameters: {
             query?: never;
             header?: never;
@@ -5426,7 +5531,7 @@ export interface operations {
             };
         };
     };
-    get_v1_devices: {
+    get_devices: {
         parameters: {
             query?: {
                 /** @description Only of this profile. */
@@ -5463,7 +5568,7 @@ export interface operations {
             };
         };
     };
-    post_v1_devices: {
+    post_devices: {
         parameters: {
             query?: never;
             header?: never;
@@ -5495,7 +5600,7 @@ export interface operations {
             };
         };
     };
-    post_v1_devices_import: {
+    post_devices_import: {
         parameters: {
             query?: {
                 /** @description Only check and report. */
@@ -5541,7 +5646,7 @@ export interface operations {
             };
         };
     };
-    post_v1_devices_secrets: {
+    post_devices_secrets: {
         parameters: {
             query?: never;
             header?: never;
@@ -5574,7 +5679,7 @@ export interface operations {
             };
         };
     };
-    get_v1_devices_id: {
+    get_devices_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -5604,7 +5709,7 @@ export interface operations {
             };
         };
     };
-    post_v1_devices_id_approve: {
+    post_devices_id_approve: {
         parameters: {
             query?: never;
             header?: never;
@@ -5638,7 +5743,7 @@ export interface operations {
             };
         };
     };
-    post_v1_devices_id_reject: {
+    post_devices_id_reject: {
         parameters: {
             query?: never;
             header?: never;
@@ -5666,7 +5771,7 @@ export interface operations {
             };
         };
     };
-    post_v1_devices_id_secret: {
+    post_devices_id_secret: {
         parameters: {
             query?: {
                 /** @description For so many hours (up to 720) the old secret still opens the door, until the new one is used; else it is void at once. */
@@ -5701,7 +5806,7 @@ export interface operations {
             };
         };
     };
-    get_v1_enrolments: {
+    get_enrolments: {
         parameters: {
             query?: never;
             header?: never;
@@ -5729,7 +5834,7 @@ export interface operations {
             };
         };
     };
-    post_v1_enrolments: {
+    post_enrolments: {
         parameters: {
             query?: never;
             header?: never;
@@ -5761,7 +5866,7 @@ export interface operations {
             };
         };
     };
-    delete_v1_enrolments_id: {
+    delete_enrolments_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -5789,7 +5894,7 @@ export interface operations {
             };
         };
     };
-    get_v1_live: {
+    get_live: {
         parameters: {
             query?: {
                 /** @description The event id (`epoch-seq`) to go on from, as the map gave it; absent: now. `Last-Event-ID` goes before it. */
@@ -5825,7 +5930,7 @@ export interface operations {
             };
         };
     };
-    get_v1_maintenance: {
+    get_maintenance: {
         parameters: {
             query?: {
                 /** @description True: those of the last 92 days that are over, too. */
@@ -5856,7 +5961,7 @@ export interface operations {
             };
         };
     };
-    post_v1_maintenance: {
+    post_maintenance: {
         parameters: {
             query?: never;
             header?: never;
@@ -5895,7 +6000,7 @@ export interface operations {
             };
         };
     };
-    delete_v1_maintenance_id: {
+    delete_maintenance_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -5925,7 +6030,7 @@ export interface operations {
             };
         };
     };
-    get_v1_map: {
+    get_map: {
         parameters: {
             query?: {
                 /** @description `west,south,east,north` in degrees; absent: the whole town. */
@@ -5969,7 +6074,7 @@ export interface operations {
             };
         };
     };
-    get_v1_modbus: {
+    get_modbus: {
         parameters: {
             query?: never;
             header?: never;
@@ -5997,7 +6102,7 @@ export interface operations {
             };
         };
     };
-    get_v1_notifications: {
+    get_notifications: {
         parameters: {
             query?: {
                 /** @description Only of this channel. */
@@ -6038,7 +6143,7 @@ export interface operations {
             };
         };
     };
-    get_v1_notifications_channels: {
+    get_notifications_channels: {
         parameters: {
             query?: never;
             header?: never;
@@ -6066,7 +6171,7 @@ export interface operations {
             };
         };
     };
-    post_v1_notifications_channels_name_test: {
+    post_notifications_channels_name_test: {
         parameters: {
             query?: never;
             header?: never;
@@ -6096,7 +6201,7 @@ export interface operations {
             };
         };
     };
-    get_v1_notifications_id: {
+    get_notifications_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6126,7 +6231,7 @@ export interface operations {
             };
         };
     };
-    post_v1_notifications_id_retry: {
+    post_notifications_id_retry: {
         parameters: {
             query?: never;
             header?: never;
@@ -6156,7 +6261,7 @@ export interface operations {
             };
         };
     };
-    get_v1_openapi_json: {
+    get_openapi_json: {
         parameters: {
             query?: never;
             header?: never;
@@ -6184,7 +6289,7 @@ export interface operations {
             };
         };
     };
-    get_v1_parking: {
+    get_parking: {
         parameters: {
             query?: never;
             header?: never;
@@ -6219,7 +6324,7 @@ export interface operations {
             };
         };
     };
-    get_v1_parking_figures: {
+    get_parking_figures: {
         parameters: {
             query?: {
                 /** @description From this time on (RFC 3339); absent: a day before `to`. */
@@ -6254,7 +6359,7 @@ export interface operations {
             };
         };
     };
-    get_v1_profiles: {
+    get_profiles: {
         parameters: {
             query?: never;
             header?: never;
@@ -6282,7 +6387,7 @@ export interface operations {
             };
         };
     };
-    post_v1_profiles_reload: {
+    post_profiles_reload: {
         parameters: {
             query?: never;
             header?: never;
@@ -6310,7 +6415,7 @@ export interface operations {
             };
         };
     };
-    get_v1_profiles_id: {
+    get_profiles_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6340,7 +6445,7 @@ export interface operations {
             };
         };
     };
-    get_v1_reports_alarms: {
+    get_reports_alarms: {
         parameters: {
             query?: {
                 /** @description From this time on: RFC 3339, or a day of the town (`2026-09-01`). Absent: 30 days before `to`. */
@@ -6382,7 +6487,7 @@ export interface operations {
             };
         };
     };
-    get_v1_reports_cases: {
+    get_reports_cases: {
         parameters: {
             query?: {
                 /** @description From this time on: RFC 3339, or a day of the town (`2026-09-01`). Absent: 30 days before `to`. */
@@ -6424,7 +6529,7 @@ export interface operations {
             };
         };
     };
-    get_v1_reports_export: {
+    get_reports_export: {
         parameters: {
             query: {
                 /** @description `alerts` (by the time they were raised) or `cases` (by the time they were opened). */
@@ -6463,7 +6568,7 @@ export interface operations {
             };
         };
     };
-    get_v1_rules: {
+    get_rules: {
         parameters: {
             query?: {
                 /** @description Only of this device. */
@@ -6502,7 +6607,7 @@ export interface operations {
             };
         };
     };
-    get_v1_rules_history: {
+    get_rules_history: {
         parameters: {
             query?: {
                 /** @description Only of overrides (`override`), own rules (`own`) or schedules (`schedule`). */
@@ -6539,7 +6644,7 @@ export interface operations {
             };
         };
     };
-    get_v1_rules_overrides: {
+    get_rules_overrides: {
         parameters: {
             query?: never;
             header?: never;
@@ -6567,7 +6672,7 @@ export interface operations {
             };
         };
     };
-    get_v1_rules_overrides_id: {
+    get_rules_overrides_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6597,7 +6702,7 @@ export interface operations {
             };
         };
     };
-    put_v1_rules_overrides_id: {
+    put_rules_overrides_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6645,7 +6750,7 @@ export interface operations {
             };
         };
     };
-    delete_v1_rules_overrides_id: {
+    delete_rules_overrides_id: {
         parameters: {
             query: {
                 /** @description The version that was looked at. */
@@ -6685,7 +6790,7 @@ export interface operations {
             };
         };
     };
-    get_v1_rules_own: {
+    get_rules_own: {
         parameters: {
             query?: never;
             header?: never;
@@ -6713,7 +6818,7 @@ export interface operations {
             };
         };
     };
-    get_v1_rules_own_id: {
+    get_rules_own_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6743,7 +6848,7 @@ export interface operations {
             };
         };
     };
-    put_v1_rules_own_id: {
+    put_rules_own_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6791,7 +6896,7 @@ export interface operations {
             };
         };
     };
-    delete_v1_rules_own_id: {
+    delete_rules_own_id: {
         parameters: {
             query: {
                 /** @description The version that was looked at. */
@@ -6831,7 +6936,7 @@ export interface operations {
             };
         };
     };
-    post_v1_rules_rehearse: {
+    post_rules_rehearse: {
         parameters: {
             query?: never;
             header?: never;
@@ -6870,7 +6975,7 @@ export interface operations {
             };
         };
     };
-    get_v1_schedules: {
+    get_schedules: {
         parameters: {
             query?: never;
             header?: never;
@@ -6898,7 +7003,7 @@ export interface operations {
             };
         };
     };
-    get_v1_schedules_name: {
+    get_schedules_name: {
         parameters: {
             query?: never;
             header?: never;
@@ -6928,7 +7033,7 @@ export interface operations {
             };
         };
     };
-    put_v1_schedules_name: {
+    put_schedules_name: {
         parameters: {
             query?: never;
             header?: never;
@@ -6976,7 +7081,7 @@ export interface operations {
             };
         };
     };
-    delete_v1_schedules_name: {
+    delete_schedules_name: {
         parameters: {
             query: {
                 /** @description The version that was looked at. */
@@ -7016,7 +7121,7 @@ export interface operations {
             };
         };
     };
-    get_v1_series_device_metric: {
+    get_series_device_metric: {
         parameters: {
             query?: {
                 /** @description From this time on (RFC 3339); absent: a day before `to`. */
@@ -7059,7 +7164,7 @@ export interface operations {
             };
         };
     };
-    get_v1_session: {
+    get_session: {
         parameters: {
             query?: never;
             header?: never;
@@ -7087,7 +7192,7 @@ export interface operations {
             };
         };
     };
-    post_v1_session: {
+    post_session: {
         parameters: {
             query?: never;
             header?: never;
@@ -7119,7 +7224,7 @@ export interface operations {
             };
         };
     };
-    delete_v1_session: {
+    delete_session: {
         parameters: {
             query?: never;
             header?: never;
@@ -7146,7 +7251,7 @@ export interface operations {
             };
         };
     };
-    post_v1_session_password: {
+    post_session_password: {
         parameters: {
             query?: never;
             header?: never;
@@ -7177,12 +7282,9 @@ export interface operations {
             };
         };
     };
-    get_v1_sessions: {
+    get_sessions: {
         parameters: {
-            query?: {
-                /** @description True: everybody's, for those who may change accounts. Absent or false: one's own. */
-                all?: boolean;
-            };
+            query?: never;
             header?: never;
             path?: never;
             cookie?: never;
@@ -7208,7 +7310,7 @@ export interface operations {
             };
         };
     };
-    delete_v1_sessions_id: {
+    delete_sessions_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -7237,7 +7339,7 @@ export interface operations {
             };
         };
     };
-    get_v1_status: {
+    get_status: {
         parameters: {
             query?: never;
             header?: never;
@@ -7265,7 +7367,7 @@ export interface operations {
             };
         };
     };
-    get_v1_tokens: {
+    get_tokens: {
         parameters: {
             query?: {
                 /** @description True: everybody's, for those who may change accounts. Absent or false: one's own. */
@@ -7296,7 +7398,7 @@ export interface operations {
             };
         };
     };
-    post_v1_tokens: {
+    post_tokens: {
         parameters: {
             query?: never;
             header?: never;
@@ -7328,7 +7430,7 @@ export interface operations {
             };
         };
     };
-    delete_v1_tokens_id: {
+    delete_tokens_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -7357,7 +7459,7 @@ export interface operations {
             };
         };
     };
-    get_v1_units: {
+    get_units: {
         parameters: {
             query?: never;
             header?: never;
@@ -7385,7 +7487,7 @@ export interface operations {
             };
         };
     };
-    put_v1_units_id: {
+    put_units_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -7419,7 +7521,7 @@ export interface operations {
             };
         };
     };
-    get_v1_users: {
+    get_users: {
         parameters: {
             query?: never;
             header?: never;
@@ -7447,7 +7549,7 @@ export interface operations {
             };
         };
     };
-    post_v1_users: {
+    post_users: {
         parameters: {
             query?: never;
             header?: never;
@@ -7479,7 +7581,7 @@ export interface operations {
             };
         };
     };
-    delete_v1_users_name: {
+    delete_users_name: {
         parameters: {
             query?: never;
             header?: never;
@@ -7508,7 +7610,7 @@ export interface operations {
             };
         };
     };
-    patch_v1_users_name: {
+    patch_users_name: {
         parameters: {
             query?: never;
             header?: never;
@@ -7542,7 +7644,7 @@ export interface operations {
             };
         };
     };
-    post_v1_users_name_password: {
+    post_users_name_password: {
         parameters: {
             query?: never;
             header?: never;
@@ -7572,7 +7674,7 @@ export interface operations {
             };
         };
     };
-    post_v1_wall_links: {
+    post_wall_links: {
         parameters: {
             query?: never;
             header?: never;
@@ -7604,7 +7706,7 @@ export interface operations {
             };
         };
     };
-    post_v1_wall_links_redeem: {
+    post_wall_links_redeem: {
         parameters: {
             query?: never;
             header?: never;
@@ -7635,7 +7737,7 @@ export interface operations {
             };
         };
     };
-    get_v1_zones: {
+    get_zones: {
         parameters: {
             query?: never;
             header?: never;
@@ -7663,7 +7765,7 @@ export interface operations {
             };
         };
     };
-    post_v1_zones_import: {
+    post_zones_import: {
         parameters: {
             query?: {
                 /** @description Only check and report. */
@@ -7708,7 +7810,7 @@ export interface operations {
             };
         };
     };
-    get_healthz: {
+    get_page_healthz: {
         parameters: {
             query?: never;
             header?: never;
@@ -7736,7 +7838,7 @@ export interface operations {
             };
         };
     };
-    get_login: {
+    get_page_login: {
         parameters: {
             query?: never;
             header?: never;
@@ -7764,7 +7866,7 @@ export interface operations {
             };
         };
     };
-    post_login: {
+    post_page_login: {
         parameters: {
             query?: never;
             header?: never;
@@ -7811,7 +7913,7 @@ export interface operations {
             };
         };
     };
-    get_login_css: {
+    get_page_login_css: {
         parameters: {
             query?: never;
             header?: never;
@@ -7839,7 +7941,7 @@ export interface operations {
             };
         };
     };
-    post_logout: {
+    post_page_logout: {
         parameters: {
             query?: never;
             header?: never;
@@ -7866,7 +7968,7 @@ export interface operations {
             };
         };
     };
-    get_metrics: {
+    get_page_metrics: {
         parameters: {
             query?: never;
             header?: never;
@@ -7894,7 +7996,7 @@ export interface operations {
             };
         };
     };
-    get_open_file: {
+    get_page_open_file: {
         parameters: {
             query?: never;
             header?: never;
@@ -7923,7 +8025,7 @@ export interface operations {
             };
         };
     };
-    get_parking: {
+    get_page_parking: {
         parameters: {
             query?: never;
             header?: never;
@@ -7951,7 +8053,7 @@ export interface operations {
             };
         };
     };
-    get_password: {
+    get_page_password: {
         parameters: {
             query?: never;
             header?: never;
@@ -7979,7 +8081,7 @@ export interface operations {
             };
         };
     };
-    post_password: {
+    post_page_password: {
         parameters: {
             query?: never;
             header?: never;
@@ -8018,7 +8120,7 @@ export interface operations {
             };
         };
     };
-    get_readyz: {
+    get_page_readyz: {
         parameters: {
             query?: never;
             header?: never;
@@ -8046,7 +8148,7 @@ export interface operations {
             };
         };
     };
-    get_wall_join: {
+    get_page_wall_join: {
         parameters: {
             query?: never;
             header?: never;

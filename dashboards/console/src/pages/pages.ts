@@ -30,4 +30,8 @@ export const PAGES = {
   access: { group: "account", rights: ["view"], load: () => import("./access/AccessPage.svelte") },
   audit: { group: "account", rights: ["supervise"], load: () => import("./audit/AuditPage.svelte") },
   reports: { group: "look", rights: ["view"], load: () => import("./reports/ReportsPage.svelte") },
+  devices: { group: "look", rights: ["view"], load: () => import("./devices/DevicesPage.svelte") },
+  device: { group: null, rights: ["view"], load: () => import("./device/DevicePage.svelte") },
+  health: { group: "look", rights: ["view"], load: () => import("./health/HealthPage.svelte") },
+  connect: { group: "set", rights: ["engineer"], load: () => import("./connect/ConnectPage.svelte") },
 } satisfies Partial<Record<PageName, Page>> as Partial<Record<PageName, Page>>;

@@ -25,6 +25,9 @@ const zh = {
   "failed.page": "这个页面没有读到:主机可能刚刚更新过。请重新打开。",
   reload: "重新打开",
   retry: "再试一次",
+  copy: "复制",
+  copied: "已复制",
+  marked: "请按 Ctrl+C",
   forbidden: "您的角色没有这个页面的权限。",
 } as const;
 
@@ -51,6 +54,9 @@ const en: Record<keyof typeof zh, string> = {
   "failed.page": "This page could not be read: the hub may just have been updated. Please open it again.",
   reload: "Open again",
   retry: "Try again",
+  copy: "Copy",
+  copied: "Copied",
+  marked: "Press Ctrl C",
   forbidden: "Your role may not open this page.",
 };
 

@@ -209,8 +209,8 @@ test.describe("on a phone", () => {
 test("a hub without assets says what to do next", async ({ page, hub }) => {
   hub.town = { features: [], alerts: [] };
   await open(page, hub, "?lang=en");
-  await expect(page.getByRole("heading", { name: "No assets yet" })).toBeVisible();
-  await expect(page.getByText("POST /api/v1/assets/import")).toBeVisible();
+  await expect(page.getByRole("heading", { name: "There are no devices yet" })).toBeVisible();
+  await expect(page.getByRole("link", { name: "Import assets and devices" })).toBeVisible();
   expect(await violations(page)).toEqual([]);
 });
 

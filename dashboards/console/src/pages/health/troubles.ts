@@ -1,0 +1,65 @@
+/** What is wrong with the hub, worst first. Pure. */
+
+import type { Schemas } from "../../api/hub";
+import type { PageName } from "../route";
+
+export interface Trouble {
+  is: "ready" | "disk" | "queue" | "dead" | "bus" | "unit" | "profile" | "channels" | "services";
+  with: Record<string, string | number>;
+  /** Where one sees more. */
+  page?: PageName;
+}
+
+export interface Seen {
+  missing: string[];
+  status: Schemas["Status"];
+  buses: Schemas["Bus"][];
+  refused: Schemas["Refused"][];
+  /** Messages that services missed. */
+  dropped: number;
+}
+
+/** Below this share of free disk, or this many bytes, somebody should act. */
+const LOW_SHARE = 0.1;
+const LOW_BYTES = 1 << 30;
+const FULL_SHARE = 0.5;
+
+export function bytesText(bytes: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${value.toFixed(value < 10 && unit > 0 ? 1 : 0)} ${units[unit]}`;
+}
+
+export function troubles({ missing, status, buses, refused, dropped }: Seen): Trouble[] {
+  const found: Trouble[] = [];
+  if (missing.length > 0) found.push({ is: "ready", with: { parts: missing.join(", ") } });
+  const { disk } = status;
+  if (disk !== null && disk.total_bytes > 0) {
+    const share = disk.free_bytes / disk.total_bytes;
+    if (share < LOW_SHARE || disk.free_bytes < LOW_BYTES) {
+      found.push({ is: "disk", with: { free: bytesText(disk.free_bytes), share: Math.round(share * 100) } });
+    }
+  }
+  for (const { name, waiting, size } of status.queues) {
+    if (waiting / size > FULL_SHARE) found.push({ is: "queue", with: { name, share: Math.round((waiting / size) * 100) } });
+  }
+  for (const bus of buses) {
+    if (!bus.connected) found.push({ is: "bus", with: { endpoint: bus.endpoint, why: bus.last_error?.message ?? "" } });
+    else {
+      for (const unit of bus.units.filter(({ up }) => up === false)) {
+        found.push({ is: "unit", with: { device: unit.device, why: unit.last_error?.message ?? "" } });
+      }
+    }
+  }
+  if (status.devices.dead > 0) found.push({ is: "dead", with: { count: status.devices.dead }, page: "devices" });
+  const failing = status.notifications?.failing ?? [];
+  if (failing.length > 0) found.push({ is: "channels", with: { names: failing.join(", ") }, page: "notifications" });
+  for (const one of refused) found.push({ is: "profile", with: { file: one.file, why: one.errors[0]?.split("\n")[0] ?? "" }, page: "profiles" });
+  if (dropped > 0) found.push({ is: "services", with: { count: dropped } });
+  return found;
+}
