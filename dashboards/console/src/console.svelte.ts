@@ -356,11 +356,6 @@ export class Console {
     this.askValues();
   }
 
-  private askValues(): void {
-    const assets = [this.chosenAsset, this.watched].filter((number) => number !== null);
-    this.line?.ask({ ask: "values", assets: [...new Set(assets)] });
-  }
-
   private chooseNumber(number: number | null): void {
     const changed = number !== this.chosenAsset;
     this.chosenAsset = number;
@@ -370,9 +365,9 @@ export class Console {
     else void this.readDetail();
   }
 
-  /** Values come for the chosen asset and for those whose value stands on the map, as many as one page may ask for. */
+  /** Values come for the chosen asset, the one of a page, and those whose value stands on the map: as many as may be asked for. */
   private askValues(): void {
-    const chosen = this.chosenAsset === null ? [] : [this.chosenAsset];
+    const chosen = [this.chosenAsset, this.watched].filter((number) => number !== null);
     const standing = [...this.town.assets.values()].filter(({ kind }) => FOLLOWED.has(kind)).map(({ number }) => number);
     this.line?.ask({ ask: "values", assets: [...new Set([...chosen, ...standing])].slice(0, MAX_FOLLOWED) });
   }

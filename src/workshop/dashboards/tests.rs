@@ -68,7 +68,9 @@ fn every_dashboard_is_well_formed() {
 #[test]
 fn an_axis_has_one_unit_or_says_so() {
     let made = made();
-    for (file, has_mixed) in [("prometheus-canal-gauge.json", false), ("prometheus-manhole.json", true)] {
+    for (file, has_mixed) in
+        [("prometheus-canal-gauge.json", false), ("prometheus-manhole.json", true)]
+    {
         let json = &made.iter().find(|one| one.file == file).expect("a dashboard").json;
         let panels = json["panels"].as_array().expect("panels");
         let mixed = |panel: &&Value| panel["title"].as_str().expect("a title").contains(" | ");

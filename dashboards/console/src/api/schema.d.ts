@@ -12,7 +12,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists alerts, newest first. */
-        get: operations["get_alerts"];
+        get: operations["get_v1_alerts"];
         put?: never;
         post?: never;
         delete?: never;
@@ -31,7 +31,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Acknowledges many alerts at once, each by itself: what cannot be is told and keeps none of the others. */
-        post: operations["post_alerts_acknowledge"];
+        post: operations["post_v1_alerts_acknowledge"];
         delete?: never;
         options?: never;
         head?: never;
@@ -46,7 +46,7 @@ export interface paths {
             cookie?: never;
         };
         /** One alert and everything that happened to it. */
-        get: operations["get_alerts_id"];
+        get: operations["get_v1_alerts_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -65,7 +65,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Acknowledges an alert. Answers when it is on disk. */
-        post: operations["post_alerts_id_acknowledge"];
+        post: operations["post_v1_alerts_id_acknowledge"];
         delete?: never;
         options?: never;
         head?: never;
@@ -82,7 +82,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Puts an alert's rule, or its whole device, back into service. */
-        post: operations["post_alerts_id_in_service"];
+        post: operations["post_v1_alerts_id_in_service"];
         delete?: never;
         options?: never;
         head?: never;
@@ -99,7 +99,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Takes an alert's rule, or its whole device, out of service until somebody puts it back. */
-        post: operations["post_alerts_id_out_of_service"];
+        post: operations["post_v1_alerts_id_out_of_service"];
         delete?: never;
         options?: never;
         head?: never;
@@ -116,7 +116,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Keeps an alert's rule from being announced for a while. Answers when it is on disk. */
-        post: operations["post_alerts_id_shelve"];
+        post: operations["post_v1_alerts_id_shelve"];
         delete?: never;
         options?: never;
         head?: never;
@@ -133,7 +133,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Ends a shelf before its time: a condition that is active is announced as if it were new. */
-        post: operations["post_alerts_id_unshelve"];
+        post: operations["post_v1_alerts_id_unshelve"];
         delete?: never;
         options?: never;
         head?: never;
@@ -148,7 +148,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists assets. */
-        get: operations["get_assets"];
+        get: operations["get_v1_assets"];
         put?: never;
         post?: never;
         delete?: never;
@@ -167,7 +167,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Imports assets from GeoJSON, or point assets from CSV. */
-        post: operations["post_assets_import"];
+        post: operations["post_v1_assets_import"];
         delete?: never;
         options?: never;
         head?: never;
@@ -182,7 +182,7 @@ export interface paths {
             cookie?: never;
         };
         /** An asset with its state and its devices. */
-        get: operations["get_assets_id"];
+        get: operations["get_v1_assets_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -199,7 +199,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists who changed what, newest first. */
-        get: operations["get_audit"];
+        get: operations["get_v1_audit"];
         put?: never;
         post?: never;
         delete?: never;
@@ -216,7 +216,58 @@ export interface paths {
             cookie?: never;
         };
         /** The log as JSON lines, oldest first, each with its hash: `townhub audit verify --file` proves it whole. */
-        get: operations["get_audit_export"];
+        get: operations["get_v1_audit_export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/basemap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Which base map the console draws, and how. */
+        get: operations["get_v1_basemap"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/basemap/data": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The base map's GeoJSON document, when it is one. */
+        get: operations["get_v1_basemap_data"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/basemap/tiles/{layer}/{z}/{x}/{y}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A tile of the base map, from its archive or through the hub from the map server. */
+        get: operations["get_v1_basemap_tiles_layer_z_x_y"];
         put?: never;
         post?: never;
         delete?: never;
@@ -233,10 +284,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists cases, newest first. */
-        get: operations["get_cases"];
+        get: operations["get_v1_cases"];
         put?: never;
         /** Opens a case by hand. */
-        post: operations["post_cases"];
+        post: operations["post_v1_cases"];
         delete?: never;
         options?: never;
         head?: never;
@@ -251,7 +302,7 @@ export interface paths {
             cookie?: never;
         };
         /** One case, its history, and what the caller may do with it. */
-        get: operations["get_cases_id"];
+        get: operations["get_v1_cases_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -270,7 +321,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Attaches an alert of the same root, though of another asset. */
-        post: operations["post_cases_id_attach"];
+        post: operations["post_v1_cases_id_attach"];
         delete?: never;
         options?: never;
         head?: never;
@@ -287,7 +338,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Keeps a photo (JPEG, PNG or WebP, 4 MiB at most) for a case; a `handle` move then names it. */
-        post: operations["post_cases_id_photos"];
+        post: operations["post_v1_cases_id_photos"];
         delete?: never;
         options?: never;
         head?: never;
@@ -302,7 +353,7 @@ export interface paths {
             cookie?: never;
         };
         /** A case's photo. */
-        get: operations["get_cases_id_photos_name"];
+        get: operations["get_v1_cases_id_photos_name"];
         put?: never;
         post?: never;
         delete?: never;
@@ -321,7 +372,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Goes on with a closed case as a new one that is linked to it. */
-        post: operations["post_cases_id_reopen"];
+        post: operations["post_v1_cases_id_reopen"];
         delete?: never;
         options?: never;
         head?: never;
@@ -338,7 +389,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Makes a move: dispatch, accept, return, recall, handle, report, verify, reject, close. Answers when it is on disk. */
-        post: operations["post_cases_id_move"];
+        post: operations["post_v1_cases_id_move"];
         delete?: never;
         options?: never;
         head?: never;
@@ -353,10 +404,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists commands, newest first. */
-        get: operations["get_commands"];
+        get: operations["get_v1_commands"];
         put?: never;
         /** Selects a command: checks everything, and keeps the device for 30 s. An emergency command is sent at once. */
-        post: operations["post_commands"];
+        post: operations["post_v1_commands"];
         delete?: never;
         options?: never;
         head?: never;
@@ -373,7 +424,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** The emergency stop of a device: one step, also while another command executes, which it ends. */
-        post: operations["post_commands_stop"];
+        post: operations["post_v1_commands_stop"];
         delete?: never;
         options?: never;
         head?: never;
@@ -388,7 +439,7 @@ export interface paths {
             cookie?: never;
         };
         /** A command with its steps, and the challenge of whoever asks, if it waits for that person. */
-        get: operations["get_commands_id"];
+        get: operations["get_v1_commands_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -407,7 +458,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Takes a command back; while it executes, by the profile's stop command. */
-        post: operations["post_commands_id_cancel"];
+        post: operations["post_v1_commands_id_cancel"];
         delete?: never;
         options?: never;
         head?: never;
@@ -427,7 +478,7 @@ export interface paths {
          * Confirms a command: everything is checked again, then it is sent. By the same person, or by another one where the
          *     profile asks for two.
          */
-        post: operations["post_commands_id_confirm"];
+        post: operations["post_v1_commands_id_confirm"];
         delete?: never;
         options?: never;
         head?: never;
@@ -442,10 +493,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists devices by id. */
-        get: operations["get_devices"];
+        get: operations["get_v1_devices"];
         put?: never;
         /** Makes a device. Its secret is in the answer and never shown again. */
-        post: operations["post_devices"];
+        post: operations["post_v1_devices"];
         delete?: never;
         options?: never;
         head?: never;
@@ -465,7 +516,7 @@ export interface paths {
          * Imports devices from CSV. New devices' secrets are in the answer and never shown again; with `Accept: text/csv` the
          *     answer is a table `id,secret` of them, unless a row is wrong.
          */
-        post: operations["post_devices_import"];
+        post: operations["post_v1_devices_import"];
         delete?: never;
         options?: never;
         head?: never;
@@ -482,7 +533,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Gives many devices new secrets, all or none. With `Accept: text/csv` the answer is a table `id,secret`. */
-        post: operations["post_devices_secrets"];
+        post: operations["post_v1_devices_secrets"];
         delete?: never;
         options?: never;
         head?: never;
@@ -497,7 +548,7 @@ export interface paths {
             cookie?: never;
         };
         /** A device with all that it last said. */
-        get: operations["get_devices_id"];
+        get: operations["get_v1_devices_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -516,7 +567,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Makes a device of one that waits: it keeps the secret that it chose, and is connected anew. */
-        post: operations["post_devices_id_approve"];
+        post: operations["post_v1_devices_id_approve"];
         delete?: never;
         options?: never;
         head?: never;
@@ -533,7 +584,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Turns a waiting device away: under this id it is not let in again by an enrolment key. */
-        post: operations["post_devices_id_reject"];
+        post: operations["post_v1_devices_id_reject"];
         delete?: never;
         options?: never;
         head?: never;
@@ -550,7 +601,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Gives a device a new secret. */
-        post: operations["post_devices_id_secret"];
+        post: operations["post_v1_devices_id_secret"];
         delete?: never;
         options?: never;
         head?: never;
@@ -565,10 +616,10 @@ export interface paths {
             cookie?: never;
         };
         /** Every enrolment key, the newest first. */
-        get: operations["get_enrolments"];
+        get: operations["get_v1_enrolments"];
         put?: never;
         /** Makes an enrolment key. It is in the answer and never shown again. */
-        post: operations["post_enrolments"];
+        post: operations["post_v1_enrolments"];
         delete?: never;
         options?: never;
         head?: never;
@@ -586,7 +637,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** Ends a key now. Devices that came with it and wait go on waiting. */
-        delete: operations["delete_enrolments_id"];
+        delete: operations["delete_v1_enrolments_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -605,7 +656,7 @@ export interface paths {
          *     Alert); `value [[asset,device,metric,value|null,grade,reason|null,observed_at_ms],...]`; `reload {reason}` (read the map
          *     and the alerts again); `beat {at}` every 10 s.
          */
-        get: operations["get_live"];
+        get: operations["get_v1_live"];
         put?: never;
         post?: never;
         delete?: never;
@@ -622,10 +673,10 @@ export interface paths {
             cookie?: never;
         };
         /** The maintenance windows that are not over. */
-        get: operations["get_maintenance"];
+        get: operations["get_v1_maintenance"];
         put?: never;
         /** Plans a maintenance window. */
-        post: operations["post_maintenance"];
+        post: operations["post_v1_maintenance"];
         delete?: never;
         options?: never;
         head?: never;
@@ -643,7 +694,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** Ends a maintenance window before its time, or takes back one that has not begun. */
-        delete: operations["delete_maintenance_id"];
+        delete: operations["delete_v1_maintenance_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -657,7 +708,7 @@ export interface paths {
             cookie?: never;
         };
         /** Every asset in sight with what it shows now. `townhub` carries the event id from which the live feed goes on. */
-        get: operations["get_map"];
+        get: operations["get_v1_map"];
         put?: never;
         post?: never;
         delete?: never;
@@ -674,7 +725,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists the Modbus buses with their units. */
-        get: operations["get_modbus"];
+        get: operations["get_v1_modbus"];
         put?: never;
         post?: never;
         delete?: never;
@@ -691,7 +742,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists messages, newest first. */
-        get: operations["get_notifications"];
+        get: operations["get_v1_notifications"];
         put?: never;
         post?: never;
         delete?: never;
@@ -708,7 +759,7 @@ export interface paths {
             cookie?: never;
         };
         /** How every channel is. */
-        get: operations["get_notifications_channels"];
+        get: operations["get_v1_notifications_channels"];
         put?: never;
         post?: never;
         delete?: never;
@@ -727,7 +778,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Sends a message that says that somebody tries the channel. */
-        post: operations["post_notifications_channels_name_test"];
+        post: operations["post_v1_notifications_channels_name_test"];
         delete?: never;
         options?: never;
         head?: never;
@@ -745,7 +796,7 @@ export interface paths {
          * One message with all that it tells. What a webhook is posted, and what it may answer, is in the schema
          *     `WebhookContract`.
          */
-        get: operations["get_notifications_id"];
+        get: operations["get_v1_notifications_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -764,7 +815,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Tries a waiting or failed message again, at once and for another day. */
-        post: operations["post_notifications_id_retry"];
+        post: operations["post_v1_notifications_id_retry"];
         delete?: never;
         options?: never;
         head?: never;
@@ -779,7 +830,7 @@ export interface paths {
             cookie?: never;
         };
         /** The document as it was made with the router. */
-        get: operations["get_openapi_json"];
+        get: operations["get_v1_openapi_json"];
         put?: never;
         post?: never;
         delete?: never;
@@ -796,7 +847,7 @@ export interface paths {
             cookie?: never;
         };
         /** The lots and their free bays, for everybody. A lot of which not every bay is known tells bounds: `least` and `most`. */
-        get: operations["get_parking"];
+        get: operations["get_v1_parking"];
         put?: never;
         post?: never;
         delete?: never;
@@ -816,7 +867,7 @@ export interface paths {
          * Occupancy, turnover, utilisation, stays, overstays and stuck bays of the lots in sight. Closed bays count as if they were
          *     not there; where a bay is not known of, the shares are bounds.
          */
-        get: operations["get_parking_figures"];
+        get: operations["get_v1_parking_figures"];
         put?: never;
         post?: never;
         delete?: never;
@@ -833,7 +884,7 @@ export interface paths {
             cookie?: never;
         };
         /** Every profile with the number of devices in sight that use it. */
-        get: operations["get_profiles"];
+        get: operations["get_v1_profiles"];
         put?: never;
         post?: never;
         delete?: never;
@@ -855,7 +906,7 @@ export interface paths {
          * Reads the profile folder anew and answers as the list does. The hub looks by itself every second; this is for those
          *     who cannot wait.
          */
-        post: operations["post_profiles_reload"];
+        post: operations["post_v1_profiles_reload"];
         delete?: never;
         options?: never;
         head?: never;
@@ -870,7 +921,7 @@ export interface paths {
             cookie?: never;
         };
         /** One profile with its points, alerts and tests. */
-        get: operations["get_profiles_id"];
+        get: operations["get_v1_profiles_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -890,7 +941,7 @@ export interface paths {
          * How the alarms of a span did (ISA-18.2, IEC 62682, EEMUA 191), and those of the span before it. JSON, or CSV when
          *     `format=csv` or `Accept` asks for `text/csv`.
          */
-        get: operations["get_reports_alarms"];
+        get: operations["get_v1_reports_alarms"];
         put?: never;
         post?: never;
         delete?: never;
@@ -910,7 +961,7 @@ export interface paths {
          * How people did about cases in a span (综合评价), and in the span before it. JSON, or CSV when `format=csv` or `Accept`
          *     asks for `text/csv`.
          */
-        get: operations["get_reports_cases"];
+        get: operations["get_v1_reports_cases"];
         put?: never;
         post?: never;
         delete?: never;
@@ -927,7 +978,7 @@ export interface paths {
             cookie?: never;
         };
         /** The alerts or cases of a span, one to a line, oldest first, as CSV. Streamed: it may be long. */
-        get: operations["get_reports_export"];
+        get: operations["get_v1_reports_export"];
         put?: never;
         post?: never;
         delete?: never;
@@ -944,7 +995,7 @@ export interface paths {
             cookie?: never;
         };
         /** The rules of devices, as they are in force or not, and where each of their fields comes from. */
-        get: operations["get_rules"];
+        get: operations["get_v1_rules"];
         put?: never;
         post?: never;
         delete?: never;
@@ -961,7 +1012,7 @@ export interface paths {
             cookie?: never;
         };
         /** Who changed the rule book, when, from what to what, and why. */
-        get: operations["get_rules_history"];
+        get: operations["get_v1_rules_history"];
         put?: never;
         post?: never;
         delete?: never;
@@ -978,7 +1029,7 @@ export interface paths {
             cookie?: never;
         };
         /** The overrides in sight. */
-        get: operations["get_rules_overrides"];
+        get: operations["get_v1_rules_overrides"];
         put?: never;
         post?: never;
         delete?: never;
@@ -995,12 +1046,12 @@ export interface paths {
             cookie?: never;
         };
         /** One override. */
-        get: operations["get_rules_overrides_id"];
+        get: operations["get_v1_rules_overrides_id"];
         /** Makes or replaces an override. It is in force when this answers. */
-        put: operations["put_rules_overrides_id"];
+        put: operations["put_v1_rules_overrides_id"];
         post?: never;
         /** Takes an override out. */
-        delete: operations["delete_rules_overrides_id"];
+        delete: operations["delete_v1_rules_overrides_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1014,7 +1065,7 @@ export interface paths {
             cookie?: never;
         };
         /** The town's own rules in sight. */
-        get: operations["get_rules_own"];
+        get: operations["get_v1_rules_own"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1031,15 +1082,15 @@ export interface paths {
             cookie?: never;
         };
         /** One of the town's own rules. */
-        get: operations["get_rules_own_id"];
+        get: operations["get_v1_rules_own_id"];
         /**
          * Makes or replaces a rule of the town's own: on one metric of a device, or an expression over points of several
          *     devices. It is in force when this answers.
          */
-        put: operations["put_rules_own_id"];
+        put: operations["put_v1_rules_own_id"];
         post?: never;
         /** Takes one of the town's own rules out. */
-        delete: operations["delete_rules_own_id"];
+        delete: operations["delete_v1_rules_own_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1058,7 +1109,7 @@ export interface paths {
          * Plays a rule over stored history: when it would have been raised and cleared, how often, for how long and how bad;
          *     beside the present rule over the same readings, and the alert log. Nothing is changed.
          */
-        post: operations["post_rules_rehearse"];
+        post: operations["post_v1_rules_rehearse"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1073,7 +1124,7 @@ export interface paths {
             cookie?: never;
         };
         /** The schedules. */
-        get: operations["get_schedules"];
+        get: operations["get_v1_schedules"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1090,12 +1141,12 @@ export interface paths {
             cookie?: never;
         };
         /** One schedule. */
-        get: operations["get_schedules_name"];
+        get: operations["get_v1_schedules_name"];
         /** Makes or replaces a schedule. Rules that name it follow when this answers. */
-        put: operations["put_schedules_name"];
+        put: operations["put_v1_schedules_name"];
         post?: never;
         /** Takes a schedule out that no page names. */
-        delete: operations["delete_schedules_name"];
+        delete: operations["delete_v1_schedules_name"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1109,7 +1160,7 @@ export interface paths {
             cookie?: never;
         };
         /** A part of one point's history; CSV when `Accept` asks for `text/csv`. */
-        get: operations["get_series_device_metric"];
+        get: operations["get_v1_series_device_metric"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1126,12 +1177,12 @@ export interface paths {
             cookie?: never;
         };
         /** Who is logged in. */
-        get: operations["get_session"];
+        get: operations["get_v1_session"];
         put?: never;
         /** Logs in; the answer sets the session's cookie. */
-        post: operations["post_session"];
+        post: operations["post_v1_session"];
         /** Logs out. */
-        delete: operations["delete_session"];
+        delete: operations["delete_v1_session"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1147,7 +1198,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Changes the caller's password and ends its other sessions. Only a person's session can. */
-        post: operations["post_session_password"];
+        post: operations["post_v1_session_password"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1161,8 +1212,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The caller's sessions. */
-        get: operations["get_sessions"];
+        /** Lists sessions. */
+        get: operations["get_v1_sessions"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1181,8 +1232,8 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Ends one of the caller's sessions. */
-        delete: operations["delete_sessions_id"];
+        /** Ends a session: one's own, or anybody's for those who may change accounts. */
+        delete: operations["delete_v1_sessions_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1196,7 +1247,7 @@ export interface paths {
             cookie?: never;
         };
         /** The hub in numbers; devices and alerts are those in sight. */
-        get: operations["get_status"];
+        get: operations["get_v1_status"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1213,10 +1264,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists tokens. */
-        get: operations["get_tokens"];
+        get: operations["get_v1_tokens"];
         put?: never;
         /** Makes a bearer token for a program, with the caller's rights and zones. Only a person's session can. */
-        post: operations["post_tokens"];
+        post: operations["post_v1_tokens"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1234,7 +1285,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** Deletes a token: one's own, or anybody's for those who may change accounts. */
-        delete: operations["delete_tokens_id"];
+        delete: operations["delete_v1_tokens_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1248,7 +1299,7 @@ export interface paths {
             cookie?: never;
         };
         /** The units. */
-        get: operations["get_units"];
+        get: operations["get_v1_units"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1266,7 +1317,7 @@ export interface paths {
         };
         get?: never;
         /** Makes or replaces a unit. */
-        put: operations["put_units_id"];
+        put: operations["put_v1_units_id"];
         post?: never;
         delete?: never;
         options?: never;
@@ -1282,10 +1333,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists users by name. */
-        get: operations["get_users"];
+        get: operations["get_v1_users"];
         put?: never;
         /** Makes a user. Its first password is in the answer and never shown again. */
-        post: operations["post_users"];
+        post: operations["post_v1_users"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1303,11 +1354,11 @@ export interface paths {
         put?: never;
         post?: never;
         /** Deletes a user with its sessions and tokens. */
-        delete: operations["delete_users_name"];
+        delete: operations["delete_v1_users_name"];
         options?: never;
         head?: never;
         /** Changes a user's role, zones, or whether it is kept out. */
-        patch: operations["patch_users_name"];
+        patch: operations["patch_v1_users_name"];
         trace?: never;
     };
     "/api/v1/users/{name}/password": {
@@ -1320,7 +1371,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Gives a user a new first password and ends its sessions. */
-        post: operations["post_users_name_password"];
+        post: operations["post_v1_users_name_password"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1340,7 +1391,7 @@ export interface paths {
          * Makes a link for a wall screen: it works once, for 15 minutes, and lets the screen look at what the caller sees. Only a
          *     person's session can.
          */
-        post: operations["post_wall_links"];
+        post: operations["post_v1_wall_links"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1357,7 +1408,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Trades a link's code for the wall's cookie. */
-        post: operations["post_wall_links_redeem"];
+        post: operations["post_v1_wall_links_redeem"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1372,7 +1423,7 @@ export interface paths {
             cookie?: never;
         };
         /** Every zone in sight, WGS-84. */
-        get: operations["get_zones"];
+        get: operations["get_v1_zones"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1391,7 +1442,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Imports zones from GeoJSON. */
-        post: operations["post_zones_import"];
+        post: operations["post_v1_zones_import"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1406,7 +1457,7 @@ export interface paths {
             cookie?: never;
         };
         /** The process is alive. */
-        get: operations["get_page_healthz"];
+        get: operations["get_healthz"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1423,10 +1474,10 @@ export interface paths {
             cookie?: never;
         };
         /** The login page. */
-        get: operations["get_page_login"];
+        get: operations["get_login"];
         put?: never;
         /** Logs in from the page: on to the console, or the page again with what is wrong. */
-        post: operations["post_page_login"];
+        post: operations["post_login"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1441,7 +1492,7 @@ export interface paths {
             cookie?: never;
         };
         /** The login page's style sheet. */
-        get: operations["get_page_login_css"];
+        get: operations["get_login_css"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1460,7 +1511,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Logs out from a page. */
-        post: operations["post_page_logout"];
+        post: operations["post_logout"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1475,7 +1526,7 @@ export interface paths {
             cookie?: never;
         };
         /** The hub's own numbers in Prometheus' text format. */
-        get: operations["get_page_metrics"];
+        get: operations["get_metrics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1492,7 +1543,7 @@ export interface paths {
             cookie?: never;
         };
         /** A file of the pages for everybody. */
-        get: operations["get_page_open_file"];
+        get: operations["get_open_file"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1509,7 +1560,7 @@ export interface paths {
             cookie?: never;
         };
         /** The page that shows the board, for everybody. */
-        get: operations["get_page_parking"];
+        get: operations["get_parking"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1526,10 +1577,10 @@ export interface paths {
             cookie?: never;
         };
         /** The page on which a person chooses a new password. */
-        get: operations["get_page_password"];
+        get: operations["get_password"];
         put?: never;
         /** Changes the password from the page: on to the console, or the page again with what is wrong. */
-        post: operations["post_page_password"];
+        post: operations["post_password"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1544,7 +1595,7 @@ export interface paths {
             cookie?: never;
         };
         /** Everything is up; else 503 with `missing`, the parts that are not. */
-        get: operations["get_page_readyz"];
+        get: operations["get_readyz"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1561,7 +1612,7 @@ export interface paths {
             cookie?: never;
         };
         /** The page that a link opens. It is the same for everybody: the code stays in the browser. */
-        get: operations["get_page_wall_join"];
+        get: operations["get_wall_join"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1970,6 +2021,42 @@ export interface components {
              */
             hours: number;
         };
+        /** @description The ground of the map. */
+        BaseMap: {
+            attribution: components["schemas"]["Label"] | null;
+            /** @description `schematic`, `file`, `tianditu` or `xyz`. */
+            base: components["schemas"]["BaseName"];
+            /** @description West, south, east, north in degrees; null: everywhere. */
+            bounds: number[] | null;
+            /** @description The coordinates in which it is drawn: ask for the map in the same (`/map?crs=`). */
+            crs: components["schemas"]["DatumName"];
+            /** @description Where its document is, when it is one. */
+            data: string | null;
+            /** @description How to draw it. */
+            kind: components["schemas"]["BaseMapKind"];
+            /** @description Raster: the layers' names, the lowest first. Vector: `base`. */
+            layers: string[];
+            /** Format: int32 */
+            max_zoom: number;
+            /** Format: int32 */
+            min_zoom: number;
+            /** @description Vector: the layers in the tiles, as far as they are told. */
+            parts: string[];
+            /** @description Why the configured base map is not drawn; null when it is. */
+            problem: string | null;
+            /** @description Where its tiles are, when it has tiles. */
+            tiles: string | null;
+        };
+        /**
+         * @description How a ground is drawn.
+         * @enum {string}
+         */
+        BaseMapKind: "schematic" | "geojson" | "raster" | "vector";
+        /**
+         * @description The base maps' names.
+         * @enum {string}
+         */
+        BaseName: "schematic" | "file" | "tianditu" | "xyz";
         /** @description What a device said of its battery last. */
         Battery: {
             /** @description UCUM unit. */
@@ -2532,6 +2619,11 @@ export interface components {
             /** @description Shown once, stored hashed. A device connects with the user name `enroll` and the password `KEY:OWN-SECRET`. */
             key: string;
         };
+        /**
+         * @description The coordinates' names.
+         * @enum {string}
+         */
+        DatumName: "wgs84" | "gcj02";
         /** @description A device with all that it last said. */
         Device: components["schemas"]["DeviceSummary"] & {
             bus: components["schemas"]["BusUnit"] | null;
@@ -2884,6 +2976,8 @@ export interface components {
         };
         /** @description The map. */
         Map: {
+            /** @description Playback only: the alerts that stood at that time. */
+            alerts?: components["schemas"]["Alert"][] | null;
             features: components["schemas"]["MapFeature"][];
             townhub: components["schemas"]["Snapshot"];
             type: components["schemas"]["CollectionType"];
@@ -2901,6 +2995,8 @@ export interface components {
             name: components["schemas"]["Label"];
             /** @description The lot of a bay. */
             parent: string | null;
+            /** @description Where it is in WGS-84, longitude and latitude: only on a map in other coordinates, which navigation must not take. */
+            position?: number[] | null;
             /**
              * Format: int32
              * @description The worst open alert: 0 none, 1 critical, 2 major, 3 minor, 4 info.
@@ -2911,6 +3007,8 @@ export interface components {
              * @description The code of the headline point, when that is a state.
              */
             state: number | null;
+            /** @description The street that its import names. */
+            street: string | null;
             zone: string | null;
         };
         /** @description A cluster. */
@@ -2919,6 +3017,10 @@ export interface components {
             cluster: boolean;
             /** @description How many assets it stands for. */
             count: number;
+            /** @description How many of each kind. */
+            kinds: {
+                [key: string]: number;
+            };
         };
         /** @description An asset, or a cluster of assets with nothing to report. */
         MapFeature: {
@@ -4047,7 +4149,7 @@ export interface components {
             role: components["schemas"]["Label"];
             user: components["schemas"]["User"];
         };
-        /** @description One of the caller's sessions. */
+        /** @description A session as a list shows it. */
         SessionInfo: {
             /** @description The browser, as it calls itself. */
             agent: string;
@@ -4067,6 +4169,7 @@ export interface components {
              * @description When it was last used, to the hour.
              */
             used_at: string;
+            user: string;
         };
         /** @description Sessions, the last opened first. */
         Sessions: {
@@ -4126,7 +4229,7 @@ export interface components {
         Snapshot: {
             /**
              * Format: date-time
-             * @description When it was made.
+             * @description When it was made; in playback, the time that it shows.
              */
             at: string;
             /**
@@ -4551,7 +4654,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    get_alerts: {
+    get_v1_alerts: {
         parameters: {
             query?: {
                 /** @description True: only open ones (active, or not acknowledged). Absent or false: all. */
@@ -4599,7 +4702,7 @@ export interface operations {
             };
         };
     };
-    post_alerts_acknowledge: {
+    post_v1_alerts_acknowledge: {
         parameters: {
             query?: never;
             header?: never;
@@ -4631,7 +4734,7 @@ export interface operations {
             };
         };
     };
-    get_alerts_id: {
+    get_v1_alerts_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -4661,7 +4764,7 @@ export interface operations {
             };
         };
     };
-    post_alerts_id_acknowledge: {
+    post_v1_alerts_id_acknowledge: {
         parameters: {
             query?: never;
             header?: never;
@@ -4695,7 +4798,7 @@ export interface operations {
             };
         };
     };
-    post_alerts_id_in_service: {
+    post_v1_alerts_id_in_service: {
         parameters: {
             query?: never;
             header?: never;
@@ -4736,7 +4839,7 @@ export interface operations {
             };
         };
     };
-    post_alerts_id_out_of_service: {
+    post_v1_alerts_id_out_of_service: {
         parameters: {
             query?: never;
             header?: never;
@@ -4770,7 +4873,7 @@ export interface operations {
             };
         };
     };
-    post_alerts_id_shelve: {
+    post_v1_alerts_id_shelve: {
         parameters: {
             query?: never;
             header?: never;
@@ -4811,7 +4914,7 @@ export interface operations {
             };
         };
     };
-    post_alerts_id_unshelve: {
+    post_v1_alerts_id_unshelve: {
         parameters: {
             query?: never;
             header?: never;
@@ -4852,7 +4955,7 @@ export interface operations {
             };
         };
     };
-    get_assets: {
+    get_v1_assets: {
         parameters: {
             query?: {
                 /** @description Only those in `west,south,east,north`, degrees. */
@@ -4893,7 +4996,7 @@ export interface operations {
             };
         };
     };
-    post_assets_import: {
+    post_v1_assets_import: {
         parameters: {
             query?: {
                 /** @description Only check and report. */
@@ -4939,7 +5042,7 @@ export interface operations {
             };
         };
     };
-    get_assets_id: {
+    get_v1_assets_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -4969,7 +5072,7 @@ export interface operations {
             };
         };
     };
-    get_audit: {
+    get_v1_audit: {
         parameters: {
             query?: {
                 /** @description Only what this actor did. */
@@ -5012,7 +5115,7 @@ export interface operations {
             };
         };
     };
-    get_audit_export: {
+    get_v1_audit_export: {
         parameters: {
             query?: {
                 /** @description Only those with a larger number. Without it the export can be verified by itself. */
@@ -5043,7 +5146,116 @@ export interface operations {
             };
         };
     };
-    get_cases: {
+    get_v1_basemap: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BaseMap"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_basemap_data: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file as it is */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/geo+json": unknown;
+                };
+            };
+            /** @description Nothing changed since the ETag in If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_basemap_tiles_layer_z_x_y: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description One of the base map's `layers` */
+                layer: string;
+                /** @description Zoom */
+                z: number;
+                /** @description Column from the west */
+                x: number;
+                /** @description Row from the north */
+                y: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A picture, or a vector tile */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/png": unknown;
+                };
+            };
+            /** @description The map has nothing there */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_cases: {
         parameters: {
             query?: {
                 /** @description True: only those that are not closed. */
@@ -5090,7 +5302,7 @@ export interface operations {
             };
         };
     };
-    post_cases: {
+    post_v1_cases: {
         parameters: {
             query?: never;
             header?: never;
@@ -5122,7 +5334,7 @@ export interface operations {
             };
         };
     };
-    get_cases_id: {
+    get_v1_cases_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -5152,7 +5364,7 @@ export interface operations {
             };
         };
     };
-    post_cases_id_attach: {
+    post_v1_cases_id_attach: {
         parameters: {
             query?: never;
             header?: never;
@@ -5186,7 +5398,7 @@ export interface operations {
             };
         };
     };
-    post_cases_id_photos: {
+    post_v1_cases_id_photos: {
         parameters: {
             query?: never;
             header?: never;
@@ -5220,7 +5432,7 @@ export interface operations {
             };
         };
     };
-    get_cases_id_photos_name: {
+    get_v1_cases_id_photos_name: {
         parameters: {
             query?: never;
             header?: never;
@@ -5252,7 +5464,7 @@ export interface operations {
             };
         };
     };
-    post_cases_id_reopen: {
+    post_v1_cases_id_reopen: {
         parameters: {
             query?: never;
             header?: never;
@@ -5286,7 +5498,7 @@ export interface operations {
             };
         };
     };
-    post_cases_id_move: {
+    post_v1_cases_id_move: {
         parameters: {
             query?: never;
             header?: never;
@@ -5328,7 +5540,7 @@ export interface operations {
             };
         };
     };
-    get_commands: {
+    get_v1_commands: {
         parameters: {
             query?: {
                 /** @description True: only those that have not ended. */
@@ -5369,7 +5581,7 @@ export interface operations {
             };
         };
     };
-    post_commands: {
+    post_v1_commands: {
         parameters: {
             query?: never;
             header?: never;
@@ -5401,7 +5613,7 @@ export interface operations {
             };
         };
     };
-    post_commands_stop: {
+    post_v1_commands_stop: {
         parameters: {
             query?: never;
             header?: never;
@@ -5433,7 +5645,7 @@ export interface operations {
             };
         };
     };
-    get_commands_id: {
+    get_v1_commands_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -5463,7 +5675,7 @@ export interface operations {
             };
         };
     };
-    post_commands_id_cancel: {
+    post_v1_commands_id_cancel: {
         parameters: {
             query?: never;
             header?: never;
@@ -5497,7 +5709,7 @@ export interface operations {
             };
         };
     };
-    post_commands_id_confirm: {
+    post_v1_commands_id_confirm: {
         parameters: {
             query?: never;
             header?: never;
@@ -5531,7 +5743,7 @@ export interface operations {
             };
         };
     };
-    get_devices: {
+    get_v1_devices: {
         parameters: {
             query?: {
                 /** @description Only of this profile. */
@@ -5568,7 +5780,7 @@ export interface operations {
             };
         };
     };
-    post_devices: {
+    post_v1_devices: {
         parameters: {
             query?: never;
             header?: never;
@@ -5600,7 +5812,7 @@ export interface operations {
             };
         };
     };
-    post_devices_import: {
+    post_v1_devices_import: {
         parameters: {
             query?: {
                 /** @description Only check and report. */
@@ -5646,7 +5858,7 @@ export interface operations {
             };
         };
     };
-    post_devices_secrets: {
+    post_v1_devices_secrets: {
         parameters: {
             query?: never;
             header?: never;
@@ -5679,7 +5891,7 @@ export interface operations {
             };
         };
     };
-    get_devices_id: {
+    get_v1_devices_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -5709,7 +5921,7 @@ export interface operations {
             };
         };
     };
-    post_devices_id_approve: {
+    post_v1_devices_id_approve: {
         parameters: {
             query?: never;
             header?: never;
@@ -5743,7 +5955,7 @@ export interface operations {
             };
         };
     };
-    post_devices_id_reject: {
+    post_v1_devices_id_reject: {
         parameters: {
             query?: never;
             header?: never;
@@ -5771,7 +5983,7 @@ export interface operations {
             };
         };
     };
-    post_devices_id_secret: {
+    post_v1_devices_id_secret: {
         parameters: {
             query?: {
                 /** @description For so many hours (up to 720) the old secret still opens the door, until the new one is used; else it is void at once. */
@@ -5806,7 +6018,7 @@ export interface operations {
             };
         };
     };
-    get_enrolments: {
+    get_v1_enrolments: {
         parameters: {
             query?: never;
             header?: never;
@@ -5834,7 +6046,7 @@ export interface operations {
             };
         };
     };
-    post_enrolments: {
+    post_v1_enrolments: {
         parameters: {
             query?: never;
             header?: never;
@@ -5866,7 +6078,7 @@ export interface operations {
             };
         };
     };
-    delete_enrolments_id: {
+    delete_v1_enrolments_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -5894,7 +6106,7 @@ export interface operations {
             };
         };
     };
-    get_live: {
+    get_v1_live: {
         parameters: {
             query?: {
                 /** @description The event id (`epoch-seq`) to go on from, as the map gave it; absent: now. `Last-Event-ID` goes before it. */
@@ -5930,7 +6142,7 @@ export interface operations {
             };
         };
     };
-    get_maintenance: {
+    get_v1_maintenance: {
         parameters: {
             query?: {
                 /** @description True: those of the last 92 days that are over, too. */
@@ -5961,7 +6173,7 @@ export interface operations {
             };
         };
     };
-    post_maintenance: {
+    post_v1_maintenance: {
         parameters: {
             query?: never;
             header?: never;
@@ -6000,7 +6212,7 @@ export interface operations {
             };
         };
     };
-    delete_maintenance_id: {
+    delete_v1_maintenance_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6030,15 +6242,22 @@ export interface operations {
             };
         };
     };
-    get_map: {
+    get_v1_map: {
         parameters: {
             query?: {
                 /** @description `west,south,east,north` in degrees; absent: the whole town. */
                 bbox?: string;
                 /** @description Only these kinds, separated by commas: `manhole,pipe`. */
                 kinds?: string;
-                /** @description The map's zoom, 0 to 24: below 12, assets with nothing to report are clustered. */
+                /** @description Only in these zones, separated by commas. */
+                zones?: string;
+                /**
+                 * @description The map's zoom, 0 to 24, of 512-pixel tiles: below 16, where more than 24 assets with nothing to report lie within 64
+                 *     pixels, one cluster stands for them.
+                 */
                 zoom?: number;
+                /** @description Playback: the town at this time (RFC 3339), not now. For at most 5 000 observed assets at once. */
+                at?: string;
                 /** @description The coordinates to draw in: `wgs84` (else) or `gcj02`. */
                 crs?: string;
             };
@@ -6074,7 +6293,7 @@ export interface operations {
             };
         };
     };
-    get_modbus: {
+    get_v1_modbus: {
         parameters: {
             query?: never;
             header?: never;
@@ -6102,7 +6321,7 @@ export interface operations {
             };
         };
     };
-    get_notifications: {
+    get_v1_notifications: {
         parameters: {
             query?: {
                 /** @description Only of this channel. */
@@ -6143,7 +6362,7 @@ export interface operations {
             };
         };
     };
-    get_notifications_channels: {
+    get_v1_notifications_channels: {
         parameters: {
             query?: never;
             header?: never;
@@ -6171,7 +6390,7 @@ export interface operations {
             };
         };
     };
-    post_notifications_channels_name_test: {
+    post_v1_notifications_channels_name_test: {
         parameters: {
             query?: never;
             header?: never;
@@ -6201,7 +6420,7 @@ export interface operations {
             };
         };
     };
-    get_notifications_id: {
+    get_v1_notifications_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6231,7 +6450,7 @@ export interface operations {
             };
         };
     };
-    post_notifications_id_retry: {
+    post_v1_notifications_id_retry: {
         parameters: {
             query?: never;
             header?: never;
@@ -6261,7 +6480,7 @@ export interface operations {
             };
         };
     };
-    get_openapi_json: {
+    get_v1_openapi_json: {
         parameters: {
             query?: never;
             header?: never;
@@ -6289,7 +6508,7 @@ export interface operations {
             };
         };
     };
-    get_parking: {
+    get_v1_parking: {
         parameters: {
             query?: never;
             header?: never;
@@ -6324,7 +6543,7 @@ export interface operations {
             };
         };
     };
-    get_parking_figures: {
+    get_v1_parking_figures: {
         parameters: {
             query?: {
                 /** @description From this time on (RFC 3339); absent: a day before `to`. */
@@ -6359,7 +6578,7 @@ export interface operations {
             };
         };
     };
-    get_profiles: {
+    get_v1_profiles: {
         parameters: {
             query?: never;
             header?: never;
@@ -6387,7 +6606,7 @@ export interface operations {
             };
         };
     };
-    post_profiles_reload: {
+    post_v1_profiles_reload: {
         parameters: {
             query?: never;
             header?: never;
@@ -6415,7 +6634,7 @@ export interface operations {
             };
         };
     };
-    get_profiles_id: {
+    get_v1_profiles_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6445,7 +6664,7 @@ export interface operations {
             };
         };
     };
-    get_reports_alarms: {
+    get_v1_reports_alarms: {
         parameters: {
             query?: {
                 /** @description From this time on: RFC 3339, or a day of the town (`2026-09-01`). Absent: 30 days before `to`. */
@@ -6487,7 +6706,7 @@ export interface operations {
             };
         };
     };
-    get_reports_cases: {
+    get_v1_reports_cases: {
         parameters: {
             query?: {
                 /** @description From this time on: RFC 3339, or a day of the town (`2026-09-01`). Absent: 30 days before `to`. */
@@ -6529,7 +6748,7 @@ export interface operations {
             };
         };
     };
-    get_reports_export: {
+    get_v1_reports_export: {
         parameters: {
             query: {
                 /** @description `alerts` (by the time they were raised) or `cases` (by the time they were opened). */
@@ -6568,7 +6787,7 @@ export interface operations {
             };
         };
     };
-    get_rules: {
+    get_v1_rules: {
         parameters: {
             query?: {
                 /** @description Only of this device. */
@@ -6607,7 +6826,7 @@ export interface operations {
             };
         };
     };
-    get_rules_history: {
+    get_v1_rules_history: {
         parameters: {
             query?: {
                 /** @description Only of overrides (`override`), own rules (`own`) or schedules (`schedule`). */
@@ -6644,7 +6863,7 @@ export interface operations {
             };
         };
     };
-    get_rules_overrides: {
+    get_v1_rules_overrides: {
         parameters: {
             query?: never;
             header?: never;
@@ -6672,7 +6891,7 @@ export interface operations {
             };
         };
     };
-    get_rules_overrides_id: {
+    get_v1_rules_overrides_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6702,7 +6921,7 @@ export interface operations {
             };
         };
     };
-    put_rules_overrides_id: {
+    put_v1_rules_overrides_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6750,7 +6969,7 @@ export interface operations {
             };
         };
     };
-    delete_rules_overrides_id: {
+    delete_v1_rules_overrides_id: {
         parameters: {
             query: {
                 /** @description The version that was looked at. */
@@ -6790,7 +7009,7 @@ export interface operations {
             };
         };
     };
-    get_rules_own: {
+    get_v1_rules_own: {
         parameters: {
             query?: never;
             header?: never;
@@ -6818,7 +7037,7 @@ export interface operations {
             };
         };
     };
-    get_rules_own_id: {
+    get_v1_rules_own_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6848,7 +7067,7 @@ export interface operations {
             };
         };
     };
-    put_rules_own_id: {
+    put_v1_rules_own_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6896,7 +7115,7 @@ export interface operations {
             };
         };
     };
-    delete_rules_own_id: {
+    delete_v1_rules_own_id: {
         parameters: {
             query: {
                 /** @description The version that was looked at. */
@@ -6936,7 +7155,7 @@ export interface operations {
             };
         };
     };
-    post_rules_rehearse: {
+    post_v1_rules_rehearse: {
         parameters: {
             query?: never;
             header?: never;
@@ -6975,7 +7194,7 @@ export interface operations {
             };
         };
     };
-    get_schedules: {
+    get_v1_schedules: {
         parameters: {
             query?: never;
             header?: never;
@@ -7003,7 +7222,7 @@ export interface operations {
             };
         };
     };
-    get_schedules_name: {
+    get_v1_schedules_name: {
         parameters: {
             query?: never;
             header?: never;
@@ -7033,7 +7252,7 @@ export interface operations {
             };
         };
     };
-    put_schedules_name: {
+    put_v1_schedules_name: {
         parameters: {
             query?: never;
             header?: never;
@@ -7081,7 +7300,7 @@ export interface operations {
             };
         };
     };
-    delete_schedules_name: {
+    delete_v1_schedules_name: {
         parameters: {
             query: {
                 /** @description The version that was looked at. */
@@ -7121,7 +7340,7 @@ export interface operations {
             };
         };
     };
-    get_series_device_metric: {
+    get_v1_series_device_metric: {
         parameters: {
             query?: {
                 /** @description From this time on (RFC 3339); absent: a day before `to`. */
@@ -7164,7 +7383,7 @@ export interface operations {
             };
         };
     };
-    get_session: {
+    get_v1_session: {
         parameters: {
             query?: never;
             header?: never;
@@ -7192,7 +7411,7 @@ export interface operations {
             };
         };
     };
-    post_session: {
+    post_v1_session: {
         parameters: {
             query?: never;
             header?: never;
@@ -7224,7 +7443,7 @@ export interface operations {
             };
         };
     };
-    delete_session: {
+    delete_v1_session: {
         parameters: {
             query?: never;
             header?: never;
@@ -7251,7 +7470,7 @@ export interface operations {
             };
         };
     };
-    post_session_password: {
+    post_v1_session_password: {
         parameters: {
             query?: never;
             header?: never;
@@ -7282,9 +7501,12 @@ export interface operations {
             };
         };
     };
-    get_sessions: {
+    get_v1_sessions: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description True: everybody's, for those who may change accounts. Absent or false: one's own. */
+                all?: boolean;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -7310,7 +7532,7 @@ export interface operations {
             };
         };
     };
-    delete_sessions_id: {
+    delete_v1_sessions_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -7339,7 +7561,7 @@ export interface operations {
             };
         };
     };
-    get_status: {
+    get_v1_status: {
         parameters: {
             query?: never;
             header?: never;
@@ -7367,7 +7589,7 @@ export interface operations {
             };
         };
     };
-    get_tokens: {
+    get_v1_tokens: {
         parameters: {
             query?: {
                 /** @description True: everybody's, for those who may change accounts. Absent or false: one's own. */
@@ -7398,7 +7620,7 @@ export interface operations {
             };
         };
     };
-    post_tokens: {
+    post_v1_tokens: {
         parameters: {
             query?: never;
             header?: never;
@@ -7430,7 +7652,7 @@ export interface operations {
             };
         };
     };
-    delete_tokens_id: {
+    delete_v1_tokens_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -7459,7 +7681,7 @@ export interface operations {
             };
         };
     };
-    get_units: {
+    get_v1_units: {
         parameters: {
             query?: never;
             header?: never;
@@ -7487,7 +7709,7 @@ export interface operations {
             };
         };
     };
-    put_units_id: {
+    put_v1_units_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -7521,7 +7743,7 @@ export interface operations {
             };
         };
     };
-    get_users: {
+    get_v1_users: {
         parameters: {
             query?: never;
             header?: never;
@@ -7549,7 +7771,7 @@ export interface operations {
             };
         };
     };
-    post_users: {
+    post_v1_users: {
         parameters: {
             query?: never;
             header?: never;
@@ -7581,7 +7803,7 @@ export interface operations {
             };
         };
     };
-    delete_users_name: {
+    delete_v1_users_name: {
         parameters: {
             query?: never;
             header?: never;
@@ -7610,7 +7832,7 @@ export interface operations {
             };
         };
     };
-    patch_users_name: {
+    patch_v1_users_name: {
         parameters: {
             query?: never;
             header?: never;
@@ -7644,7 +7866,7 @@ export interface operations {
             };
         };
     };
-    post_users_name_password: {
+    post_v1_users_name_password: {
         parameters: {
             query?: never;
             header?: never;
@@ -7674,7 +7896,7 @@ export interface operations {
             };
         };
     };
-    post_wall_links: {
+    post_v1_wall_links: {
         parameters: {
             query?: never;
             header?: never;
@@ -7706,7 +7928,7 @@ export interface operations {
             };
         };
     };
-    post_wall_links_redeem: {
+    post_v1_wall_links_redeem: {
         parameters: {
             query?: never;
             header?: never;
@@ -7737,7 +7959,7 @@ export interface operations {
             };
         };
     };
-    get_zones: {
+    get_v1_zones: {
         parameters: {
             query?: never;
             header?: never;
@@ -7765,7 +7987,7 @@ export interface operations {
             };
         };
     };
-    post_zones_import: {
+    post_v1_zones_import: {
         parameters: {
             query?: {
                 /** @description Only check and report. */
@@ -7810,7 +8032,7 @@ export interface operations {
             };
         };
     };
-    get_page_healthz: {
+    get_healthz: {
         parameters: {
             query?: never;
             header?: never;
@@ -7838,7 +8060,7 @@ export interface operations {
             };
         };
     };
-    get_page_login: {
+    get_login: {
         parameters: {
             query?: never;
             header?: never;
@@ -7866,7 +8088,7 @@ export interface operations {
             };
         };
     };
-    post_page_login: {
+    post_login: {
         parameters: {
             query?: never;
             header?: never;
@@ -7913,7 +8135,7 @@ export interface operations {
             };
         };
     };
-    get_page_login_css: {
+    get_login_css: {
         parameters: {
             query?: never;
             header?: never;
@@ -7941,7 +8163,7 @@ export interface operations {
             };
         };
     };
-    post_page_logout: {
+    post_logout: {
         parameters: {
             query?: never;
             header?: never;
@@ -7968,7 +8190,7 @@ export interface operations {
             };
         };
     };
-    get_page_metrics: {
+    get_metrics: {
         parameters: {
             query?: never;
             header?: never;
@@ -7996,7 +8218,7 @@ export interface operations {
             };
         };
     };
-    get_page_open_file: {
+    get_open_file: {
         parameters: {
             query?: never;
             header?: never;
@@ -8025,7 +8247,7 @@ export interface operations {
             };
         };
     };
-    get_page_parking: {
+    get_parking: {
         parameters: {
             query?: never;
             header?: never;
@@ -8053,7 +8275,7 @@ export interface operations {
             };
         };
     };
-    get_page_password: {
+    get_password: {
         parameters: {
             query?: never;
             header?: never;
@@ -8081,7 +8303,7 @@ export interface operations {
             };
         };
     };
-    post_page_password: {
+    post_password: {
         parameters: {
             query?: never;
             header?: never;
@@ -8120,7 +8342,7 @@ export interface operations {
             };
         };
     };
-    get_page_readyz: {
+    get_readyz: {
         parameters: {
             query?: never;
             header?: never;
@@ -8148,7 +8370,7 @@ export interface operations {
             };
         };
     };
-    get_page_wall_join: {
+    get_wall_join: {
         parameters: {
             query?: never;
             header?: never;

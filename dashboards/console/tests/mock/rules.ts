@@ -47,7 +47,7 @@ export class RuleBook {
   }
 
   private device(id: string): Schemas["DeviceSummary"] {
-    return { id, name: both(`子夜路 ${id} 井`, `Ziye Road ${id}`), profile: "wz-mh1", asset: id.toUpperCase(), kind: "manhole", connected: true, last_heard: null, freshness: "fresh" };
+    return { id, name: both(`子夜路 ${id} 井`, `Ziye Road ${id}`), profile: "wz-mh1", asset: id.toUpperCase(), kind: "manhole", connected: true, last_heard: null, freshness: "fresh", undecoded_total: 0 };
   }
 
   private rule(device: string): unknown {
