@@ -21,17 +21,17 @@ interface Page {
 }
 
 export const PAGES = {
+  health: { group: "look", rights: ["view"], load: () => import("./health/HealthPage.svelte") },
+  devices: { group: "look", rights: ["view"], load: () => import("./devices/DevicesPage.svelte") },
+  device: { group: null, rights: ["view"], load: () => import("./device/DevicePage.svelte") },
+  reports: { group: "look", rights: ["view"], load: () => import("./reports/ReportsPage.svelte") },
+  notifications: { group: "look", rights: ["view"], load: () => import("./notifications/NotificationsPage.svelte") },
   rules: { group: "set", rights: ["view"], load: () => import("./rules/RulesPage.svelte") },
   profiles: { group: "set", rights: ["view"], load: () => import("./profiles/ProfilesPage.svelte") },
-  notifications: { group: "look", rights: ["view"], load: () => import("./notifications/NotificationsPage.svelte") },
+  connect: { group: "set", rights: ["engineer"], load: () => import("./connect/ConnectPage.svelte") },
   import: { group: "set", rights: ["engineer"], load: () => import("./import/ImportPage.svelte") },
   zones: { group: "set", rights: ["view"], load: () => import("./zones/ZonesPage.svelte") },
   users: { group: "account", rights: ["administer"], load: () => import("./users/UsersPage.svelte") },
   access: { group: "account", rights: ["view"], load: () => import("./access/AccessPage.svelte") },
   audit: { group: "account", rights: ["supervise"], load: () => import("./audit/AuditPage.svelte") },
-  reports: { group: "look", rights: ["view"], load: () => import("./reports/ReportsPage.svelte") },
-  devices: { group: "look", rights: ["view"], load: () => import("./devices/DevicesPage.svelte") },
-  device: { group: null, rights: ["view"], load: () => import("./device/DevicePage.svelte") },
-  health: { group: "look", rights: ["view"], load: () => import("./health/HealthPage.svelte") },
-  connect: { group: "set", rights: ["engineer"], load: () => import("./connect/ConnectPage.svelte") },
-} satisfies Partial<Record<PageName, Page>> as Partial<Record<PageName, Page>>;
+} satisfies Record<PageName, Page> as Record<PageName, Page>;

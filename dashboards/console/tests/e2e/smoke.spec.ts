@@ -9,6 +9,9 @@ const { HUB_URL, HUB_USER = "admin", HUB_PASSWORD = "", PICTURES } = process.env
 
 test.skip(HUB_URL === undefined, "no HUB_URL");
 
+// Beside the other scenarios of `make test` two cores have more to do than to paint.
+test.setTimeout(120_000);
+
 test("the console of a real hub shows its town, live", async ({ page, context }) => {
   const hub = new URL(HUB_URL ?? "");
   const foreign: string[] = [];
