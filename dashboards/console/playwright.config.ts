@@ -6,6 +6,8 @@ const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 export default defineConfig({
   testDir: "tests/e2e",
   workers: 2,
+  // Every story has a hub of its own.
+  fullyParallel: true,
   timeout: 30_000,
   retries: 0,
   reporter: "list",
