@@ -1,57 +1,29 @@
 /**
- * The hub's words on the wire, typed by hand from the contract until `npm run gen:api` can read the hub's own document.
+ * The hub's words on the wire: what the hub's own document says (`schema.d.ts`), and by hand what it says too loosely for
+ * the page, such as pairs of numbers and causes of several shapes.
  * Times are RFC 3339 texts in UTC unless the name ends in `_ms`.
  */
 
 import type { Feature, FeatureCollection, Geometry } from "geojson";
+import type { components } from "./schema";
+
+type Schemas = components["schemas"];
 
 /** A text in both languages of the town. */
-export interface Label {
-  zh: string;
-  en: string;
-}
+export type Label = Schemas["Label"];
 
-export type SeverityName = "critical" | "major" | "minor" | "info";
+export type SeverityName = Schemas["Severity"];
 /** 1 critical, 2 major, 3 minor, 4 info. */
 export type Rank = 1 | 2 | 3 | 4;
-export type Family = "pipes" | "gates" | "parking";
-export type Kind =
-  | "manhole"
-  | "pipe"
-  | "rain-gauge"
-  | "canal-gauge"
-  | "sluice-gate"
-  | "parking-bay"
-  | "parking-lot";
-export type Freshness = "fresh" | "stale" | "dead" | "never";
-export type Grade = "good" | "uncertain" | "bad";
+export type Family = Schemas["Family"];
+export type Kind = Schemas["AssetKind"];
+export type Freshness = Schemas["Freshness"];
+export type Grade = Schemas["Grade"];
 /** Why a value is not simply good; a closed list of the hub. */
-export type Reason =
-  | "range"
-  | "rate"
-  | "frozen"
-  | "sentinel"
-  | "clock"
-  | "stale"
-  | "late"
-  | "duplicate"
-  | "comm"
-  | "state"
-  | "computed"
-  | "rule";
+export type Reason = Schemas["Reason"];
 
 /** The one value that stands for an asset. */
-export interface Headline {
-  device: string;
-  metric: string;
-  label: Label;
-  unit: string;
-  value: number | null;
-  state: Label | null;
-  quality: Grade;
-  reason: Reason | null;
-  observed_at: string | null;
-}
+export type Headline = Schemas["Headline"];
 
 /** What the map says of an asset. */
 export interface AssetProperties {
@@ -146,26 +118,13 @@ export interface Standing {
 export type SuppressionCause = { gateway: string } | { upstream: string } | { maintenance: [number, string] };
 
 /** What became of one alert of a bulk acknowledgement. */
-export interface BulkResult {
-  id: number;
-  outcome: "acknowledged" | "already_acknowledged" | "not_found";
-  version: number | null;
-}
+export type BulkResult = Schemas["BulkResult"];
 
-export type Right =
-  | "view"
-  | "acknowledge"
-  | "operate"
-  | "dispatch"
-  | "handle"
-  | "verify"
-  | "supervise"
-  | "engineer"
-  | "administer";
+export type Right = Schemas["Right"];
 
-export type Stage = "opened" | "dispatched" | "accepted" | "reported" | "verified" | "closed";
+export type Stage = Schemas["CaseStage"];
 /** A step of a case that has a deadline. */
-export type DueStep = "accept" | "arrive" | "fix";
+export type DueStep = Schemas["CaseStep"];
 export type MoveKind =
   | "dispatch"
   | "accept"
@@ -259,16 +218,9 @@ export interface MoveBody {
   photos?: string[];
 }
 
-export interface Unit {
-  id: string;
-  name: Label;
-  zones: string[];
-  kinds: Kind[];
-  members: string[];
-  version: number;
-}
+export type Unit = Schemas["Unit"];
 
-export type CommandPhase = "selected" | "confirmed" | "executing" | "reached" | "timeout" | "fault" | "cancelled";
+export type CommandPhase = Schemas["CommandState"];
 
 /** What a refusal or an end rests on. */
 export interface Fact {
@@ -326,16 +278,7 @@ export interface CommandSpec {
 }
 
 /** A limit of a point; one of `above`, `below`, `equals` is given. */
-export interface Limit {
-  name: string;
-  severity: SeverityName;
-  above?: number | null;
-  below?: number | null;
-  equals?: number | null;
-  clear?: number | null;
-  on_delay_s: number;
-  text: Label;
-}
+export type Limit = Schemas["Limit"];
 
 /** A point of a device with its newest value. */
 export interface Point {
@@ -354,14 +297,7 @@ export interface Point {
 }
 
 /** A message that the hub could not read, kept for a look. */
-export interface Undecoded {
-  received_at: string;
-  topic: string;
-  reason: string;
-  message: string;
-  payload: string;
-  size: number;
-}
+export type Undecoded = Schemas["Undecoded"];
 
 export interface Device {
   id: string;
@@ -414,22 +350,9 @@ export interface ProfilesAnswer {
   refused: RefusedProfile[];
 }
 
-export interface Status {
-  version: string;
-  epoch: number | string;
-  at: string;
-  town: { name: Label; center: [number, number]; zoom: number };
-  basemap: string;
-  devices: { total: number; online: number; stale: number; dead: number; never: number };
-}
+export type Status = Schemas["Status"];
 
-export interface SessionAnswer {
-  user: { name: string; role: string; zones: string[] | null };
-  role: Label;
-  /** All that may be done with this session. */
-  rights: Right[];
-  must_change: boolean;
-}
+export type SessionAnswer = Schemas["Session"];
 
 /** `[start_ms, mean, min, max, last, count, good_share]` */
 export type Bucket = [

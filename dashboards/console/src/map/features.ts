@@ -4,7 +4,7 @@ import type { Feature, FeatureCollection, Point } from "geojson";
 import { labelText, valueText } from "../format";
 import type { Language } from "../i18n";
 import { FOLLOWED } from "../town/ground";
-import { isAmong, lotCounts, type Filter } from "../town/select";
+import { isAmong, lotCounts, lotText, type Filter } from "../town/select";
 import { pointKey, type Asset, type Town } from "../town/town";
 import { severityIcon } from "./icons";
 
@@ -53,7 +53,7 @@ export function lotFeatures(town: Town, filter: Filter): Collection {
   for (const asset of town.assets.values()) {
     if (asset.kind !== "parking-lot" || !isOnMap(asset, filter)) continue;
     const count = counts.get(asset.number);
-    const text = count === undefined ? "" : `${count.free}/${count.bays}`;
+    const text = count === undefined ? "" : lotText(count);
     features.push(at(asset, { asset: asset.number, text, alpha: 1 }));
   }
   return collection(features);

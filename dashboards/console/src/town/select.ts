@@ -198,6 +198,12 @@ export function nextOf<T extends { id: number }>(list: readonly T[], chosen: num
   return [...list.slice(at + 1), ...list.slice(0, at + 1)].find(isWanted);
 }
 
+/** Free bays of all: `12/40`; of bays of which nothing is known it says `12–15/40`, and `?/40` when none is known. */
+export function lotText({ free, known, bays }: { free: number; known: number; bays: number }): string {
+  const most = free + bays - known;
+  return `${known === 0 ? "?" : most === free ? free : `${free}–${most}`}/${bays}`;
+}
+
 /** Free and known bays of every lot, by the lot's number. */
 export function lotCounts(town: Town): Map<number, { free: number; known: number; bays: number }> {
   const lots = new Map<string, number>();

@@ -4,6 +4,7 @@ import {
   listAlerts,
   listAssets,
   lotCounts,
+  lotText,
   nextUnacknowledged,
   NO_FILTER,
   step,
@@ -83,4 +84,12 @@ test("a car park counts only what it knows", () => {
   const lot = feature(9, { asset: "LOT-1", kind: "parking-lot", family: "parking" });
   const counts = lotCounts(townOf([lot, bay(1, 0), bay(2, 1), bay(3, 0, "dead"), bay(4, null)]));
   expect(counts.get(9)).toEqual({ free: 1, known: 2, bays: 4 });
+});
+
+describe("what stands at a car park", () => {
+  test("takes a bay of which nothing is known for neither free nor taken", () => {
+    expect(lotText({ free: 12, known: 40, bays: 40 })).toBe("12/40");
+    expect(lotText({ free: 12, known: 37, bays: 40 })).toBe("12–15/40");
+    expect(lotText({ free: 0, known: 0, bays: 40 })).toBe("?/40");
+  });
 });
