@@ -407,7 +407,7 @@ export interface SessionAnswer {
   must_change: boolean;
 }
 
-/** `[start_ms, mean, min, max, last, count, good_share]` */
+/** `[start_ms, mean, min, max, last, count, good_share, time_mean, occupied_share]` */
 export type Bucket = [
   number,
   number | null,
@@ -416,6 +416,8 @@ export type Bucket = [
   number | null,
   number,
   number,
+  (number | null)?,
+  (number | null)?,
 ];
 
 export interface SeriesAnswer {
