@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use townhub::model::{Measurement, Quality, Reason, SeriesId, Timestamp};
-use townhub::store::{EmbeddedStore, SeriesKey, Store};
+use townhub::store::{EmbeddedStore, Nature, SeriesKey, Store};
 
 /// Readings in a commit.
 const BATCH: usize = 5_000;
@@ -63,7 +63,13 @@ impl Town {
             Ok(SeriesKey { device: device.parse()?, metric: metric.parse()? })
         });
         let keys: Vec<SeriesKey> = keys.collect::<Result<_>>()?;
-        store.series(&keys)?;
+        let numbers = store.series(&keys)?;
+        let nature = |(n, number)| {
+            let occupied = Town::is_state(n).then_some(1.0);
+            (number, Nature { hold: Duration::from_secs(180), occupied })
+        };
+        let natures: Vec<_> = numbers.into_iter().enumerate().map(nature).collect();
+        store.describe(&natures)?;
         let mut random = SmallRng::seed_from_u64(7);
         let levels_mm = (0..series).map(|_| random.random_range(200..2_000)).collect();
         Ok(Town { random, levels_mm, batch: Vec::with_capacity(BATCH) })

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::alert::book::Subject;
 use crate::model::{AssetNumber, DeviceId, PointIndex, Sample, SeriesId, Timestamp};
 use crate::normalize::Track;
-use crate::profile::{self, Profile, ProfileSet};
+use crate::profile::{self, Point, Profile, ProfileSet};
 use crate::registry::{Asset, Device, DeviceAddress, Town};
-use crate::store::{SeriesKey, Store, StoreError};
+use crate::store::{Nature, SeriesKey, Store, StoreError};
 
 /// How many payloads that did not decode are kept for each device, and how much of each: enough to see what a new
 /// firmware sends, bounded for a device that sends nothing else.
@@ -223,6 +223,13 @@ impl Drop for LinkGuard {
     }
 }
 
+/// What the store must know of a point: its value holds until the device counts as stale, and which state is "occupied".
+fn nature(profile: &Profile, point: &Point) -> Nature {
+    let occupied = point.states.iter().flatten().find(|state| state.name == "occupied");
+    let hold = profile.staleness.stale_after.min(Nature::MAX_HOLD);
+    Nature { hold, occupied: occupied.map(|state| state.code) }
+}
+
 impl StationTable {
     /// Joins the town with the profiles and the store's series. A device whose profile is not in force is left out; the
     /// caller finds it by its absence. `latest` is what the store knows of a series, to seed a new station's track with.
@@ -258,9 +265,13 @@ impl StationTable {
             town_version: town.version,
             ..StationTable::default()
         };
+        let mut natures = Vec::with_capacity(keys.len());
         for (device, profile) in devices {
             let (series, rest) = numbers.split_at(profile.points.len());
             numbers = rest;
+            natures.extend(
+                series.iter().copied().zip(profile.points.iter().map(|p| nature(profile, p))),
+            );
             let asset = device.asset.as_ref().and_then(|id| town.assets.get(id)).cloned();
             table.add(Station {
                 memory: memory(previous.get(device.id.as_str()), profile, series, latest),
@@ -270,6 +281,7 @@ impl StationTable {
                 series: series.into(),
             });
         }
+        store.describe(&natures)?;
         Ok(table)
     }
 

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::intake::{Batch, Budget, IN_FLIGHT_READINGS};
 use super::*;
 use crate::model::{Measurement, Quality, Sample, SeriesId, Timestamp};
-use crate::store::{Bucket, CommitSeq, SeriesKey, Store, StoreError, StoreStats};
+use crate::store::{CommitSeq, Nature, SeriesKey, Steps, Store, StoreError, StoreStats};
 
 /// A disk whose every commit waits for a word of the test, and fails when told to.
 struct Disk {
@@ -24,6 +24,10 @@ struct Disk {
 impl Store for Disk {
     fn series(&self, _: &[SeriesKey]) -> Result<Vec<SeriesId>, StoreError> {
         Ok(Vec::new())
+    }
+
+    fn describe(&self, _: &[(SeriesId, Nature)]) -> Result<(), StoreError> {
+        Ok(())
     }
 
     fn all_series(&self) -> Vec<SeriesKey> {
@@ -55,8 +59,8 @@ impl Store for Disk {
         _: Timestamp,
         _: Timestamp,
         _: Duration,
-    ) -> Result<Vec<Bucket>, StoreError> {
-        Ok(Vec::new())
+    ) -> Result<Steps, StoreError> {
+        Ok(Steps { tier: None, buckets: Vec::new() })
     }
 
     fn latest(&self) -> Result<Vec<(SeriesId, Sample)>, StoreError> {

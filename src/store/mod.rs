@@ -27,6 +27,65 @@ pub struct SeriesKey {
     pub metric: MetricName,
 }
 
+/// What a store must know of a series to count its time.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Nature {
+    /// How long a value holds when no other follows, a day at most; with zero, nothing is said about time.
+    pub hold: Duration,
+    /// The value that means "occupied", when the series is a state.
+    pub occupied: Option<f64>,
+}
+
+impl Nature {
+    /// The longest [`Nature::hold`]: a reading must not reach into the day after the next.
+    pub const MAX_HOLD: Duration = Duration::from_secs(86_400);
+
+    fn hold_micros(&self) -> i64 {
+        self.hold.min(Self::MAX_HOLD).as_micros() as i64
+    }
+}
+
+/// The windows of rollups, by UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tier {
+    /// A minute.
+    Minute = 0,
+    /// An hour.
+    Hour = 1,
+    /// A day.
+    Day = 2,
+}
+
+impl Tier {
+    /// All, the shortest first.
+    pub const ALL: [Tier; 3] = [Tier::Minute, Tier::Hour, Tier::Day];
+
+    /// Its spelling in the API: `1m`, `1h`, `1d`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Tier::Minute => "1m",
+            Tier::Hour => "1h",
+            Tier::Day => "1d",
+        }
+    }
+}
+
+impl std::fmt::Display for Tier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An answer in steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Steps {
+    /// The rollups that it was read from where there are any; days with readings that are not rolled up yet, and a step
+    /// that ends within a window, are counted from raw readings all the same. `None`: all of it was.
+    pub tier: Option<Tier>,
+    /// The steps with readings, oldest first.
+    pub buckets: Vec<Bucket>,
+}
+
 /// One step of an aggregate. Only Good and Uncertain values count; Bad ones lower `good_share`. A step with nothing but
 /// Bad readings has a `count` of 0, and NaN (`null` in JSON) for its values.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -45,6 +104,10 @@ pub struct Bucket {
     pub last: f64,
     /// Share of Good readings among all that were stored in the step, 0..=1.
     pub good_share: f64,
+    /// Mean of the values weighted by the time for which each held ([`Nature::hold`]); NaN when none did.
+    pub time_mean: f64,
+    /// Of the time for which a value held, the share of the occupied state, 0..=1; NaN for a series that is no such state.
+    pub occupied_share: f64,
 }
 
 /// What the store holds.
@@ -102,6 +165,12 @@ pub trait Store: Send + Sync + 'static {
     /// The numbers of these series, made if new. Durable on return.
     fn series(&self, keys: &[SeriesKey]) -> Result<Vec<SeriesId>, StoreError>;
 
+    /// Tells what these series are; durable on return. It counts for what is rolled up from then on.
+    ///
+    /// # Errors
+    /// A series has no number, or the disk fails.
+    fn describe(&self, natures: &[(SeriesId, Nature)]) -> Result<(), StoreError>;
+
     /// Every series, by number.
     fn all_series(&self) -> Vec<SeriesKey>;
 
@@ -126,7 +195,8 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Sample>, StoreError>;
 
-    /// Steps of `step` from `from` to `to`; empty steps are left out.
+    /// Steps of `step` from `from` to `to`; steps without readings are left out. Read from the longest rollups of which
+    /// both `from` and `step` are multiples, else from raw readings.
     ///
     /// # Errors
     /// As for [`Store::range`]; also a step of zero, and more than a million steps.
@@ -136,7 +206,7 @@ pub trait Store: Send + Sync + 'static {
         from: Timestamp,
         to: Timestamp,
         step: Duration,
-    ) -> Result<Vec<Bucket>, StoreError>;
+    ) -> Result<Steps, StoreError>;
 
     /// The newest sample of every series that ever had one: it outlives [`Store::delete_before`].
     fn latest(&self) -> Result<Vec<(SeriesId, Sample)>, StoreError>;
@@ -152,7 +222,8 @@ pub trait Store: Send + Sync + 'static {
     fn release(&self, through: CommitSeq);
 
     /// Deletes sealed readings observed before `cutoff`, by whole blocks: a block that has a reading of `cutoff` or later
-    /// stays until all of it is older. Returns how many readings went.
+    /// stays until all of it is older. Their rollups stay. Returns how many readings went: none while older ones wait to
+    /// be rolled up.
     fn delete_before(&self, cutoff: Timestamp) -> Result<u64, StoreError>;
 
     /// What the store holds.

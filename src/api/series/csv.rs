@@ -6,8 +6,15 @@ use super::{Aggregate, Found};
 use crate::api::points::finite;
 use crate::store::Bucket;
 
-const COLUMNS: [Aggregate; 5] =
-    [Aggregate::Mean, Aggregate::Min, Aggregate::Max, Aggregate::Last, Aggregate::Count];
+const COLUMNS: [Aggregate; 7] = [
+    Aggregate::Mean,
+    Aggregate::Min,
+    Aggregate::Max,
+    Aggregate::Last,
+    Aggregate::Count,
+    Aggregate::TimeMean,
+    Aggregate::OccupiedShare,
+];
 
 /// The table; steps have the wanted column only, or all of them.
 pub(super) fn write(found: &Found) -> Result<Vec<u8>, csv::Error> {
@@ -53,6 +60,8 @@ fn name(column: Aggregate) -> &'static str {
         Aggregate::Max => "max",
         Aggregate::Last => "last",
         Aggregate::Count => "count",
+        Aggregate::TimeMean => "time_mean",
+        Aggregate::OccupiedShare => "occupied_share",
     }
 }
 
@@ -63,6 +72,8 @@ fn value(bucket: &Bucket, column: Aggregate) -> String {
         Aggregate::Min => bucket.min,
         Aggregate::Max => bucket.max,
         Aggregate::Last => bucket.last,
+        Aggregate::TimeMean => bucket.time_mean,
+        Aggregate::OccupiedShare => bucket.occupied_share,
         Aggregate::Count => return bucket.count.to_string(),
     };
     if number.is_finite() { number.to_string() } else { String::new() }
@@ -107,10 +118,13 @@ mod tests {
             max: 2.0,
             last: f64::NAN,
             good_share: 0.5,
+            time_mean: 1.25,
+            occupied_share: f64::NAN,
         };
         let step = Duration::from_secs(60);
-        let found = |agg| Found::Steps { step, agg, buckets: vec![bucket] };
-        let all = "start,mean,min,max,last,count,good_share\n1970-01-01T00:01:00Z,1.5,1,2,,2,0.5\n";
+        let found = |agg| Found::Steps { step, agg, source: "raw", buckets: vec![bucket] };
+        let all = "start,mean,min,max,last,count,time_mean,occupied_share,good_share\n\
+                   1970-01-01T00:01:00Z,1.5,1,2,,2,1.25,,0.5\n";
         assert_eq!(text(&found(None)), all);
         let one = "start,max,good_share\n1970-01-01T00:01:00Z,2,0.5\n";
         assert_eq!(text(&found(Some(Aggregate::Max))), one);

@@ -19,7 +19,7 @@ use super::sight::Sight;
 use super::state::{AppState, Hub, Work};
 use super::wire;
 use crate::model::{DeviceId, MetricName, Reason, Sample, SeriesId, Timestamp};
-use crate::store::Bucket;
+use crate::store::{self, Bucket, Tier};
 
 /// What is shown when no time is given.
 const DEFAULT_SPAN: Duration = Duration::from_secs(24 * 3600);
@@ -37,9 +37,11 @@ pub(crate) struct SeriesParams {
     from: Option<String>,
     /// Before this time (RFC 3339); absent: now. At most 400 days after `from`.
     to: Option<String>,
-    /// Steps of this length instead of single readings: `60s`, `5m`, `1h`, `1d`. At most 10 000 steps.
+    /// Steps of this length instead of single readings: `60s`, `5m`, `1h`, `1d`. At most 10 000 steps. With steps of whole
+    /// hours or minutes the first one begins on a whole hour or minute, so that rollups can answer; `from` says when.
     step: Option<String>,
-    /// The column that is wanted (with `step`): mean, min, max, last or count. JSON always has all of them.
+    /// The column that is wanted (with `step`): mean, min, max, last, count, time_mean (weighted by how long each value
+    /// held) or occupied_share (of the time for which a state is known). JSON always has all of them.
     agg: Option<Aggregate>,
     /// At most this many readings (1 to 10 000, else 10 000).
     limit: Option<usize>,
@@ -47,13 +49,15 @@ pub(crate) struct SeriesParams {
 
 /// A column of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Aggregate {
     Mean,
     Min,
     Max,
     Last,
     Count,
+    TimeMean,
+    OccupiedShare,
 }
 
 /// What is asked for, checked.
@@ -98,12 +102,17 @@ pub(crate) struct Steps {
     step_s: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     agg: Option<Aggregate>,
-    /// `[start_ms, mean, min, max, last, count, good_share]`, oldest first; no numbers where every reading was bad.
-    #[schema(value_type = Vec<(i64, Option<f64>, Option<f64>, Option<f64>, Option<f64>, u64, f64)>)]
+    /// What was read: `raw` readings, or rollups of `1m`, `1h` or `1d` (and raw readings where those are not made yet).
+    #[schema(value_type = String)]
+    source: &'static str,
+    /// `[start_ms, mean, min, max, last, count, good_share, time_mean, occupied_share]`, oldest first; no numbers where
+    /// every reading was bad; the last is for states that have an `occupied`.
+    #[schema(value_type = Vec<(i64, Option<f64>, Option<f64>, Option<f64>, Option<f64>, u64, f64, Option<f64>, Option<f64>)>)]
     points: Vec<StepRow>,
 }
 
-type StepRow = (i64, Option<f64>, Option<f64>, Option<f64>, Option<f64>, u64, f64);
+type StepRow =
+    (i64, Option<f64>, Option<f64>, Option<f64>, Option<f64>, u64, f64, Option<f64>, Option<f64>);
 
 /// Which series.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -124,7 +133,7 @@ struct Of {
 #[derive(Debug)]
 enum Found {
     Readings { samples: Vec<Sample>, truncated: bool },
-    Steps { step: Duration, agg: Option<Aggregate>, buckets: Vec<Bucket> },
+    Steps { step: Duration, agg: Option<Aggregate>, source: &'static str, buckets: Vec<Bucket> },
 }
 
 /// A part of one point's history; CSV when `Accept` asks for `text/csv`.
@@ -192,8 +201,9 @@ fn read(hub: &AppState, series: SeriesId, query: &SeriesQuery) -> Result<Found, 
             Found::Readings { samples, truncated }
         }
         Shape::Steps { step, agg } => {
-            let buckets = hub.store.aggregate(series, from, to, step)?;
-            Found::Steps { step, agg, buckets }
+            let store::Steps { tier, buckets } = hub.store.aggregate(series, from, to, step)?;
+            let source = tier.map_or("raw", Tier::as_str);
+            Found::Steps { step, agg, source, buckets }
         }
     })
 }
@@ -211,7 +221,11 @@ impl SeriesParams {
         }
         let step = self.step.as_deref().map(duration).transpose();
         let shape = match step.map_err(|why| Problem::bad_query("step", why))? {
-            Some(step) => Shape::Steps { step: bounded(step, span)?, agg: self.agg },
+            Some(step) => {
+                let step = bounded(step, span)?;
+                let from = on_the_clock(from, step);
+                return Ok(SeriesQuery { from, to, shape: Shape::Steps { step, agg: self.agg } });
+            }
             None if self.agg.is_some() => {
                 return Err(Problem::bad_query("agg", "needs a step, for example step=60s"));
             }
@@ -219,6 +233,14 @@ impl SeriesParams {
         };
         Ok(SeriesQuery { from, to, shape })
     }
+}
+
+/// The whole hour or minute at or before `from`, when the steps are whole ones, too. Not the whole day: where a day begins
+/// is for whoever asks.
+fn on_the_clock(from: Timestamp, step: Duration) -> Timestamp {
+    let fits = |width: &u64| step.as_micros().is_multiple_of(u128::from(*width));
+    let width = [3_600_000_000, 60_000_000].into_iter().find(fits).unwrap_or(1) as i64;
+    Timestamp::from_micros(from.as_micros() - from.as_micros().rem_euclid(width))
 }
 
 fn bounded(step: Duration, span: Duration) -> Result<Duration, Problem> {
@@ -255,8 +277,11 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// JSON has no NaN.
 fn row(bucket: &Bucket) -> StepRow {
     let number = |number: f64| Some(number).filter(|number| number.is_finite());
-    let Bucket { start, count, mean, min, max, last, good_share } = *bucket;
-    (start.as_millis(), number(mean), number(min), number(max), number(last), count, good_share)
+    let Bucket { start, count, mean, min, max, last, good_share, time_mean, occupied_share } =
+        *bucket;
+    let [mean, min, max, last] = [mean, min, max, last].map(number);
+    let [time_mean, occupied_share] = [time_mean, occupied_share].map(number);
+    (start.as_millis(), mean, min, max, last, count, good_share, time_mean, occupied_share)
 }
 
 impl Series {
@@ -270,10 +295,10 @@ impl Series {
                 });
                 Series::Readings(Readings { of, points: points.collect(), truncated })
             }
-            Found::Steps { step, agg, buckets } => {
+            Found::Steps { step, agg, source, buckets } => {
                 let points = buckets.iter().map(row);
                 let step_s = step.as_secs_f64();
-                Series::Steps(Steps { of, step_s, agg, points: points.collect() })
+                Series::Steps(Steps { of, step_s, agg, source, points: points.collect() })
             }
         }
     }
@@ -294,6 +319,9 @@ mod tests {
     fn without_times_it_is_the_last_day() {
         let query = check(SeriesParams::default()).unwrap();
         assert_eq!((query.from, query.to), (NOW.minus(DEFAULT_SPAN), NOW));
+        let hours = SeriesParams { step: Some("1d".into()), ..SeriesParams::default() };
+        let from = check(hours).unwrap().from;
+        assert_eq!((from.as_millis() % 3_600_000, NOW.since(from).as_secs() / 3_600), (0, 24));
         assert_eq!(query.shape, Shape::Readings { limit: MAX_LIMIT });
         let params = SeriesParams { step: Some("5m".into()), ..SeriesParams::default() };
         let step = Duration::from_secs(300);
@@ -359,11 +387,17 @@ mod tests {
             max: 2.0,
             last: 2.0,
             good_share: 1.0,
+            time_mean: 1.25,
+            occupied_share: f64::NAN,
         };
         let step = Duration::from_secs(60);
-        let found = Found::Steps { step, agg: None, buckets: vec![bucket] };
+        let found = Found::Steps { step, agg: None, source: "1m", buckets: vec![bucket] };
         let json = serde_json::to_value(Series::new(of, found)).unwrap();
-        assert_eq!(json["points"], serde_json::json!([[0, 1.5, 1.0, 2.0, 2.0, 2, 1.0]]));
+        assert_eq!(
+            json["points"],
+            serde_json::json!([[0, 1.5, 1.0, 2.0, 2.0, 2, 1.0, 1.25, null]])
+        );
+        assert_eq!(json["source"], "1m");
         assert_eq!((&json["step_s"], json.get("agg")), (&60.0.into(), None));
     }
 }

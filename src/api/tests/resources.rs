@@ -205,6 +205,7 @@ async fn history_comes_as_readings_steps_or_csv() {
     let count: u64 =
         steps["points"].as_array().unwrap().iter().map(|step| step[5].as_u64().unwrap()).sum();
     assert_eq!(count, 3);
+    assert_eq!((&steps["source"], &steps["from"]), (&json!("1h"), &json!("2026-09-20T14:00:00Z")));
     let csv = rig.request(&format!("GET {path}"), &[("accept", "text/csv")], "");
     let csv = rig.send(csv).await;
     assert_eq!(csv.header("content-type"), "text/csv; charset=utf-8");

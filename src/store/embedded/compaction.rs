@@ -7,7 +7,7 @@
 use rusqlite::Transaction;
 
 use super::merge::{Merge, Source};
-use super::run::{ALL_TIMES, ENOUGH_READINGS, Run, RunWriter, live_runs, set_state, state};
+use super::run::{ALL_TIMES, ENOUGH_READINGS, Run, RunWriter, live_runs, rolled, set_state, state};
 use super::shared::Shared;
 use crate::store::StoreError;
 
@@ -44,6 +44,7 @@ pub(super) fn plan(shared: &Shared) -> Result<Plan, StoreError> {
     let slices: i64 = inputs.iter().map(|run| run.slices).sum();
     let readings: i64 = inputs.iter().map(|run| run.readings).sum();
     let (level, age) = (inputs[0].level + 1, inputs[0].age);
+    let rolled = inputs.iter().map(|run| run.rolled).max().unwrap_or(rolled::NOT_YET);
     shared.transact(|tx| {
         // Long slices are in blocks of their own already.
         if readings >= slices * ENOUGH_READINGS as i64 || readings > MAX_MERGED_READINGS {
@@ -51,7 +52,7 @@ pub(super) fn plan(shared: &Shared) -> Result<Plan, StoreError> {
             return Ok((Plan::Settled, 0));
         }
         let merge = Merge::new(inputs.iter().map(|run| Source::run(run.id)).collect());
-        let output = RunWriter::begin(tx, level, age)?;
+        let output = RunWriter::begin(tx, level, age, rolled)?;
         Ok((Plan::Merge(Box::new(Merging { inputs, merge, output })), 0))
     })
 }
@@ -113,11 +114,13 @@ impl Merging {
     }
 }
 
-/// The first eight neighbours of one level. Neighbours, because of the same reading in two runs the earlier one stays.
+/// The first eight neighbours of one level, all of them rolled up. Neighbours, because of the same reading in two runs
+/// the earlier one stays.
 fn runs_to_merge(runs: &[Run]) -> Option<&[Run]> {
     let alike = |a: &Run, b: &Run| a.state == b.state && a.level == b.level;
     let mut groups = runs.chunk_by(alike).filter(|group| group[0].state == state::LIVE);
-    groups.find_map(|group| group.get(..MERGED_AT_ONCE))
+    let ready = |group: &&[Run]| group.iter().all(|run| run.rolled != rolled::NOT_YET);
+    groups.find_map(|group| group.get(..MERGED_AT_ONCE).filter(ready))
 }
 
 fn settle(tx: &Transaction<'_>, runs: &[Run]) -> Result<(), StoreError> {

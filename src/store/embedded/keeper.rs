@@ -1,4 +1,4 @@
-//! The keeper: one thread that seals, merges, clears away and keeps the file small, a short step at a time.
+//! The keeper: one thread that seals, rolls up, merges, clears away and keeps the file small, a short step at a time.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -7,8 +7,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::compaction::{self, Merging, Plan};
 use super::head::Generation;
+use super::rolling::{self, Rolling};
 use super::row::RowEncoder;
-use super::run::{ALL_TIMES, RunWriter, state};
+use super::run::{ALL_TIMES, RunWriter, rolled, state};
 use super::shared::{LOG_BYTES, Shared, Status, lock, read, write};
 use crate::model::{Measurement, Sample, SeriesId};
 use crate::store::{CommitSeq, StoreError};
@@ -39,6 +40,7 @@ pub(super) struct Keeper {
     /// Copies the log into the file without keeping the writer waiting.
     copier: Connection,
     encoder: RowEncoder,
+    rolling: Option<Box<Rolling>>,
     merging: Option<Box<Merging>>,
     /// Give every free page back, not only those that are many.
     thorough: bool,
@@ -65,6 +67,7 @@ impl Keeper {
             shared,
             copier,
             encoder: RowEncoder::default(),
+            rolling: None,
             merging: None,
             thorough: false,
             failing: false,
@@ -114,6 +117,7 @@ impl Keeper {
     fn fail(&mut self, error: &StoreError) {
         tracing::error!(error = error as &dyn std::error::Error, "the store's keeper failed");
         self.failing = true;
+        self.rolling = None;
         self.merging = None;
         let mut status = lock(&self.shared.status);
         status.failure = Some(with_sources(error));
@@ -134,6 +138,7 @@ impl Keeper {
         let worked = self.copy_log()?
             || self.delete_hot_rows()?
             || self.delete_dead_run()?
+            || self.roll_up()?
             || self.merge()?
             || self.give_pages_back()?
             || self.cut_log()?;
@@ -176,7 +181,8 @@ impl Keeper {
     fn seal(&mut self, generation: &Generation) -> Result<(), StoreError> {
         let Some((first, last)) = generation.commits() else { return Ok(()) };
         let shared = Arc::clone(&self.shared);
-        let mut run = shared.transact(|tx| Ok((RunWriter::begin(tx, 0, first.0 as i64)?, 0)))?;
+        let mut run = shared
+            .transact(|tx| Ok((RunWriter::begin(tx, 0, first.0 as i64, rolled::NOT_YET)?, 0)))?;
         let mut readings = Vec::new();
         for series in 0..generation.series_end() {
             generation.collect(SeriesId(series), ALL_TIMES.0, ALL_TIMES.1, &mut readings);
@@ -252,6 +258,17 @@ impl Keeper {
         })
     }
 
+    /// Rolls up a handful of series.
+    fn roll_up(&mut self) -> Result<bool, StoreError> {
+        let rolling = match self.rolling.take() {
+            Some(rolling) => Some(rolling),
+            None => rolling::plan(&self.shared)?,
+        };
+        let Some(rolling) = rolling else { return Ok(false) };
+        self.rolling = rolling.proceed(&self.shared)?;
+        Ok(true)
+    }
+
     /// Merges a handful of readings, or decides what to merge.
     fn merge(&mut self) -> Result<bool, StoreError> {
         let merging = match self.merging.take() {
@@ -269,6 +286,7 @@ impl Keeper {
     /// Begins a merge, if there is one to begin, and writes nothing of it yet.
     #[cfg(test)]
     pub(super) fn begin_merge(&mut self) -> Result<bool, StoreError> {
+        while self.roll_up()? {}
         if let Plan::Merge(merging) = compaction::plan(&self.shared)? {
             self.merging = Some(merging);
         }

@@ -9,6 +9,9 @@
 //! the number of series; every reading is written two or three times in its life instead of at every seal; and a run is
 //! visible all at once with the mark "sealed through commit N", so a crash at any moment loses and repeats nothing.
 //!
+//! Once a run is sealed, the days that it touches are rolled up: a row for each minute, hour and day of a series. That
+//! is behind the appending thread in everything: in time, and in what it may wait for.
+//!
 //! Who holds what: the appending thread and the keeper share the one writing connection, a short transaction each; the
 //! memory lies behind a lock that is held for microseconds; queries have connections of their own and look at memory
 //! before they look at the file, so that a reading on its way from one to the other is seen (twice, and merged).
@@ -22,6 +25,8 @@ mod numbers;
 mod pack;
 mod query;
 mod retention;
+mod rolling;
+mod rollup;
 mod row;
 mod run;
 mod schema;
@@ -37,7 +42,7 @@ use std::time::Duration;
 use self::keeper::Keeper;
 use self::row::RowEncoder;
 use self::shared::{Shared, lock, read};
-use super::{Bucket, CommitSeq, SeriesKey, Store, StoreError, StoreStats};
+use super::{CommitSeq, Nature, SeriesKey, Steps, Store, StoreError, StoreStats};
 use crate::model::{Measurement, Sample, SeriesId, Timestamp};
 
 /// How much the store keeps unsealed.
@@ -125,6 +130,10 @@ impl Store for EmbeddedStore {
         self.shared.series(keys)
     }
 
+    fn describe(&self, natures: &[(SeriesId, Nature)]) -> Result<(), StoreError> {
+        self.shared.describe(natures)
+    }
+
     fn all_series(&self) -> Vec<SeriesKey> {
         read(&self.shared.catalog).keys().to_vec()
     }
@@ -157,7 +166,7 @@ impl Store for EmbeddedStore {
         from: Timestamp,
         to: Timestamp,
         step: Duration,
-    ) -> Result<Vec<Bucket>, StoreError> {
+    ) -> Result<Steps, StoreError> {
         self.shared.aggregate(series, from, to, step)
     }
 

@@ -1,28 +1,23 @@
 //! Questions about one series, and the replay of commits.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::merge::{Merge, Source};
-use super::run::live_runs;
+use super::rollup::{DAY, DAYS, Holding, Tally, Windows};
+use super::run::{Run, live_runs, rolled};
 use super::shared::{Shared, lock, read, unknown_series};
-use super::{row, run};
-use crate::model::{Grade, Measurement, Sample, SeriesId, Timestamp};
-use crate::store::{Bucket, CommitSeq, StoreError, StoreStats};
+use super::{rolling, row};
+use crate::model::{Measurement, Sample, SeriesId, Timestamp};
+use crate::store::{CommitSeq, Nature, Steps, StoreError, StoreStats, Tier};
 
 /// Steps that an aggregate has at most: two years of minutes, 64 MB of buckets.
 const MAX_STEPS: i64 = 1 << 20;
 
 impl Shared {
-    /// Calls `each` with the series' readings in `from <= observed_at < to`, oldest first, until it answers `false`.
-    fn scan(
-        &self,
-        series: SeriesId,
-        from: Timestamp,
-        to: Timestamp,
-        mut each: impl FnMut(Measurement) -> bool,
-    ) -> Result<(), StoreError> {
+    fn check(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<(), StoreError> {
         if series.index() >= read(&self.catalog).keys().len() {
             return Err(unknown_series(series));
         }
@@ -30,36 +25,22 @@ impl Shared {
             let why = format!("the range ends ({to}) before it begins ({from})");
             return Err(StoreError::BadQuery(why));
         }
-        if from == to {
-            return Ok(());
-        }
-        let until = Timestamp::from_micros(to.as_micros() - 1);
-        // Memory first: what is sealed in between is then seen twice, the other way round it would be missed.
-        let mut unsealed = self.unsealed(series, from, until);
-        self.readers.read(|conn| {
-            let runs = live_runs(conn, from, until)?;
-            let slice = |run: run::Run| {
-                Source::slice(run.id, series, from.max(run.oldest), until.min(run.newest))
-            };
-            let mut sources: Vec<Source> = runs.into_iter().map(slice).collect();
-            sources.append(&mut unsealed);
-            let mut merge = Merge::new(sources);
-            while let Some(m) = merge.next(conn)? {
-                if !each(m) {
-                    break;
-                }
-            }
-            Ok(())
-        })
+        Ok(())
     }
 
-    fn unsealed(&self, series: SeriesId, from: Timestamp, until: Timestamp) -> Vec<Source> {
+    /// The series' readings in memory, of each generation by itself, the older first.
+    fn unsealed(
+        &self,
+        series: SeriesId,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Vec<Vec<Measurement>> {
         let memory = read(&self.memory);
         let generations = memory.sealing.as_deref().into_iter().chain([&memory.head]);
         let collect = |generation: &super::head::Generation| {
             let mut readings = Vec::new();
             generation.collect(series, from, until, &mut readings);
-            Source::memory(readings)
+            readings
         };
         generations.map(collect).collect()
     }
@@ -73,24 +54,35 @@ impl Shared {
         limit: usize,
     ) -> Result<Vec<Sample>, StoreError> {
         let mut samples = Vec::new();
-        if limit == 0 {
+        self.check(series, from, to)?;
+        if limit == 0 || from == to {
             return Ok(samples);
         }
-        self.scan(series, from, to, |m| {
-            samples.push(Sample::from(m));
-            samples.len() < limit
+        let until = before(to);
+        // Memory first: what is sealed in between is then seen twice, the other way round it would be missed.
+        let unsealed = self.unsealed(series, from, until);
+        self.readers.read(|conn| {
+            let runs = live_runs(conn, from, until)?;
+            let mut merge = merged(series, &runs, &unsealed, from, until);
+            while let Some(m) = merge.next(conn)? {
+                samples.push(Sample::from(m));
+                if samples.len() == limit {
+                    break;
+                }
+            }
+            Ok(())
         })?;
         Ok(samples)
     }
 
-    /// The steps of a range.
+    /// The steps of a range: days that are rolled up from their rows, the others from their readings.
     pub(super) fn aggregate(
         &self,
         series: SeriesId,
         from: Timestamp,
         to: Timestamp,
         step: Duration,
-    ) -> Result<Vec<Bucket>, StoreError> {
+    ) -> Result<Steps, StoreError> {
         let step = i64::try_from(step.as_micros()).unwrap_or(i64::MAX);
         if step == 0 {
             return Err(StoreError::BadQuery("a step is at least a microsecond".to_owned()));
@@ -99,18 +91,65 @@ impl Shared {
             let why = format!("more than {MAX_STEPS} steps: ask for longer steps or less time");
             return Err(StoreError::BadQuery(why));
         }
-        let mut buckets = Vec::new();
-        let mut tally: Option<Tally> = None;
-        self.scan(series, from, to, |m| {
-            let number = m.observed_at.as_micros().abs_diff(from.as_micros()) / step as u64;
-            if tally.as_ref().is_none_or(|tally| tally.number != number) {
-                buckets.extend(tally.take().map(|tally| tally.bucket(from, step)));
+        self.check(series, from, to)?;
+        if from == to {
+            return Ok(Steps { tier: None, buckets: Vec::new() });
+        }
+        let nature = read(&self.catalog).nature(series);
+        let mut windows = [Windows::new(from.as_micros(), step)];
+        // Whole days on both sides, for a reading holds into its neighbourhood.
+        let reach = Duration::from_micros(DAY as u64) + Nature::MAX_HOLD;
+        let (first, until) = (from.minus(reach), before(to).plus(reach));
+        // Memory first, as in `range`.
+        let unsealed = self.unsealed(series, first, until);
+        let tier = self.readers.read(|conn| {
+            let runs = live_runs(conn, first, until)?;
+            let tier = tier_for(from.as_micros(), step);
+            let parts = match tier {
+                Some(tier) => {
+                    let mut raw_days = days_in_memory(&unsealed, &nature);
+                    let waiting = runs.iter().filter(|run| run.rolled != rolled::YES);
+                    let mut merge = slices(series, waiting, first, until, Vec::new());
+                    while let Some(m) = merge.next(conn)? {
+                        raw_days.extend(rolling::days_of(m.observed_at, &nature));
+                    }
+                    let frozen = rolling::raw_from(conn)?;
+                    rolled_up(from.as_micros(), to.as_micros(), tier, |day| {
+                        day * DAY < frozen || !raw_days.contains(&day)
+                    })
+                }
+                None => Vec::new(),
+            };
+            let mut at = from.as_micros();
+            let raw = |windows: &mut [Windows], from: i64, to: i64| {
+                if from >= to {
+                    return Ok::<(), StoreError>(());
+                }
+                let until = Timestamp::from_micros(to - 1);
+                let first = Timestamp::from_micros(from.saturating_sub(nature.hold_micros()));
+                let mut merge = merged(series, &runs, &unsealed, first, until);
+                let mut holding = Holding::new(from, to, nature);
+                while let Some(m) = merge.next(conn)? {
+                    holding.push(&m, windows);
+                }
+                holding.end(windows);
+                Ok(())
+            };
+            for &(start, end, tier) in &parts {
+                raw(&mut windows, at, start)?;
+                for row in rolling::load(conn, series, tier, (start, end))? {
+                    windows[0].at(row.start).add_row(&row);
+                }
+                at = end;
             }
-            tally.get_or_insert_with(|| Tally::new(number)).add(&m);
-            true
+            raw(&mut windows, at, to.as_micros())?;
+            Ok(tier.filter(|_| !parts.is_empty()))
         })?;
-        buckets.extend(tally.map(|tally| tally.bucket(from, step)));
-        Ok(buckets)
+        let [windows] = windows;
+        let shown = windows.finish().filter(|(_, tally)| tally.stored > 0);
+        let bucket =
+            |(start, tally): (i64, Tally)| tally.bucket(Timestamp::from_micros(start), &nature);
+        Ok(Steps { tier, buckets: shown.map(bucket).collect() })
     }
 
     /// Every commit after `after` that is not sealed. One row at a time: whoever takes long over one keeps no snapshot
@@ -156,49 +195,70 @@ fn next_row(conn: &Connection, after: i64) -> Result<Option<(i64, Vec<u8>)>, Sto
     Ok(statement.query_row([after], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }
 
-/// A step being counted.
-struct Tally {
-    number: u64,
-    stored: u64,
-    good: u64,
-    count: u64,
-    sum: f64,
-    min: f64,
-    max: f64,
-    last: f64,
+fn before(to: Timestamp) -> Timestamp {
+    Timestamp::from_micros(to.as_micros() - 1)
 }
 
-impl Tally {
-    fn new(number: u64) -> Self {
-        let (min, max) = (f64::INFINITY, f64::NEG_INFINITY);
-        Tally { number, stored: 0, good: 0, count: 0, sum: 0.0, min, max, last: f64::NAN }
-    }
+/// The series' readings in these runs and those in memory, as one.
+fn merged(
+    series: SeriesId,
+    runs: &[Run],
+    unsealed: &[Vec<Measurement>],
+    from: Timestamp,
+    until: Timestamp,
+) -> Merge {
+    let own = |m: &&Measurement| from <= m.observed_at && m.observed_at <= until;
+    let memory =
+        unsealed.iter().map(|all| Source::memory(all.iter().filter(own).copied().collect()));
+    slices(series, runs.iter(), from, until, memory.collect())
+}
 
-    fn add(&mut self, m: &Measurement) {
-        self.stored += 1;
-        self.good += u64::from(m.quality.grade == Grade::Good);
-        if m.quality.grade == Grade::Bad || m.value.is_nan() {
-            return;
-        }
-        self.count += 1;
-        self.sum += m.value;
-        self.min = self.min.min(m.value);
-        self.max = self.max.max(m.value);
-        self.last = m.value;
-    }
+fn slices<'a>(
+    series: SeriesId,
+    runs: impl Iterator<Item = &'a Run>,
+    from: Timestamp,
+    until: Timestamp,
+    memory: Vec<Source>,
+) -> Merge {
+    let overlapping = runs.filter(|run| run.newest >= from && run.oldest <= until);
+    let slice =
+        |run: &Run| Source::slice(run.id, series, from.max(run.oldest), until.min(run.newest));
+    Merge::new(overlapping.map(slice).chain(memory).collect())
+}
 
-    fn bucket(self, from: Timestamp, step: i64) -> Bucket {
-        let counted = self.count > 0;
-        let or_nan = |value: f64| if counted { value } else { f64::NAN };
-        let start = from.as_micros().wrapping_add((self.number as i64).wrapping_mul(step));
-        Bucket {
-            start: Timestamp::from_micros(start),
-            count: self.count,
-            mean: or_nan(self.sum / self.count as f64),
-            min: or_nan(self.min),
-            max: or_nan(self.max),
-            last: self.last,
-            good_share: self.good as f64 / self.stored as f64,
+/// The longest tier whose windows add up to steps of this length from this time on.
+fn tier_for(from: i64, step: i64) -> Option<Tier> {
+    let fits = |tier: &Tier| from % tier.width() == 0 && step % tier.width() == 0;
+    Tier::ALL.into_iter().rev().find(fits)
+}
+
+fn days_in_memory(unsealed: &[Vec<Measurement>], nature: &Nature) -> BTreeSet<i64> {
+    let readings = unsealed.iter().flatten();
+    readings.flat_map(|m| rolling::days_of(m.observed_at, nature)).collect()
+}
+
+/// The parts of `from..to` that are read from rollups: of days that are rolled up, windows of this tier, and where the
+/// last one is not whole the shorter ones in it.
+fn rolled_up(
+    from: i64,
+    to: i64,
+    tier: Tier,
+    is_rolled: impl Fn(i64) -> bool,
+) -> Vec<(i64, i64, Tier)> {
+    let first = from.div_euclid(DAY).max(DAYS.start);
+    let end = ((to - 1).div_euclid(DAY) + 1).min(DAYS.end);
+    let mut parts: Vec<(i64, i64, Tier)> = Vec::new();
+    for day in (first..end).filter(|&day| is_rolled(day)) {
+        let mut start = from.max(day * DAY);
+        for tier in Tier::ALL.into_iter().rev().filter(|&own| own <= tier) {
+            let end = (to - to.rem_euclid(tier.width())).min((day + 1) * DAY);
+            match parts.last_mut() {
+                _ if end <= start => continue,
+                Some((_, last, own)) if *last == start && *own == tier => *last = end,
+                _ => parts.push((start, end, tier)),
+            }
+            start = end;
         }
     }
+    parts
 }

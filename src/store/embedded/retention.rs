@@ -2,10 +2,12 @@
 
 use rusqlite::params;
 
-use super::run::{Run, live_runs, set_state, state};
+use super::rolling::raw_from;
+use super::rollup::DAY;
+use super::run::{Run, live_runs, rolled, set_state, state};
 use super::shared::{Shared, lock};
 use crate::model::Timestamp;
-use crate::store::StoreError;
+use crate::store::{Nature, StoreError};
 
 /// Blocks deleted in one transaction: about a megabyte.
 const BLOCKS_AT_ONCE: i64 = 512;
@@ -16,7 +18,23 @@ impl Shared {
     /// A merge that is under way meanwhile notices that its runs have changed, and starts again.
     pub(super) fn delete_before(&self, cutoff: Timestamp) -> Result<u64, StoreError> {
         let always = Timestamp::from_micros(i64::MIN);
-        let runs = self.readers.read(|conn| live_runs(conn, always, cutoff))?;
+        // A reading that holds into the next day counts there, too.
+        let concerned = cutoff.plus(Nature::MAX_HOLD);
+        let Some(runs) = self.transact(|tx| {
+            let runs = live_runs(tx, always, concerned)?;
+            if runs.iter().any(|run| run.rolled == rolled::NOT_YET) {
+                return Ok((None, 0));
+            }
+            // First of all: from here on, the days that lose readings are not counted again.
+            let whole = cutoff.as_micros().saturating_add(Nature::MAX_HOLD.as_micros() as i64);
+            let whole = whole.div_euclid(DAY).saturating_add(1).saturating_mul(DAY);
+            tx.prepare_cached("UPDATE mark SET raw_from = ?1")?
+                .execute([whole.max(raw_from(tx)?)])?;
+            Ok((Some(runs), 0))
+        })?
+        else {
+            return Ok(0);
+        };
         let mut deleted = 0;
         for run in runs {
             deleted += if run.newest < cutoff {

@@ -28,6 +28,14 @@ pub(super) mod state {
     pub(in super::super) const DEAD: i64 = 3;
 }
 
+/// `run.rolled`.
+pub(super) mod rolled {
+    pub(in super::super) const NOT_YET: i64 = 0;
+    pub(in super::super) const YES: i64 = 1;
+    /// A block is damaged: its days are always read raw.
+    pub(in super::super) const NEVER: i64 = 2;
+}
+
 /// A run as its table row has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Run {
@@ -49,6 +57,8 @@ pub(super) struct Run {
     pub(super) oldest: Timestamp,
     /// No reading was observed after.
     pub(super) newest: Timestamp,
+    /// One of [`rolled`].
+    pub(super) rolled: i64,
 }
 
 /// The live runs with readings that may have been observed in `from..=until`, by age.
@@ -58,7 +68,7 @@ pub(super) fn live_runs(
     until: Timestamp,
 ) -> Result<Vec<Run>, StoreError> {
     let mut statement = conn.prepare_cached(
-        "SELECT id, state, level, age, slices, readings, bytes, oldest, newest FROM run
+        "SELECT id, state, level, age, slices, readings, bytes, oldest, newest, rolled FROM run
          WHERE state IN (1, 2) AND newest >= ?1 AND oldest <= ?2 ORDER BY age",
     )?;
     let runs = statement.query_map(params![from.as_micros(), until.as_micros()], |row| {
@@ -72,6 +82,7 @@ pub(super) fn live_runs(
             bytes: row.get(6)?,
             oldest: Timestamp::from_micros(row.get(7)?),
             newest: Timestamp::from_micros(row.get(8)?),
+            rolled: row.get(9)?,
         })
     })?;
     Ok(runs.collect::<Result<_, _>>()?)
@@ -103,12 +114,14 @@ pub(super) struct RunWriter {
 
 impl RunWriter {
     /// A new run, invisible until [`RunWriter::finish`].
-    pub(super) fn begin(tx: &Transaction<'_>, level: i64, age: i64) -> Result<Self, StoreError> {
-        tx.prepare_cached("INSERT INTO run (state, level, age) VALUES (?1, ?2, ?3)")?.execute([
-            state::WRITING,
-            level,
-            age,
-        ])?;
+    pub(super) fn begin(
+        tx: &Transaction<'_>,
+        level: i64,
+        age: i64,
+        rolled: i64,
+    ) -> Result<Self, StoreError> {
+        tx.prepare_cached("INSERT INTO run (state, level, age, rolled) VALUES (?1, ?2, ?3, ?4)")?
+            .execute([state::WRITING, level, age, rolled])?;
         let run = Run {
             id: tx.last_insert_rowid(),
             state: state::WRITING,
@@ -119,6 +132,7 @@ impl RunWriter {
             bytes: 0,
             oldest: Timestamp::from_micros(i64::MAX),
             newest: Timestamp::from_micros(i64::MIN),
+            rolled,
         };
         Ok(RunWriter { run, open: Vec::new(), waiting: Vec::new(), waiting_bytes: 0 })
     }

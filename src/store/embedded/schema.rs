@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::store::StoreError;
 
 /// The tables' version, in `PRAGMA user_version`.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// A hot row is tens of kilobytes and a block two or three: pages larger than SQLite's 4096 mean fewer of them per row
 /// and less waste between blocks, and a commit of one reading still writes only three.
@@ -26,6 +26,7 @@ const MAX_READERS: usize = 4;
 ///   and never merged again, 3 is to be deleted. Of the same reading in two runs, the one in the run of lesser age stays.
 /// - `block`: a run's readings. Its key is that of its last reading, so that the first block at or after a key is the
 ///   first that can hold it.
+/// - `rollup`: a series' rows of one tier (0 minute, 1 hour, 2 day) in one chunk of time.
 /// - `mark`: one row: commits up to `sealed_through` are in runs; `newest` is the newest reading of each series then.
 const TABLES: &str = "
     CREATE TABLE series (
@@ -48,6 +49,19 @@ const TABLES: &str = "
     INSERT INTO mark (id, sealed_through) VALUES (1, 0);
 ";
 
+/// Format 2: rollups. `run.rolled` is 0 before a run is rolled up, 1 after, 2 when it cannot be; `mark.raw_from` is where
+/// days begin that retention took nothing from. The runs of a file of format 1 are rolled up like new ones.
+const ROLLUPS: &str = "
+    ALTER TABLE series ADD COLUMN hold INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE series ADD COLUMN occupied REAL;
+    ALTER TABLE run ADD COLUMN rolled INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE mark ADD COLUMN raw_from INTEGER NOT NULL DEFAULT -9223372036854775808;
+    CREATE TABLE rollup (
+        id INTEGER PRIMARY KEY, series INTEGER NOT NULL, tier INTEGER NOT NULL, chunk INTEGER NOT NULL,
+        data BLOB NOT NULL, UNIQUE (series, tier, chunk)
+    ) STRICT;
+";
+
 /// The connection that writes; makes the tables of a new file.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     let conn = Connection::open(path)?;
@@ -68,9 +82,12 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
          PRAGMA temp_store = MEMORY;
          PRAGMA cache_size = -4096;"
     ))?;
-    if found == 0 {
-        conn.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {FORMAT}; COMMIT;"))?;
-    }
+    let missing = match found {
+        0 => [TABLES, ROLLUPS].concat(),
+        1 => ROLLUPS.to_owned(),
+        _ => String::new(),
+    };
+    conn.execute_batch(&format!("BEGIN; {missing} PRAGMA user_version = {FORMAT}; COMMIT;"))?;
     conn.set_prepared_statement_cache_capacity(32);
     Ok(conn)
 }

@@ -13,7 +13,7 @@ use super::numbers::Defect;
 use super::schema::{Readers, open_writer};
 use super::{Limits, row, run};
 use crate::model::{Measurement, Sample, SeriesId};
-use crate::store::{CommitSeq, SeriesKey, StoreError};
+use crate::store::{CommitSeq, Nature, SeriesKey, StoreError};
 
 /// Series that a store numbers at most: the memory has a few dozen bytes for each.
 const MAX_SERIES: usize = 1 << 20;
@@ -63,6 +63,7 @@ pub(super) struct Shared {
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
     keys: Vec<SeriesKey>,
+    natures: Vec<Nature>,
     numbers: HashMap<SeriesKey, SeriesId>,
 }
 
@@ -72,9 +73,15 @@ impl Catalog {
         &self.keys
     }
 
-    fn add(&mut self, key: SeriesKey) {
+    /// What the series is.
+    pub(super) fn nature(&self, series: SeriesId) -> Nature {
+        self.natures.get(series.index()).copied().unwrap_or_default()
+    }
+
+    fn add(&mut self, key: SeriesKey, nature: Nature) {
         self.numbers.insert(key.clone(), SeriesId(self.keys.len() as u32));
         self.keys.push(key);
+        self.natures.push(nature);
     }
 }
 
@@ -233,8 +240,33 @@ impl Shared {
             }
             Ok(((), added.len() * 64))
         })?;
-        added.into_iter().for_each(|key| catalog.add(key.clone()));
+        added.into_iter().for_each(|key| catalog.add(key.clone(), Nature::default()));
         Ok(numbers)
+    }
+
+    /// Keeps what is new about these series.
+    pub(super) fn describe(&self, natures: &[(SeriesId, Nature)]) -> Result<(), StoreError> {
+        let mut catalog = write(&self.catalog);
+        if let Some((series, _)) = natures.iter().find(|(s, _)| s.index() >= catalog.keys.len()) {
+            return Err(unknown_series(*series));
+        }
+        let is_new = |(series, nature): &&(SeriesId, Nature)| catalog.nature(*series) != *nature;
+        let new: Vec<_> = natures.iter().filter(is_new).copied().collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.transact(|tx| {
+            let mut set =
+                tx.prepare_cached("UPDATE series SET hold = ?2, occupied = ?3 WHERE id = ?1")?;
+            for (series, nature) in &new {
+                set.execute(params![series.0, nature.hold_micros(), nature.occupied])?;
+            }
+            Ok(((), new.len() * 64))
+        })?;
+        for (series, nature) in new {
+            catalog.natures[series.index()] = nature;
+        }
+        Ok(())
     }
 
     /// How many readings there are, if they can be stored.
@@ -356,7 +388,8 @@ pub(super) fn unknown_series(series: SeriesId) -> StoreError {
 
 fn load_catalog(conn: &Connection) -> Result<Catalog, StoreError> {
     let mut catalog = Catalog::default();
-    let mut statement = conn.prepare("SELECT id, device, metric FROM series ORDER BY id")?;
+    let mut statement =
+        conn.prepare("SELECT id, device, metric, hold, occupied FROM series ORDER BY id")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let damaged = |why| Defect(why).of("of series names");
@@ -366,7 +399,8 @@ fn load_catalog(conn: &Connection) -> Result<Catalog, StoreError> {
         }
         let device = device.parse().map_err(|_| damaged("a device has no valid name"))?;
         let metric = metric.parse().map_err(|_| damaged("a metric has no valid name"))?;
-        catalog.add(SeriesKey { device, metric });
+        let hold = std::time::Duration::from_micros(row.get::<_, i64>(3)?.unsigned_abs());
+        catalog.add(SeriesKey { device, metric }, Nature { hold, occupied: row.get(4)? });
     }
     Ok(catalog)
 }

@@ -1639,7 +1639,7 @@ export interface components {
          * @description A column of a step.
          * @enum {string}
          */
-        Aggregate: "mean" | "min" | "max" | "last" | "count";
+        Aggregate: "mean" | "min" | "max" | "last" | "count" | "time_mean" | "occupied_share";
         /** @description The figures of the norm. */
         AlarmFigures: {
             acknowledge: components["schemas"]["Times"];
@@ -4321,7 +4321,10 @@ export interface components {
         /** @description Steps; empty ones are left out. */
         Steps: components["schemas"]["Of"] & {
             agg?: components["schemas"]["Aggregate"] | null;
-            /** @description `[start_ms, mean, min, max, last, count, good_share]`, oldest first; no numbers where every reading was bad. */
+            /**
+             * @description `[start_ms, mean, min, max, last, count, good_share, time_mean, occupied_share]`, oldest first; no numbers where
+             *     every reading was bad; the last is for states that have an `occupied`.
+             */
             points: [
                 number,
                 number | null,
@@ -4329,8 +4332,12 @@ export interface components {
                 number | null,
                 number | null,
                 number,
-                number
+                number,
+                number | null,
+                number | null
             ][];
+            /** @description What was read: `raw` readings, or rollups of `1m`, `1h` or `1d` (and raw readings where those are not made yet). */
+            source: string;
             /** Format: double */
             step_s: number;
         };
@@ -7347,9 +7354,15 @@ export interface operations {
                 from?: string;
                 /** @description Before this time (RFC 3339); absent: now. At most 400 days after `from`. */
                 to?: string;
-                /** @description Steps of this length instead of single readings: `60s`, `5m`, `1h`, `1d`. At most 10 000 steps. */
+                /**
+                 * @description Steps of this length instead of single readings: `60s`, `5m`, `1h`, `1d`. At most 10 000 steps. With steps of whole
+                 *     hours or minutes the first one begins on a whole hour or minute, so that rollups can answer; `from` says when.
+                 */
                 step?: string;
-                /** @description The column that is wanted (with `step`): mean, min, max, last or count. JSON always has all of them. */
+                /**
+                 * @description The column that is wanted (with `step`): mean, min, max, last, count, time_mean (weighted by how long each value
+                 *     held) or occupied_share (of the time for which a state is known). JSON always has all of them.
+                 */
                 agg?: components["schemas"]["Aggregate"];
                 /** @description At most this many readings (1 to 10 000, else 10 000). */
                 limit?: number;

@@ -354,7 +354,7 @@ export type Status = Schemas["Status"];
 
 export type SessionAnswer = Schemas["Session"];
 
-/** `[start_ms, mean, min, max, last, count, good_share]` */
+/** `[start_ms, mean, min, max, last, count, good_share, time_mean, occupied_share]` */
 export type Bucket = [
   number,
   number | null,
@@ -363,6 +363,8 @@ export type Bucket = [
   number | null,
   number,
   number,
+  (number | null)?,
+  (number | null)?,
 ];
 
 export interface SeriesAnswer {
