@@ -38,7 +38,7 @@ describe("a line for the terminal", () => {
 });
 
 describe("a stretch of history", () => {
-  const row = (s: number, mean: number | null, good: number): StepRow => [s * 1000, mean, mean, mean, mean, 1, good];
+  const row = (s: number, mean: number | null, good: number): StepRow => [s * 1000, mean, mean, mean, mean, 1, good, mean, null];
 
   it("breaks the line at a hole and marks what is doubtful", () => {
     const line = historyLine([row(0, 1, 1), row(300, 2, 0.5), row(600, null, 0), row(900, 3, 1), row(3000, 4, 1)], 300, false);
