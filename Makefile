@@ -51,10 +51,11 @@ lint: ## Formatting and lints, warnings are errors.
 
 test: deps console lint ## Run every check.
 	cd $(CONSOLE) && npm run check && npm run test:unit && npm run budget
-	cargo build --workspace
+	# With the tests, so that the features of their dependencies count: a build without them would compile half the tree again.
+	cargo build --workspace --bins --tests
 	target/debug/townhub openapi > target/openapi.json && cd $(CONSOLE) && npm run gen:api -- --check
 	TOWNHUB_TEST_PYTHON=$(abspath $(VENV)/bin/python) cargo test --workspace
-	cargo run --quiet -- profile test device-profiles
+	target/debug/townhub profile test device-profiles
 	cd $(CONSOLE) && npm run test:e2e
 
 bench: console ## Measure; the figures that we quote stand in benches/README.md.

@@ -201,7 +201,7 @@ export class Console {
       const event = readEvent(raw.name, raw.id, raw.data);
       if (event !== null) this.queue.push(event);
     }
-    const urgent = this.queue.some(({ type }) => type === "alert" || type === "case" || type === "reload");
+    const urgent = this.queue.some(({ type }) => type === "alert" || type === "case" || type === "command" || type === "reload");
     this.flushWithin(urgent ? URGENT_MS : GATHER_MS);
   }
 
@@ -224,6 +224,7 @@ export class Console {
     for (const event of events) {
       if (event.type === "alert") this.keepLatest(event.alert);
       if (event.type === "case") this.cases.heard(event.case);
+      if (event.type === "command") this.gate.heard(event.command);
     }
     if (this.town.reload !== null) this.reloadSoon();
   }

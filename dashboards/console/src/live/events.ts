@@ -1,6 +1,6 @@
 /** The live feed's events as values; the texts of the stream are read here and nowhere else. */
 
-import type { Alert, Case, Freshness, Grade, Rank, Reason } from "../api/types";
+import type { Alert, Case, Command, Freshness, Grade, Rank, Reason } from "../api/types";
 
 /** Where in the feed an event stands. An epoch is one life of the hub; `seq` grows within it. */
 export interface FeedPosition {
@@ -33,12 +33,13 @@ export type LiveEvent =
   | { type: "state"; at: FeedPosition; changes: [number, Shown][] }
   | { type: "alert"; at: FeedPosition; alert: Alert }
   | { type: "case"; at: FeedPosition; case: Case }
+  | { type: "command"; at: FeedPosition; command: Command }
   | { type: "value"; at: FeedPosition; changes: ValueChange[] }
   | { type: "beat"; at: FeedPosition; serverMs: number }
   | { type: "reload"; at: FeedPosition; reason: "epoch" | "gap" };
 
 /** The names of the events that the console listens to. */
-export const EVENT_NAMES = ["hello", "state", "alert", "case", "value", "reload", "beat"] as const;
+export const EVENT_NAMES = ["hello", "state", "alert", "case", "command", "value", "reload", "beat"] as const;
 export type EventName = (typeof EVENT_NAMES)[number];
 
 const FRESHNESS: readonly Freshness[] = ["fresh", "stale", "dead", "never"];
@@ -81,6 +82,8 @@ function fromBody(name: EventName, at: FeedPosition, body: unknown): LiveEvent {
       return { type: name, at, alert: body as Alert };
     case "case":
       return { type: name, at, case: body as Case };
+    case "command":
+      return { type: name, at, command: body as Command };
     case "value":
       return { type: name, at, changes: (body as ValueRow[]).map(readValue) };
     case "reload":

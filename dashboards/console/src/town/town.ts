@@ -180,7 +180,7 @@ class Draft {
     this.next.position = event.at;
     if (event.type === "alert") this.takeAlert(event.alert);
     else if (event.type === "case") this.takeCase(event.case);
-    else for (const [asset, shown] of event.changes) this.takeShown(asset, shown);
+    else if (event.type === "state") for (const [asset, shown] of event.changes) this.takeShown(asset, shown);
   }
 
   private takeShown(asset: number, shown: Shown): void {

@@ -5,7 +5,7 @@ import type { Command, CommandSpec, Device } from "../api/types";
 import type { Console } from "../console.svelte";
 import { isOver, ordinary } from "./gate";
 
-/** A command on its way is asked for so often, milliseconds. */
+/** A command on its way is asked for so often, milliseconds: where its gate stands is not in the feed's word of it. */
 const LOOK_MS = 1_000;
 
 export class Gate {
@@ -107,6 +107,13 @@ export class Gate {
   /** Back to the choice of a target. */
   again(): void {
     Object.assign(this, { command: null, challenge: null, typed: "", error: null });
+  }
+
+  /** The feed's word of a command: what the other person, the hub or the gate did shows at once. */
+  heard(command: Command): void {
+    if (this.command?.id !== command.id || command.version <= this.command.version) return;
+    this.command = command;
+    if (command.state !== "selected") this.challenge = null;
   }
 
   private async look(): Promise<void> {

@@ -56,7 +56,8 @@ test("target, number, a held button, and the way to the gate's own word", async 
   await page.clock.runFor(1_100);
   await expect(dialog(page)).toContainText("当前 1.02 m");
   hub.orders.go(1, { state: "reached", value: 1.2 });
-  await page.clock.runFor(1_100);
+  // Told by the feed, before the next look.
+  await page.clock.runFor(300);
   await expect(dialog(page).getByRole("heading", { name: "已到位" })).toBeVisible();
   expect(hub.orders.sent).toBe(1);
 });

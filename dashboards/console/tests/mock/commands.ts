@@ -23,7 +23,10 @@ export class CommandDesk {
   /** The next selection is refused so. */
   refusal: { text: Label; facts: Fact[] } | null = null;
 
-  constructor(private readonly nowMs: () => number) {}
+  constructor(
+    private readonly nowMs: () => number,
+    private readonly tell: (command: Command) => void,
+  ) {}
 
   private at(afterS = 0): string {
     return new Date(this.nowMs() + afterS * 1000).toISOString();
@@ -83,7 +86,9 @@ export class CommandDesk {
   go(id: number, change: Partial<Command>): Command {
     const command = this.find(id);
     const isEnd = change.state !== undefined && !["selected", "confirmed", "executing"].includes(change.state);
-    return Object.assign(command, change, { version: command.version + 1 }, isEnd ? { ended_at: this.at(), step: null, deadline: null } : {});
+    Object.assign(command, change, { version: command.version + 1 }, isEnd ? { ended_at: this.at(), step: null, deadline: null } : {});
+    this.tell(command);
+    return command;
   }
 
   cancel(id: number): Command {

@@ -82,7 +82,7 @@ export class MockHub {
     private readonly nowMs: () => number,
   ) {
     this.desk = new CaseDesk(() => this.town, nowMs, (one) => this.send("case", one));
-    this.orders = new CommandDesk(nowMs);
+    this.orders = new CommandDesk(nowMs, (command) => this.send("command", command));
     if (town.alerts.length > 0) workday(this.desk, town);
     this.beatTimer = setInterval(() => this.beat(), 1_000);
   }
