@@ -9,6 +9,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
 mod fleet;
+mod frail;
 mod kills;
 #[path = "../../benches/hub/procfs.rs"]
 mod procfs;
@@ -26,7 +27,7 @@ use task::{Outcome, Task};
 type Run = fn(&Task) -> Outcome;
 
 /// Every scenario, in the order in which they run.
-const SCENARIOS: &[(&str, Run)] = &[("kills", kills::run)];
+const SCENARIOS: &[(&str, Run)] = &[("kills", kills::run), ("power-cuts", kills::power_cuts)];
 
 /// What runs with the other tests.
 const SHORT: &[&str] = &["kills"];
