@@ -40,6 +40,8 @@ pub struct Device {
 pub struct Orders {
     /// No new messages; go when everything is acknowledged.
     pub finish: Arc<AtomicBool>,
+    /// Do not come back when cut off.
+    pub stop: Arc<AtomicBool>,
     /// Acknowledged so far, all devices together.
     pub acknowledged: Arc<AtomicU64>,
 }
@@ -159,11 +161,14 @@ impl Fleet {
 
     fn start(&mut self, hub: SocketAddr, comes_back: bool) -> Sending {
         self.orders.finish.store(false, Ordering::Relaxed);
+        self.orders.stop.store(!comes_back, Ordering::Relaxed);
         let mut tasks = JoinSet::new();
         for mut device in self.devices.drain(..) {
             let orders = self.orders.clone();
             tasks.spawn(async move {
-                while device.send(hub, &orders).await.is_err() && comes_back {
+                while device.send(hub, &orders).await.is_err()
+                    && !orders.stop.load(Ordering::Relaxed)
+                {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 device
@@ -231,6 +236,11 @@ impl Fleet {
 }
 
 impl Sending {
+    /// Lets nobody come back who is cut off from now on.
+    pub fn stop(&self) {
+        self.orders.stop.store(true, Ordering::Relaxed);
+    }
+
     /// Waits until all were cut off.
     pub async fn cut_off(self) -> Vec<Device> {
         self.tasks.join_all().await

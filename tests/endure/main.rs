@@ -8,6 +8,7 @@
 
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
+mod disks;
 mod fleet;
 mod frail;
 mod kills;
@@ -27,7 +28,13 @@ use task::{Outcome, Task};
 type Run = fn(&Task) -> Outcome;
 
 /// Every scenario, in the order in which they run.
-const SCENARIOS: &[(&str, Run)] = &[("kills", kills::run), ("power-cuts", kills::power_cuts)];
+const SCENARIOS: &[(&str, Run)] = &[
+    ("kills", kills::run),
+    ("power-cuts", kills::power_cuts),
+    ("failing-disk", disks::failing),
+    ("slow-disk", disks::slow),
+    ("full-disk", disks::full),
+];
 
 /// What runs with the other tests.
 const SHORT: &[&str] = &["kills"];

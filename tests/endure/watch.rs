@@ -62,9 +62,12 @@ impl Memory {
         1024.0 * over / under.max(f64::MIN_POSITIVE)
     }
 
-    /// For the table.
+    /// For the table; a slope says something only after minutes.
     pub fn describe(&self) -> String {
-        let (max, slope) = (self.max_mib(), self.slope_kib_per_minute());
-        format!("RSS max {max:.0} MiB, slope {slope:+.0} KiB/min")
+        let max = self.max_mib();
+        if self.samples.last().is_none_or(|(minutes, _)| *minutes < 2.0) {
+            return format!("RSS max {max:.0} MiB");
+        }
+        format!("RSS max {max:.0} MiB, slope {:+.0} KiB/min", self.slope_kib_per_minute())
     }
 }
