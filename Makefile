@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test bench console build lint deps e2e
+.PHONY: help run test torture bench console build lint deps e2e
 
 CONSOLE := dashboards/console
 DEMO := simulators/towns/wuzhen/townhub.toml
@@ -57,6 +57,10 @@ test: deps console lint ## Run every check.
 	TOWNHUB_TEST_PYTHON=$(abspath $(VENV)/bin/python) cargo test --workspace
 	target/debug/townhub profile test device-profiles
 	cd $(CONSOLE) && npm run test:e2e
+
+torture: console ## Endurance: kills, full and failing disks, jumping clocks, overload, soak. ARGS="NAME --seed N".
+	cargo build --release
+	ulimit -n 32768 && TOWNHUB_TEST_BINARY=$(abspath target/release/townhub) cargo test --test endure -- torture $(ARGS)
 
 bench: console ## Measure; the figures that we quote stand in benches/README.md.
 	cargo bench --bench store

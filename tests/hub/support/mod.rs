@@ -5,7 +5,7 @@ pub mod gate;
 pub mod live;
 pub mod process;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use process::Home;
 
@@ -48,20 +48,25 @@ impl Town {
 
     /// One with these files in its profile folder.
     pub fn with_profiles(config: &str, files: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        Town::on(tempfile::tempdir().expect("a temporary folder"), config, files)
+    }
+
+    /// One in this folder.
+    pub fn on(folder: tempfile::TempDir, config: &str, files: &[(&str, &str)]) -> Self {
         let profiles = folder.path().join("profiles");
         std::fs::create_dir(&profiles).expect("a folder");
         for (name, text) in files {
             std::fs::write(profiles.join(name), text).expect("a profile");
         }
-        let home = Home::new(
-            Path::new(env!("CARGO_BIN_EXE_townhub")),
-            &folder.path().join("home"),
-            &profiles,
-            config,
-        );
+        let home = Home::new(&binary(), &folder.path().join("home"), &profiles, config);
         Town { home, _folder: folder }
     }
+}
+
+/// The hub under test: the one that was built with the tests, or the one that `TOWNHUB_TEST_BINARY` names.
+pub fn binary() -> PathBuf {
+    let told = std::env::var_os("TOWNHUB_TEST_BINARY").map(PathBuf::from);
+    told.unwrap_or_else(|| Path::new(env!("CARGO_BIN_EXE_townhub")).to_owned())
 }
 
 /// Device ids.

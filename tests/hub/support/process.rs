@@ -18,6 +18,10 @@ pub struct HubProcess {
 /// A folder with everything that a hub keeps, and how to start one on it.
 pub struct Home {
     pub folder: PathBuf,
+    /// What its hubs find in their environment besides ours.
+    pub environment: Vec<(String, String)>,
+    /// Where its hubs' logs go; without it, to the test's own standard error.
+    pub log: Option<PathBuf>,
     binary: PathBuf,
     token: String,
 }
@@ -32,8 +36,13 @@ impl Home {
         );
         std::fs::create_dir_all(folder).expect("a folder can be made");
         std::fs::write(folder.join("townhub.toml"), toml).expect("a file can be written");
-        let mut home =
-            Home { folder: folder.to_owned(), binary: binary.to_owned(), token: String::new() };
+        let mut home = Home {
+            folder: folder.to_owned(),
+            environment: Vec::new(),
+            log: None,
+            binary: binary.to_owned(),
+            token: String::new(),
+        };
         let output =
             home.command(&["token", "create", "--label", "test"]).output().expect("the hub runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -63,12 +72,16 @@ impl Home {
         &self,
         more: impl FnOnce(&mut dyn FnMut(&str) -> SocketAddr) -> T,
     ) -> (HubProcess, T) {
-        let mut child = self
-            .command(&["run"])
+        let mut command = self.command(&["run"]);
+        command
             .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned()))
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the hub starts");
+            .envs(self.environment.iter().cloned())
+            .stdout(Stdio::piped());
+        if let Some(log) = &self.log {
+            let log = std::fs::File::options().create(true).append(true).open(log);
+            command.stderr(log.expect("a log file"));
+        }
+        let mut child = command.spawn().expect("the hub starts");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let mut address = |label: &str| -> SocketAddr {
             loop {
