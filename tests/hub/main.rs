@@ -20,5 +20,6 @@ mod an_alert_reaches_people_and_their_systems;
 mod peers_that_we_did_not_write_are_served;
 mod published_codecs_run_as_they_are;
 mod refusals_say_what_would_be_right;
+mod the_door_follows_both_standards;
 mod the_door_keeps_its_promises;
 mod the_health_dashboard_shows_what_the_hub_says;
