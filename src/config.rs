@@ -14,6 +14,7 @@ use crate::case::{CalendarConfig, CalendarError, DutyCalendar, Promises, Setting
 use crate::model::{Label, Position, Severity};
 use crate::notify::{NotifyConfig, NotifyConfigError};
 use crate::profile::Flap;
+use crate::upkeep::DiskConfig;
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -33,6 +34,8 @@ pub struct Config {
     pub alert: AlertConfig,
     /// Cases: what people do about alerts.
     pub case: CaseConfig,
+    /// How readings are kept.
+    pub store: StoreConfig,
     /// The ground that the console's map draws.
     pub map: MapConfig,
     /// Who is told of alerts and cases; without channels nobody is.
@@ -93,6 +96,14 @@ pub struct HttpConfig {
     pub listen: String,
     /// Whether people reach the hub by https only (a TLS proxy stands in front): the session cookie is then `Secure`.
     pub https_only: bool,
+}
+
+/// How readings are kept, and the data folder with them.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// When the disk is low, and when it is full.
+    pub disk: DiskConfig,
 }
 
 /// The ground that the console's map draws.
@@ -263,6 +274,7 @@ impl Default for Config {
             http: HttpConfig::default(),
             alert: AlertConfig::default(),
             case: CaseConfig::default(),
+            store: StoreConfig::default(),
             map: MapConfig::default(),
             notify: NotifyConfig::default(),
             report: ReportConfig::default(),
@@ -513,5 +525,7 @@ mod tests {
         check("[map]\nbase = \"tianditu\"\nkey_file = \"tk\"\ntimeout = \"2s\"", Ok(()));
         check("[map]\nmax_zoom = 30", Err("use map.min_zoom to 22"));
         check("[map]\ncache_mb = 0", Err("use 1 to 1024"));
+        check("[store.disk]\nwarn_below = \"10 %\"\nstop_below = \"2 GB\"", Ok(()));
+        check("[store.disk]\nstop_below = \"2\"", Err("`2` is no amount of disk; write for"));
     }
 }

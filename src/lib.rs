@@ -41,6 +41,7 @@
 //! - [`basemap`]: the ground beneath the town's things: a file or a map server's pictures. *Never here: a thing of the
 //!   town, a host that is not the configured one.*
 //! - [`api`]: faces. *Only here is HTTP known.*
+//! - [`upkeep`]: the data on disk: its room, copies of it, the proof that it is whole. *Never here: a reading that changes.*
 //! - [`hub`]: the building: makes the rooms, joins them, owns every task, stops them in order.
 //! - [`provision`]: devices and enrolment keys on the command line.
 //! - [`trial`]: a profile's fixtures, run through the real decode, normalize and alert test; for the CLI and the tests.
@@ -100,6 +101,8 @@ pub mod command;
 pub mod basemap;
 
 pub mod api;
+
+pub mod upkeep;
 
 pub mod hub;
 pub mod library;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +31,7 @@ use crate::pipeline::{Counters, Present};
 use crate::profile::ProfileSet;
 use crate::registry::{Registry, RegistryError};
 use crate::store::Store;
+use crate::upkeep::DiskGuard;
 
 /// The state that every handler gets.
 pub(crate) type Hub = Arc<AppState>;
@@ -98,8 +98,8 @@ pub struct AppState {
 pub struct House {
     /// Since when it runs.
     pub started_at: Timestamp,
-    /// Its data folder.
-    pub data: PathBuf,
+    /// Watches the disk of its data.
+    pub disk: Arc<DiskGuard>,
     /// Where MQTT clients connect.
     pub mqtt: SocketAddr,
     /// Where they connect with TLS.

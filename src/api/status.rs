@@ -1,7 +1,5 @@
 //! The hub in numbers, for the console's header and the health page.
 
-use std::path::Path;
-
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -18,6 +16,7 @@ use crate::live::Freshness;
 use crate::model::{Label, Severity, Timestamp};
 use crate::pipeline::ReadingCounts;
 use crate::store::StoreStats;
+use crate::upkeep::{DiskState, DiskView};
 
 /// The hub in numbers.
 #[derive(Serialize, ToSchema)]
@@ -70,6 +69,12 @@ struct Disk {
     /// Bytes that the hub may still write.
     free_bytes: u64,
     total_bytes: u64,
+    /// `low`: somebody should make room. `full`: readings are refused until somebody does; devices keep theirs.
+    state: DiskState,
+    /// Below so many free bytes it is low.
+    warn_below_bytes: u64,
+    /// Below so many free bytes it is full.
+    stop_below_bytes: u64,
 }
 
 impl From<&House> for MqttDoors {
@@ -83,11 +88,15 @@ impl From<&House> for MqttDoors {
     }
 }
 
-impl Disk {
-    fn of(folder: &Path) -> Option<Self> {
-        let found = rustix::fs::statvfs(folder).ok()?;
-        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-        Some(Disk { free_bytes: bytes(found.f_bavail), total_bytes: bytes(found.f_blocks) })
+impl From<DiskView> for Disk {
+    fn from(view: DiskView) -> Self {
+        Disk {
+            free_bytes: view.space.free_bytes,
+            total_bytes: view.space.total_bytes,
+            state: view.state,
+            warn_below_bytes: view.limits.warn_bytes,
+            stop_below_bytes: view.limits.stop_bytes,
+        }
     }
 }
 
@@ -211,7 +220,7 @@ pub(crate) async fn show(State(hub): State<Hub>, sight: Sight) -> Result<Json<St
             notifications,
             started_at: hub.house.started_at,
             mqtt: (&hub.house).into(),
-            disk: Disk::of(&hub.house.data),
+            disk: hub.house.disk.view().map(Disk::from),
             queues: (hub.house.queues)(),
         })
     });

@@ -15,6 +15,7 @@ use crate::ingest::mqtt::{Door, SecurityLog, Services};
 use crate::notify::Notifier;
 use crate::pipeline::{Counters, Present};
 use crate::store::Store;
+use crate::upkeep::DiskGuard;
 
 /// What is looked at.
 pub(super) struct Watched {
@@ -28,6 +29,7 @@ pub(super) struct Watched {
     pub(super) commands: Commands,
     pub(super) codecs: Codecs,
     pub(super) notifier: Notifier,
+    pub(super) disk: Arc<DiskGuard>,
 }
 
 /// A labelled value.
@@ -50,6 +52,7 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
         codecs,
         commands,
         notifier,
+        disk,
     } = watched;
     let add = |name, help, label, is_counter, read: Read| {
         registry.register(Box::new(Pulled::new(name, help, label, is_counter, read)?))
@@ -110,6 +113,23 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
                 ("sealed_bytes", stats.sealed_bytes),
                 ("disk_bytes", stats.disk_bytes),
             ]
+        }),
+    )?;
+    add(
+        "disk",
+        "The data's file system; its state is 0 ok, 1 low, 2 full: readings are refused.",
+        "what",
+        false,
+        Box::new(move || {
+            disk.view().map_or_else(Vec::new, |view| {
+                vec![
+                    ("free_bytes", view.space.free_bytes),
+                    ("total_bytes", view.space.total_bytes),
+                    ("warn_below_bytes", view.limits.warn_bytes),
+                    ("stop_below_bytes", view.limits.stop_bytes),
+                    ("state", view.state as u64),
+                ]
+            })
         }),
     )?;
     registry.register(Box::new(BusMetrics::new(Arc::clone(&poller))?))?;

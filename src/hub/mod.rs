@@ -56,6 +56,7 @@ use crate::pipeline::{
 use crate::profile::{ProfileSet, Source};
 use crate::registry::{Registry, RegistryError};
 use crate::store::{EmbeddedStore, Store, StoreError};
+use crate::upkeep::DiskGuard;
 
 /// Events that a page which lost its connection can still catch up with: some minutes of a storm.
 const FEED_RING: usize = 4_096;
@@ -65,6 +66,9 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// How often the registry's file is compared with memory: `townhub service put` and its like run beside the hub.
 const OTHER_PROCESSES: Duration = Duration::from_secs(1);
+
+/// How often the guard looks at the disk: what comes in meanwhile, some megabytes, is far less than its limits leave.
+const DISK_LOOKS: Duration = Duration::from_secs(1);
 
 /// How long the doors may take to close: a page that stopped reading must not hold the hub.
 const CLOSE: Duration = Duration::from_millis(3_500);
@@ -183,6 +187,8 @@ impl Hub {
         let (judge, judge_queue, present) = Judge::start(rooms.judge_parts(&config)?, latest)?;
         let counters = Arc::new(Counters::default());
         let health = Arc::new(StoreHealth::default());
+        let disk = Arc::new(DiskGuard::new(&config.data, config.store.disk, Arc::clone(&health)));
+        disk.look();
         let (committer, intake) = Committer::start(
             Arc::clone(&rooms.store),
             Arc::clone(&rooms.stations),
@@ -236,6 +242,7 @@ impl Hub {
             commands: commands.clone(),
             codecs: codecs.clone(),
             notifier: notifier.clone(),
+            disk: Arc::clone(&disk),
         })?;
         let readiness = Arc::new(Readiness::new(&["store", "mqtt", "judge", "services"]));
         readiness.set("mqtt", true);
@@ -256,7 +263,7 @@ impl Hub {
             basemap: BaseMap::open(&config.map).await,
             house: House {
                 started_at,
-                data: config.data.clone(),
+                disk: Arc::clone(&disk),
                 mqtt: addresses.0,
                 mqtt_tls: tls_address,
                 max_connections: config.mqtt.max_connections,
@@ -275,6 +282,7 @@ impl Hub {
         servers.spawn(command::run(commands, buses, orders, until_down(down.clone())));
         servers.spawn(follow(Arc::clone(&rooms.library), until_down(down.clone())));
         servers.spawn(lots.keep(until_down(down.clone())));
+        servers.spawn(watch_disk(disk, until_down(down.clone())));
         servers.spawn(channels.run(down.clone()));
         let keeper =
             Keeper { rooms, present, poller: Arc::clone(&poller), judge: judge_queue.clone() };
@@ -579,6 +587,23 @@ impl Keeper {
                 return "keeper";
             }
             poll(&self.poller, &self.rooms.stations.load());
+        }
+    }
+}
+
+/// Looks at the disk, once a second.
+async fn watch_disk(
+    disk: Arc<DiskGuard>,
+    going_down: impl Future<Output = ()> + Send,
+) -> &'static str {
+    let mut looks = tokio::time::interval(DISK_LOOKS);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    tokio::pin!(going_down);
+    loop {
+        tokio::select! {
+            () = &mut going_down => return "disk",
+            // A file system over a network may be slow to say.
+            _ = looks.tick() => tokio::task::block_in_place(|| disk.look()),
         }
     }
 }

@@ -28,13 +28,27 @@ const RETRY: Duration = Duration::from_millis(500);
 pub struct StoreHealth {
     failures: AtomicU32,
     last: Mutex<String>,
+    /// Why nothing may be written now, whatever the store would say.
+    refusal: Mutex<Option<String>>,
 }
 
 impl StoreHealth {
     /// Why the store refuses to write, if it does.
     pub fn failure(&self) -> Option<String> {
-        (self.failures.load(Ordering::Relaxed) > 0)
-            .then(|| self.last.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        let failed = || {
+            (self.failures.load(Ordering::Relaxed) > 0)
+                .then(|| self.last.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        };
+        self.refusal().or_else(failed)
+    }
+
+    /// Has readings refused from now on, and says why; `None` has them taken again. Whoever asks for it tells people.
+    pub fn refuse(&self, why: Option<String>) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    fn refusal(&self) -> Option<String> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn failed(&self, why: String) {
@@ -139,6 +153,10 @@ impl Writer {
         let slices: Vec<&[Measurement]> =
             waiting.iter().map(|batch| batch.measurements.as_slice()).collect();
         loop {
+            if self.health.refusal().is_some() {
+                thread::sleep(RETRY);
+                continue;
+            }
             match self.store.append(&slices) {
                 Ok(seq) => {
                     self.health.recovered();

@@ -7,6 +7,7 @@ mod support;
 mod a_bad_packet_harms_only_its_sender;
 mod a_case_closes_when_its_sensor_agrees;
 mod a_device_registers_itself;
+mod a_full_disk_refuses_and_heals;
 mod a_gate_moves_only_when_it_is_safe;
 mod a_gateway_speaks_for_its_devices;
 mod a_hostile_codec_harms_only_its_device;

@@ -50,6 +50,7 @@ use crate::profile::{
 };
 use crate::registry::{ImportMode, Registry};
 use crate::store::{EmbeddedStore, Store};
+use crate::upkeep::{DiskConfig, DiskGuard};
 
 /// 2026-09-21T14:13:20Z.
 const NOW: Timestamp = Timestamp::from_secs(1_790_000_000);
@@ -193,6 +194,8 @@ impl Rig {
         let post = Post::open(registry.connect().unwrap(), Settings::default(), NOW).unwrap();
         let (notifier, notifier_thread) = notify::silent(post, clock.clone());
         let library = Library::open(folder.path().to_owned(), clock.clone(), |_| true).unwrap();
+        let disk = DiskGuard::new(folder.path(), DiskConfig::default(), Arc::default());
+        disk.look();
         let router = router(AppState {
             registry: registry.clone(),
             present,
@@ -229,7 +232,7 @@ impl Rig {
             walls: Default::default(),
             house: House {
                 started_at: NOW,
-                data: folder.path().to_owned(),
+                disk: Arc::new(disk),
                 mqtt: ([0, 0, 0, 0], 1883).into(),
                 mqtt_tls: None,
                 max_connections: 10_000,
