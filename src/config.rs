@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::alert::ShelfLimits;
 use crate::basemap::{Base, Datum, MAX_ZOOM, Template};
 use crate::case::{CalendarConfig, CalendarError, DutyCalendar, Promises, Settings};
+use crate::ingest::broker::{BrokerConfig, BrokerConfigError};
 use crate::model::{Label, Position, Severity};
 use crate::notify::{NotifyConfig, NotifyConfigError};
 use crate::profile::Flap;
@@ -28,6 +29,8 @@ pub struct Config {
     pub town: TownConfig,
     /// The MQTT door.
     pub mqtt: MqttConfig,
+    /// A broker that is not the hub's own, whose messages the hub takes; absent, there is none.
+    pub broker: Option<BrokerConfig>,
     /// The API and the console.
     pub http: HttpConfig,
     /// Alerts.
@@ -271,6 +274,7 @@ impl Default for Config {
             profiles: PathBuf::from("device-profiles"),
             town: TownConfig::default(),
             mqtt: MqttConfig::default(),
+            broker: None,
             http: HttpConfig::default(),
             alert: AlertConfig::default(),
             case: CaseConfig::default(),
@@ -352,6 +356,9 @@ pub enum ConfigError {
     /// The channels or routes of notifications are none.
     #[error("the configuration's {0}")]
     Notify(#[from] NotifyConfigError),
+    /// The external broker is none.
+    #[error("the configuration's {0}")]
+    Broker(#[from] BrokerConfigError),
     /// A value that cannot be.
     #[error("the configuration's {key} is {found}; {remedy}")]
     Value {
@@ -414,6 +421,9 @@ impl Config {
                 found: "0".to_owned(),
                 remedy,
             });
+        }
+        if let Some(broker) = &self.broker {
+            broker.server()?;
         }
         self.case.settings()?;
         self.notify.settings(&self.case.duty.zone)?;
@@ -517,6 +527,11 @@ mod tests {
         check("[alert.flap]\ntimes = 3\nwithin = \"5min\"", Ok(()));
         check("[alert]\nflap = { times = -1 }", Err("flap"));
         check("[report]\noperators = 0", Err("report.operators is 0; use at least 1"));
+        check("[broker]\nurl = \"mqtt://b\"", Err("missing field `client_id`"));
+        check(
+            "[broker]\nurl = \"b\"\nclient_id = \"h\"",
+            Err("the configuration's broker.url is `b`; write mqtt://host:1883"),
+        );
         check("[town]\ncenter = [30.7, 120.4]", Err("latitude 120.4"));
         check("[map]\nbase = \"google\"", Err("unknown variant `google`, expected one of"));
         check("[map]\nbase = \"file\"", Err("map.file is None; name a .geojson or .pmtiles"));

@@ -12,10 +12,12 @@
 //! - [`config`]: one typed struct per room.
 //! - [`audit`]: who changed what: append-only and hash-chained, written in the transaction of the change. Every room that
 //!   writes the town's state file knows it. *Never here: a decision, a secret.*
+//! - [`link`]: a client's link to a broker that is not the hub's own, in one shape for both versions of MQTT. *Never here: a
+//!   topic's meaning, a queue.*
 //! - [`registry`]: assets, devices, zones, accounts: the town's own state, its spatial index, its imports.
 //!   *Never here: a reading.*
-//! - [`ingest`]: bytes in. [`ingest::mqtt`] is the front door, [`ingest::modbus`] the pollers. Both hand uplinks to
-//!   [`pipeline::Intake`]. *Never here: a unit, a limit, a table.*
+//! - [`ingest`]: bytes in. [`ingest::mqtt`] is the front door, [`ingest::broker`] hears another
+//!   broker instead of it or beside it, [`ingest::modbus`] are the pollers. All hand uplinks to [`pipeline::Intake`]. *Never here: a unit, a limit, a table.*
 //! - [`codec`]: foreign code. LoRaWAN codecs, run in child processes with nothing around them. *Never here: a profile, an
 //!   envelope; never in the hub's own process: a codec.*
 //! - [`profile`]: meaning. Device profiles and the decoders compiled from them, one for each payload
@@ -69,6 +71,8 @@ pub mod clock;
 pub mod config;
 
 pub mod audit;
+
+pub mod link;
 
 pub mod registry;
 

@@ -20,6 +20,7 @@ use crate::basemap::BaseMap;
 use crate::case::Office;
 use crate::clock::Clock;
 use crate::command::Commands;
+use crate::ingest::broker;
 use crate::ingest::modbus::Poller;
 use crate::ingest::mqtt::Doorman;
 use crate::library::Library;
@@ -106,6 +107,8 @@ pub struct House {
     pub mqtt_tls: Option<SocketAddr>,
     /// How many may at a time.
     pub max_connections: usize,
+    /// The external broker, when there is one.
+    pub broker: Option<Arc<broker::Health>>,
     /// Looks at the bounded queues.
     pub queues: Box<dyn Fn() -> Vec<Queue> + Send + Sync>,
 }

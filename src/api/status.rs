@@ -12,6 +12,7 @@ use super::state::{House, Hub, Queue, Work};
 use super::wire;
 use crate::alert::Alert;
 use crate::basemap::Base;
+use crate::ingest::broker;
 use crate::live::Freshness;
 use crate::model::{Label, Severity, Timestamp};
 use crate::pipeline::ReadingCounts;
@@ -44,6 +45,9 @@ pub(crate) struct Status {
     started_at: Timestamp,
     /// Where devices connect.
     mqtt: MqttDoors,
+    /// The external broker whose messages the hub takes; null when there is none.
+    #[schema(required)]
+    broker: Option<BrokerStatus>,
     /// The file system of the data; null when it does not say.
     #[schema(required)]
     disk: Option<Disk>,
@@ -61,6 +65,53 @@ struct MqttDoors {
     tls_port: Option<u16>,
     /// How many clients may be connected at a time.
     max_connections: usize,
+}
+
+/// How an external broker is.
+#[derive(Debug, Serialize, ToSchema)]
+struct BrokerStatus {
+    /// `host:port`.
+    address: String,
+    connected: bool,
+    /// Since when it is, or is not.
+    #[schema(value_type = String, format = DateTime)]
+    since: Timestamp,
+    /// What is wrong, in words; null when nothing is.
+    #[schema(required, value_type = Option<wire::Label>)]
+    problem: Option<Label>,
+    /// Messages that came since the hub started.
+    received: u64,
+    /// Messages that wait for the disk before they are acknowledged.
+    unacknowledged: usize,
+    /// Messages that were of no device of the town.
+    refused: u64,
+    /// Commands that the broker has taken.
+    commands: u64,
+}
+
+impl From<broker::Look> for BrokerStatus {
+    fn from(look: broker::Look) -> Self {
+        let broker::Look {
+            address,
+            connected,
+            since,
+            problem,
+            received,
+            unacknowledged,
+            refused,
+            commands,
+        } = look;
+        BrokerStatus {
+            address,
+            connected,
+            since,
+            problem,
+            received,
+            unacknowledged,
+            refused,
+            commands,
+        }
+    }
 }
 
 /// A file system.
@@ -221,6 +272,7 @@ pub(crate) async fn show(State(hub): State<Hub>, sight: Sight) -> Result<Json<St
             started_at: hub.house.started_at,
             mqtt: (&hub.house).into(),
             disk: hub.house.disk.view().map(Disk::from),
+            broker: hub.house.broker.as_ref().map(|broker| broker.look().into()),
             queues: (hub.house.queues)(),
         })
     });

@@ -719,6 +719,11 @@ impl Commands {
         waiting.filter(|message| now < message.expires_at).cloned().collect()
     }
 
+    /// The devices for which anything waits.
+    pub fn recipients(&self) -> Vec<DeviceId> {
+        self.book().mail.keys().cloned().collect()
+    }
+
     /// Tells when there may be new mail.
     pub fn mail_changes(&self) -> watch::Receiver<u64> {
         self.0.mail.subscribe()

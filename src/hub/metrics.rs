@@ -10,6 +10,7 @@ use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 use super::bus_metrics::BusMetrics;
 use crate::codec::Codecs;
 use crate::command::Commands;
+use crate::ingest::broker;
 use crate::ingest::modbus::Poller;
 use crate::ingest::mqtt::{Door, SecurityLog, Services};
 use crate::notify::Notifier;
@@ -30,6 +31,7 @@ pub(super) struct Watched {
     pub(super) codecs: Codecs,
     pub(super) notifier: Notifier,
     pub(super) disk: Arc<DiskGuard>,
+    pub(super) broker: Option<Arc<broker::Health>>,
 }
 
 /// A labelled value.
@@ -53,6 +55,7 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
         commands,
         notifier,
         disk,
+        broker,
     } = watched;
     let add = |name, help, label, is_counter, read: Read| {
         registry.register(Box::new(Pulled::new(name, help, label, is_counter, read)?))
@@ -185,6 +188,29 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
             rows
         }),
     )?;
+    if let Some(broker) = broker {
+        let health = Arc::clone(&broker);
+        add(
+            "broker_total",
+            "Messages and commands of the external broker by what became of them.",
+            "outcome",
+            true,
+            Box::new(move || health.outcomes()),
+        )?;
+        add(
+            "broker",
+            "The external broker: whether it is connected, and messages that wait for the disk.",
+            "what",
+            false,
+            Box::new(move || {
+                let look = broker.look();
+                vec![
+                    ("connected", u64::from(look.connected)),
+                    ("unacknowledged", look.unacknowledged as u64),
+                ]
+            }),
+        )?;
+    }
     add(
         "open_alerts",
         "Open alerts by severity.",

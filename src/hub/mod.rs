@@ -40,6 +40,7 @@ use crate::clock::Clock;
 use crate::codec::{self, Codecs};
 use crate::command::{self, Commands};
 use crate::config::{Config, ConfigError};
+use crate::ingest::broker::Broker;
 use crate::ingest::modbus::{Poller, Target};
 use crate::ingest::mqtt::{
     Door, Doorman, SecurityLog, Services, ServicesError, Surroundings, TlsError, TlsPort,
@@ -222,6 +223,12 @@ impl Hub {
             codecs: codecs.clone(),
             max_packet_bytes: config.mqtt.max_packet_bytes,
         };
+        let broker = match config.broker.clone() {
+            Some(broker) => Some(
+                Broker::new(broker, around.clone(), &config.data).map_err(ConfigError::from)?,
+            ),
+            None => None,
+        };
         let door = Arc::new(Door::new(
             rooms.registry.clone(),
             around,
@@ -243,6 +250,7 @@ impl Hub {
             codecs: codecs.clone(),
             notifier: notifier.clone(),
             disk: Arc::clone(&disk),
+            broker: broker.as_ref().map(Broker::health),
         })?;
         let readiness = Arc::new(Readiness::new(&["store", "mqtt", "judge", "services"]));
         readiness.set("mqtt", true);
@@ -267,6 +275,7 @@ impl Hub {
                 mqtt: addresses.0,
                 mqtt_tls: tls_address,
                 max_connections: config.mqtt.max_connections,
+                broker: broker.as_ref().map(Broker::health),
                 queues: queues(intake.room(), judge_queue.downgrade()),
             },
         };
@@ -277,6 +286,9 @@ impl Hub {
             door.serve(mqtt, mqtt_tls, going_down).await;
             "mqtt"
         });
+        if let Some(broker) = broker {
+            servers.spawn(broker.run(until_down(down.clone())));
+        }
         servers.spawn(serve_http(http, api::router(state), until_down(down.clone())));
         let buses = Arc::new(bus::Buses(Arc::clone(&poller)));
         servers.spawn(command::run(commands, buses, orders, until_down(down.clone())));

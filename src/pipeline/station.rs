@@ -320,6 +320,11 @@ impl StationTable {
         self.behind.get(gateway)
     }
 
+    /// Every gateway whose own profile is in force, with the devices that it may publish for.
+    pub fn gateways(&self) -> impl Iterator<Item = (&Arc<Station>, &Listed)> {
+        self.behind.iter().filter_map(|(id, listed)| Some((self.get(id.as_str())?, listed)))
+    }
+
     /// The stations that observe an asset.
     pub fn of_asset(&self, asset: AssetNumber) -> &[Arc<Station>] {
         self.by_asset.get(&asset).map_or(&[], Vec::as_slice)

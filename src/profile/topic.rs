@@ -78,6 +78,17 @@ impl TopicTemplate {
         device.filter(|_| found.next().is_none())
     }
 
+    /// The subscription that takes in every topic of this template.
+    pub fn filter(&self) -> String {
+        let levels = self.levels.iter().map(|level| match level {
+            Level::Literal(text) => text,
+            Level::Device | Level::Free => "+",
+            // It takes in the level before it too.
+            Level::MayBeAbsent => "#",
+        });
+        levels.collect::<Vec<_>>().join("/")
+    }
+
     /// The template as it was written.
     pub fn as_str(&self) -> &str {
         &self.text

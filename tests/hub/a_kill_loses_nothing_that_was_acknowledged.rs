@@ -117,7 +117,7 @@ async fn send_until_cut_off(hub: SocketAddr, id: String, mut sent: Sent) -> Sent
 }
 
 /// Every stored reading of a device: its time in microseconds (whole milliseconds here) and its value.
-async fn stored(hub: &HubProcess, id: &str, begin_us: u64) -> Vec<(u64, f64)> {
+pub async fn stored(hub: &HubProcess, id: &str, begin_us: u64) -> Vec<(u64, f64)> {
     let mut readings = Vec::new();
     let mut from = i64::try_from(begin_us / 1_000).expect("fits");
     loop {

@@ -10,7 +10,7 @@ use super::support::process::HubProcess;
 use super::support::{Town, now_us};
 
 /// A gate that publishes.
-const GATE: &str = r#"
+pub const GATE: &str = r#"
 profile      = 1
 id           = "mq-gate"
 name         = { zh = "闸", en = "Gate" }
@@ -78,7 +78,7 @@ async fn report(device: &mut Device, opening: f64) {
 }
 
 /// Selects and confirms.
-async fn order(hub: &HubProcess, target: f64) -> u64 {
+pub async fn order(hub: &HubProcess, target: f64) -> u64 {
     let post = async |path: &str, body: Value| {
         let (status, answer) = hub.post(path, "application/json", body.to_string()).await;
         assert!(status < 300, "{answer}");

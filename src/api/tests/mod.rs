@@ -236,6 +236,7 @@ impl Rig {
                 mqtt: ([0, 0, 0, 0], 1883).into(),
                 mqtt_tls: None,
                 max_connections: 10_000,
+                broker: None,
                 queues: Box::new(|| vec![Queue { name: "disk", waiting: 0, size: 262_144 }]),
             },
         });

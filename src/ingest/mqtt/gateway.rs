@@ -107,16 +107,16 @@ fn route<'a, 'm>(
 }
 
 /// A payload that a profile has to read.
-struct Work<'m> {
-    profile: Arc<Profile>,
-    message: Message<'m>,
+pub(in crate::ingest) struct Work<'m> {
+    pub(in crate::ingest) profile: Arc<Profile>,
+    pub(in crate::ingest) message: Message<'m>,
     /// What whom the topic names said before.
-    memory: &'m Memory,
-    received_at: Timestamp,
+    pub(in crate::ingest) memory: &'m Memory,
+    pub(in crate::ingest) received_at: Timestamp,
 }
 
 /// Reads payloads as their profiles say; all that need a codec in one go.
-async fn decode(codecs: &Codecs, work: Vec<Work<'_>>) -> Vec<Decoding> {
+pub(in crate::ingest) async fn decode(codecs: &Codecs, work: Vec<Work<'_>>) -> Vec<Decoding> {
     let mut jobs = Vec::new();
     let mut opened = Vec::with_capacity(work.len());
     for Work { profile, message, received_at, .. } in &work {

@@ -71,6 +71,12 @@ pub enum Refusal {
     /// The hub goes down.
     #[error("the hub is shutting down")]
     ShuttingDown,
+    /// A message on another broker that names no device of the town.
+    #[error("no device publishes to `{0}`; register it, or name the topic in its profile")]
+    UnknownDevice(String),
+    /// A message on another broker that may be of several devices.
+    #[error("`{0}` may be of several devices that have one address; use their ids in the topic")]
+    AmbiguousDevice(String),
     /// The internal broker for services does not answer.
     #[error("the services' broker does not answer")]
     Unavailable,
@@ -89,7 +95,9 @@ impl Refusal {
             Refusal::Protocol(_) | Refusal::NotConnect | Refusal::ConnectTimeout => 0x82,
             Refusal::UnsupportedVersion(_) => 0x84,
             Refusal::BadCredentials => 0x86,
-            Refusal::NotAuthorized(_) => 0x87,
+            Refusal::NotAuthorized(_)
+            | Refusal::UnknownDevice(_)
+            | Refusal::AmbiguousDevice(_) => 0x87,
             Refusal::NoProfile | Refusal::Unavailable => 0x88,
             Refusal::TooManyConnections | Refusal::SlowReader => 0x97,
             Refusal::ShuttingDown => 0x8B,
@@ -155,11 +163,13 @@ impl Refusal {
             Refusal::Unavailable => 17,
             Refusal::Enrolment(_) => 18,
             Refusal::Administrative => 19,
+            Refusal::UnknownDevice(_) => 20,
+            Refusal::AmbiguousDevice(_) => 21,
         }
     }
 }
 
-const REASONS: [&str; 20] = [
+const REASONS: [&str; 22] = [
     "connect_timeout",
     "not_connect",
     "unsupported_version",
@@ -180,6 +190,8 @@ const REASONS: [&str; 20] = [
     "unavailable",
     "enrolment",
     "administrative",
+    "unknown_device",
+    "ambiguous_device",
 ];
 
 /// The security log: every refusal is counted; the same refusal of the same client is logged once in a while only, so

@@ -128,7 +128,7 @@ impl Services {
     }
 
     /// Hands a device's message to whoever subscribes to its topic. Never waits.
-    pub(super) fn relay(&self, topic: &str, payload: &[u8], retain: bool) {
+    pub(in crate::ingest) fn relay(&self, topic: &str, payload: &[u8], retain: bool) {
         if !retain && self.0.interested.load(Ordering::Relaxed) == 0 {
             return;
         }
@@ -167,7 +167,7 @@ impl Services {
         self.0.dropped.load(Ordering::Relaxed)
     }
 
-    pub(super) fn log(&self) -> &SecurityLog {
+    pub(in crate::ingest) fn log(&self) -> &SecurityLog {
         &self.0.log
     }
 

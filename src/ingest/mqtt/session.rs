@@ -531,7 +531,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 }
 
 /// Keeps what a device, or its last will, says of its link.
-pub(super) fn set_status(station: &Station, payload: &[u8], at: Timestamp) {
+pub(in crate::ingest) fn set_status(station: &Station, payload: &[u8], at: Timestamp) {
     let payload = payload[..payload.len().min(STATUS_BYTES)].to_vec();
     station.set_status(LinkStatus { at, payload });
 }

@@ -8,7 +8,7 @@ use crate::profile::{Profile, Source, TopicTemplate};
 
 /// What a device publishes to one of its own topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OwnTopic {
+pub(in crate::ingest) enum OwnTopic {
     /// Readings.
     Telemetry,
     /// Whether it is there: kept, and set by its last will.
@@ -18,7 +18,7 @@ pub(super) enum OwnTopic {
 }
 
 /// Which of its own topics `topic` is; `None` for every other.
-pub(super) fn own(station: &Station, topic: &str) -> Option<OwnTopic> {
+pub(in crate::ingest) fn own(station: &Station, topic: &str) -> Option<OwnTopic> {
     let device = &station.device.id;
     if matches!(station.profile.source, Source::Modbus(_)) {
         return None;
@@ -36,7 +36,7 @@ pub(super) fn own(station: &Station, topic: &str) -> Option<OwnTopic> {
 
 /// The listed device that a gateway's topic names, by its id or its address, and what is published to it. Where a topic of
 /// its devices names the gateway itself (a Sparkplug edge node, whose units stand behind it), it is the gateway's own.
-pub(super) fn listed<'a>(
+pub(in crate::ingest) fn listed<'a>(
     gateway: &'a Arc<Station>,
     listed: &'a Listed,
     topic: &str,
@@ -72,9 +72,13 @@ pub(super) fn unlisted<'t>(listed: &Listed, topic: &'t str) -> Option<&'t str> {
 /// Whether a topic is one in which a LoRaWAN network tells of other things than uplinks: joins, states of a radio gateway,
 /// acknowledgements. It publishes them all or none, so they are let through.
 pub(super) fn is_network_event(listed: &Listed, topic: &str) -> bool {
+    listed.profiles().iter().any(|profile| profile.lorawan().is_some()) && is_event(topic)
+}
+
+/// The same, whoever's network it is.
+pub(in crate::ingest) fn is_event(topic: &str) -> bool {
     const EVENTS: [&str; 2] = ["application/+/device/+/event/+", "v3/+/devices/+/#"];
-    listed.profiles().iter().any(|profile| profile.lorawan().is_some())
-        && EVENTS.iter().any(|filter| matches(filter, topic))
+    EVENTS.iter().any(|filter| matches(filter, topic))
 }
 
 /// The listed device whose commands `filter` asks for.
@@ -84,7 +88,7 @@ pub(super) fn listed_commands<'a>(listed: &'a Listed, filter: &str) -> Option<&'
 }
 
 /// Where devices of this profile publish besides their own topics.
-fn templates(profile: &Profile) -> &[TopicTemplate] {
+pub(in crate::ingest) fn templates(profile: &Profile) -> &[TopicTemplate] {
     match &profile.source {
         Source::Mqtt(source) => source.topic.as_slice(),
         Source::Lorawan(source) => &source.topics,
@@ -130,7 +134,7 @@ fn covers_levels(filter: &str, other: &str, is_wider: fn(&str) -> bool) -> bool 
 }
 
 /// Whether a filter is one: wildcards alone in their level, `#` only at the end [MQTT-4.7.1-1, -2, -3].
-pub(super) fn is_filter(filter: &str) -> bool {
+pub(in crate::ingest) fn is_filter(filter: &str) -> bool {
     let mut levels = filter.split('/').peekable();
     if filter.is_empty() || filter.contains('\0') {
         return false;
@@ -146,7 +150,7 @@ pub(super) fn is_filter(filter: &str) -> bool {
 
 /// Whether a topic is one that can be published to: not empty, no wildcard, no NUL. The services' broker panics on a
 /// topic whose first character is not ASCII, so that is refused too.
-pub(super) fn is_topic(topic: &str) -> bool {
+pub(in crate::ingest) fn is_topic(topic: &str) -> bool {
     topic.as_bytes().first().is_some_and(u8::is_ascii) && !topic.contains(['+', '#', '\0'])
 }
 

@@ -1,8 +1,10 @@
 //! What the scenarios share: the real binary, and a device that speaks MQTT byte by byte.
 
 pub mod device;
+pub mod ejabberd;
 pub mod gate;
 pub mod live;
+pub mod mosquitto;
 pub mod process;
 
 use std::path::{Path, PathBuf};

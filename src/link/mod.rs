@@ -1,0 +1,19 @@
+//! A client's link to a broker that is not the hub's own: where it is, how one signs in, one connection, and the pause
+//! before the next.
+//!
+//! Takes a [`Server`]; hands on [`Event`]s. Both protocol versions look alike behind it. It is rumqttc, contained: each
+//! connection gets a fresh client, because what rumqttc carries over from a lost one (acknowledgements of messages that will
+//! come again, packet identifiers of a session that the broker may have forgotten) is wrong on the next; what must
+//! outlive a connection is kept by whoever owns the link.
+//!
+//! Never here: a topic's meaning, a queue.
+
+mod pause;
+mod server;
+mod wire;
+
+pub use pause::Pause;
+pub use server::{Protocol, Server, ServerError, ServerKeys};
+pub use wire::{
+    Event, Events, Filter, Gone, LinkError, Message, Outcome, Quality, Sender, Wishes, open,
+};
