@@ -107,10 +107,19 @@ async fn jump(task: &Task, town: &Town, clock: &Clock) -> Outcome {
     // Devices that said times which the hub could not believe got its own, and their readings are kept: as many as came.
     let mut kept = 0;
     let mut marked = 0;
+    let now = jiff::Timestamp::now();
+    let days = |n: i64| jiff::SignedDuration::from_hours(24 * n);
+    let years = [
+        ("1970-01-01T00:00:00Z".to_owned(), "1970-06-01T00:00:00Z".to_owned()),
+        ((now - days(30)).to_string(), (now + days(30)).to_string()),
+        ("2100-12-01T00:00:00Z".to_owned(), "2101-06-01T00:00:00Z".to_owned()),
+    ];
     for device in &fleet.devices {
-        let (n, clock_marked) = device.kept(&hub).await;
-        kept += n;
-        marked += clock_marked;
+        for (from, to) in &years {
+            let (n, doubtful) = device.kept(&hub, from, to).await;
+            kept += n;
+            marked += doubtful;
+        }
     }
     let sent: u64 = fleet.acknowledged();
     assert_eq!(kept, sent, "every acknowledged reading is kept");

@@ -73,12 +73,13 @@ impl Device {
         self.sent.saturating_sub(1) / WAVE / 2 + u64::from((self.sent.saturating_sub(1) / WAVE) % 2)
     }
 
-    /// How many readings of it the hub holds, at whatever time, and how many of them are marked `clock`.
-    pub async fn kept(&self, hub: &HubProcess) -> (u64, u64) {
+    /// How many readings of it the hub holds between two times, a year apart at most, and how many of them are marked
+    /// `clock`.
+    pub async fn kept(&self, hub: &HubProcess, from: &str, to: &str) -> (u64, u64) {
         let (mut kept, mut marked) = (0, 0);
-        let mut from = 0;
+        let mut from = from.parse::<jiff::Timestamp>().expect("a time").as_millisecond();
         loop {
-            let answer = page_of(hub, &self.id, from, "2200-01-01T00:00:00Z").await;
+            let answer = page_of(hub, &self.id, from, to).await;
             let points = answer["points"].as_array().expect("points");
             let time = |point: &Value| point[0].as_i64().expect("milliseconds");
             // The last millisecond of a page may go on in the next one: it is counted there.
