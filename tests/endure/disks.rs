@@ -49,7 +49,8 @@ pub fn full(task: &Task) -> Outcome {
             Ok(disk) => disk,
             Err(why) => return Outcome::Skipped(why),
         };
-    let town = Town::on(folder, CONFIG, &[("probe.toml", PROBE)]);
+    let mut town = Town::on(folder, CONFIG, &[("probe.toml", PROBE)]);
+    town.home.log = Some(town.home.folder.join("log"));
     let outcome =
         tokio::runtime::Runtime::new().expect("a runtime").block_on(fill(task, &disk, &town));
     drop(disk);

@@ -73,6 +73,28 @@ impl Device {
         self.sent.saturating_sub(1) / WAVE / 2 + u64::from((self.sent.saturating_sub(1) / WAVE) % 2)
     }
 
+    /// How many readings of it the hub holds between two times, a year apart at most, and how many of them are marked
+    /// `clock`.
+    pub async fn kept(&self, hub: &HubProcess, from: &str, to: &str) -> (u64, u64) {
+        let (mut kept, mut marked) = (0, 0);
+        let mut from = from.parse::<jiff::Timestamp>().expect("a time").as_millisecond();
+        loop {
+            let answer = page_of(hub, &self.id, from, to).await;
+            let points = answer["points"].as_array().expect("points");
+            let time = |point: &Value| point[0].as_i64().expect("milliseconds");
+            // The last millisecond of a page may go on in the next one: it is counted there.
+            let next = points.last().map(time).filter(|_| answer["truncated"] == true);
+            let whole = points.iter().filter(|point| next.is_none_or(|next| time(point) < next));
+            for point in whole {
+                kept += 1;
+                marked += u64::from(point[3] == "clock");
+            }
+            let Some(next) = next else { return (kept, marked) };
+            assert!(next > from, "{}: ten thousand readings in a millisecond", self.id);
+            from = next;
+        }
+    }
+
     fn packet(&self, k: u64, is_again: bool) -> Vec<u8> {
         let topic = format!("devices/{}/telemetry", self.id);
         let body = payload(self.time_us(k), Self::level(k));
@@ -272,11 +294,9 @@ async fn pages(hub: &HubProcess, what: &str) -> Vec<Value> {
 async fn stored(hub: &HubProcess, device: &Device) -> Vec<(u64, f64)> {
     let mut readings = Vec::new();
     let mut from = i64::try_from(device.begin_ms).expect("fits");
-    let end = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    let end = (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1)).to_string();
     loop {
-        let start = jiff::Timestamp::from_millisecond(from).expect("a time");
-        let path = format!("/api/v1/series/{}/level?from={start}&to={end}&limit=10000", device.id);
-        let answer = hub.get(&path).await;
+        let answer = page_of(hub, &device.id, from, &end).await;
         for point in answer["points"].as_array().expect("points") {
             let time = point[0].as_i64().expect("milliseconds");
             readings.push((time.unsigned_abs() * 1_000, point[1].as_f64().expect("a value")));
@@ -286,4 +306,9 @@ async fn stored(hub: &HubProcess, device: &Device) -> Vec<(u64, f64)> {
             return readings;
         }
     }
+}
+
+async fn page_of(hub: &HubProcess, device: &str, from_ms: i64, end: &str) -> Value {
+    let start = jiff::Timestamp::from_millisecond(from_ms).expect("a time");
+    hub.get(&format!("/api/v1/series/{device}/level?from={start}&to={end}&limit=10000")).await
 }

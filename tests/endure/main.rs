@@ -8,6 +8,8 @@
 
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
+mod clocks;
+mod crowd;
 mod disks;
 mod fleet;
 mod frail;
@@ -34,6 +36,11 @@ const SCENARIOS: &[(&str, Run)] = &[
     ("failing-disk", disks::failing),
     ("slow-disk", disks::slow),
     ("full-disk", disks::full),
+    ("clock-jumps", clocks::run),
+    ("dead-consumers", crowd::dead_consumers),
+    ("reconnects", crowd::reconnects),
+    ("overload", crowd::overload),
+    ("soak", crowd::soak),
 ];
 
 /// What runs with the other tests.

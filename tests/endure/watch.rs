@@ -62,10 +62,15 @@ impl Memory {
         1024.0 * over / under.max(f64::MIN_POSITIVE)
     }
 
+    /// How long it was looked at.
+    pub fn minutes(&self) -> f64 {
+        self.samples.last().map_or(0.0, |(minutes, _)| *minutes)
+    }
+
     /// For the table; a slope says something only after minutes.
     pub fn describe(&self) -> String {
         let max = self.max_mib();
-        if self.samples.last().is_none_or(|(minutes, _)| *minutes < 2.0) {
+        if self.minutes() < 2.0 {
             return format!("RSS max {max:.0} MiB");
         }
         format!("RSS max {max:.0} MiB, slope {:+.0} KiB/min", self.slope_kib_per_minute())
