@@ -100,7 +100,9 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
         "Messages that MQTT services missed.",
         "queue",
         true,
-        Box::new(move || vec![("feed", services.dropped())]),
+        Box::new(move || {
+            vec![("feed", services.dropped()), ("session", services.dropped_by_session())]
+        }),
     )?;
     add(
         "store",

@@ -14,7 +14,7 @@ use super::routes::{self, Route, Routes};
 use super::{BrokerConfig, Kept};
 use crate::ingest::mqtt::gateway::{Work, decode};
 use crate::ingest::mqtt::topics::OwnTopic;
-use crate::ingest::mqtt::{Refusal, Surroundings, set_status};
+use crate::ingest::mqtt::{Refusal, Surroundings, Word, set_status};
 use crate::link::{Event, Events, Gone, LinkError, Message, Quality, Sender};
 use crate::model::Timestamp;
 use crate::pipeline::{Bill, Closed, Decoding, Draft, Parcel, Progress, Receipt, StationTable};
@@ -285,7 +285,13 @@ impl<'a> Session<'a> {
                 self.around.commands.reply(&addressee.device.id, &message.payload);
             }
         }
-        self.around.services.relay(topic, &message.payload, message.retain);
+        self.around.services.relay(Word {
+            topic,
+            payload: &message.payload,
+            properties: &[],
+            qos: message.quality as u8,
+            retain: message.retain,
+        });
         Ok(())
     }
 

@@ -1,16 +1,19 @@
-//! rumqttd's codec for the packets that are rare enough to be owned: CONNECT, SUBSCRIBE, UNSUBSCRIBE, DISCONNECT and
-//! their answers. Only frames that the guard let through come here.
+//! rumqttd's codec for the packets that are rare enough to be owned: CONNECT, SUBSCRIBE, UNSUBSCRIBE and their
+//! answers. Only frames that the guard let through come here, and the codec sees only what `strict` found in order.
 
 use bytes::BytesMut;
 use rumqttd::protocol::v4::V4;
 use rumqttd::protocol::v5::V5;
 use rumqttd::protocol::{
-    Connect, ConnectProperties, DisconnectReasonCode, Filter, LastWill, LastWillProperties, Login,
-    Packet, Protocol,
+    Connect, ConnectProperties, Filter, LastWill, LastWillProperties, Login, Packet, Protocol,
 };
 
 use super::frame::{Frame, PacketType, Version};
 use super::refusal::Refusal;
+use super::strict;
+
+/// The reason code that voids the last will (MQTT 5, section 3.14.2.1).
+const NORMAL_DISCONNECTION: u8 = 0x00;
 
 /// A CONNECT packet.
 #[derive(Debug, Clone)]
@@ -26,9 +29,9 @@ pub(super) struct Hello {
 /// A request of a connected client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Request {
-    Subscribe { id: u16, filters: Vec<Filter> },
+    Subscribe { id: u16, filters: Vec<Filter>, identifier: Option<u32> },
     Unsubscribe { id: u16, filters: Vec<String> },
-    Disconnect { with_will: bool },
+    Disconnect { with_will: bool, session_expiry: Option<u32> },
 }
 
 /// The protocol level of a CONNECT frame: which codec may read the rest.
@@ -68,36 +71,25 @@ pub(super) fn hello(frame: &Frame<'_>) -> Result<Hello, Refusal> {
 /// Reads a SUBSCRIBE, UNSUBSCRIBE or DISCONNECT.
 ///
 /// # Errors
-/// When the codec cannot read it, or it asks for nothing.
+/// When it breaks the standard, or the codec cannot read it.
 pub(super) fn request(frame: &Frame<'_>, version: Version) -> Result<Request, Refusal> {
+    if frame.kind == PacketType::Disconnect {
+        let (code, session_expiry) = strict::disconnect(frame, version)?;
+        return Ok(Request::Disconnect { with_will: code != NORMAL_DISCONNECTION, session_expiry });
+    }
     match read(frame, version)? {
-        Packet::Subscribe(packet, _) if packet.filters.is_empty() => {
-            Err(Refusal::Protocol("SUBSCRIBE without a filter"))
-        }
-        Packet::Unsubscribe(packet, _) if packet.filters.is_empty() => {
-            Err(Refusal::Protocol("UNSUBSCRIBE without a filter"))
-        }
-        Packet::Subscribe(packet, _) => {
-            Ok(Request::Subscribe { id: packet.pkid, filters: packet.filters })
-        }
+        Packet::Subscribe(packet, properties) => Ok(Request::Subscribe {
+            id: packet.pkid,
+            filters: packet.filters,
+            identifier: properties
+                .and_then(|properties| properties.id)
+                .and_then(|id| u32::try_from(id).ok()),
+        }),
         Packet::Unsubscribe(packet, _) => {
             Ok(Request::Unsubscribe { id: packet.pkid, filters: packet.filters })
         }
-        Packet::Disconnect(packet, _) => Ok(Request::Disconnect {
-            with_will: packet.reason_code == DisconnectReasonCode::DisconnectWithWillMessage,
-        }),
         _ => Err(Refusal::Malformed("a packet that is not what its type says")),
     }
-}
-
-/// Writes a CONNECT, for the services' broker behind the door.
-///
-/// # Errors
-/// When the codec cannot write it.
-pub(super) fn write_hello(hello: Hello) -> Result<BytesMut, Refusal> {
-    let Hello { version, connect, properties, will, will_properties, login } = hello;
-    let packet = Packet::Connect(connect, properties, will, will_properties, login);
-    write(packet, version)
 }
 
 /// Writes any packet.
@@ -115,6 +107,7 @@ pub(super) fn write(packet: Packet, version: Version) -> Result<BytesMut, Refusa
 }
 
 fn read(frame: &Frame<'_>, version: Version) -> Result<Packet, Refusal> {
+    strict::check(frame, version)?;
     let mut bytes = BytesMut::from(frame.whole);
     let size = frame.whole.len();
     match version {

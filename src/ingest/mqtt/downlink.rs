@@ -6,6 +6,7 @@
 //! sent on an earlier connection and not acknowledged goes out again, marked as a repetition, so a device acts on the
 //! `id` in it once.
 
+use super::broker::put_variable_integer;
 use super::frame::Version;
 use crate::command::{CommandId, Commands, Message};
 use crate::model::DeviceId;
@@ -133,7 +134,7 @@ fn write(
     let qos = u8::from(id.is_some()) << 1;
     let dup = u8::from(is_repetition && id.is_some()) << 3;
     out.push(0x30 | qos | dup);
-    variable_integer(length, out);
+    put_variable_integer(length, out);
     out.extend((topic.len() as u16).to_be_bytes());
     out.extend(topic.as_bytes());
     out.extend(id.into_iter().flat_map(u16::to_be_bytes));
@@ -141,17 +142,6 @@ fn write(
         out.push(0);
     }
     out.extend(&message.payload);
-}
-
-fn variable_integer(mut value: usize, out: &mut Vec<u8>) {
-    loop {
-        let byte = (value % 128) as u8;
-        value /= 128;
-        out.push(if value > 0 { byte | 0x80 } else { byte });
-        if value == 0 {
-            return;
-        }
-    }
 }
 
 #[cfg(test)]

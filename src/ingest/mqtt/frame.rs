@@ -92,22 +92,6 @@ pub(super) fn variable_integer(bytes: &[u8]) -> Result<Option<(usize, usize)>, R
     Ok(None)
 }
 
-/// How many bytes of `buffer` are whole packets, whoever sent them.
-///
-/// # Errors
-/// When a length is none.
-pub(super) fn whole(buffer: &[u8]) -> Result<usize, Refusal> {
-    let mut end = 0;
-    while let Some((length, header)) = buffer.get(end + 1..).map_or(Ok(None), variable_integer)? {
-        let next = end + 1 + header + length;
-        if next > buffer.len() {
-            break;
-        }
-        end = next;
-    }
-    Ok(end)
-}
-
 /// Reads the fields of a packet's body from the front; every read is bounded by what is there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
@@ -130,6 +114,19 @@ impl<'a> Fields<'a> {
     pub(super) fn u16(&mut self) -> Result<u16, Refusal> {
         let bytes = self.take(2)?;
         Ok(u16::from_be_bytes([bytes[0], bytes[1]]))
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, Refusal> {
+        let bytes = self.take(4)?;
+        Ok(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    }
+
+    /// A string: UTF-8 without a NUL [MQTT-1.5.4-1, -2].
+    pub(super) fn text(&mut self) -> Result<&'a str, Refusal> {
+        let text = std::str::from_utf8(self.binary()?);
+        text.ok()
+            .filter(|text| !text.contains('\0'))
+            .ok_or(Refusal::Malformed("a text that is not UTF-8 or holds a NUL"))
     }
 
     /// Two bytes of length and that many bytes: binary data, or a string before anybody looked at it.
@@ -173,14 +170,6 @@ mod tests {
         let publish = next(&buffer[2..], 100).expect("valid").expect("whole");
         assert_eq!((publish.kind, publish.body), (PacketType::Publish, &[0, 1, b'a'][..]));
         assert_eq!(next(&buffer[7..], 100), Ok(None));
-    }
-
-    #[test]
-    fn whole_packets_are_counted_whoever_sent_them() {
-        let bytes = [0x20, 2, 0, 0, 0x30, 3, 0, 1, b'a', 0xD0];
-        for (given, expected) in [(0, 0), (3, 0), (4, 4), (5, 4), (8, 4), (9, 9), (10, 9)] {
-            assert_eq!(whole(&bytes[..given]), Ok(expected), "{given}");
-        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::acks;
 use super::publish::{Publish, Qos};
 use super::refusal::Refusal;
+use super::services::Word;
 use super::session::{End, Session, set_status};
 use super::topics::{self, OwnTopic};
 use crate::codec::{Codecs, Job};
@@ -39,6 +40,7 @@ pub(super) struct Letter {
     retain: bool,
     topic: Vec<u8>,
     payload: Vec<u8>,
+    properties: Vec<u8>,
     received_at: Timestamp,
 }
 
@@ -62,6 +64,7 @@ impl Mail {
             retain: publish.retain,
             topic: publish.topic.to_vec(),
             payload: publish.payload.to_vec(),
+            properties: publish.properties.to_vec(),
             received_at,
         })
     }
@@ -256,7 +259,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Route::Relayed => {}
         }
-        self.around.services.relay(topic, &letter.payload, letter.retain);
+        let Letter { qos, retain, payload, properties, .. } = letter;
+        let (qos, retain) = (qos.level(), *retain);
+        self.around.services.relay(Word { topic, payload, properties, qos, retain });
         Ok(code)
     }
 }

@@ -3,21 +3,28 @@
 //! Takes a bound listener; hands uplinks to the pipeline's intake. Guards every byte before rumqttd's codec sees it
 //! (`frame`), checks who connects against the registry, lets a device publish under its own topics and subscribe to
 //! its own commands only (`topics`), and acknowledges a reading when it is on disk (`session`, `acks`). Services
-//! are relayed to rumqttd's own server behind the door (`relay`, `services`).
+//! (dashboards, bridges, other programs) have a `broker` of ours (`service`, `services`); it sees of devices only what
+//! somebody subscribes to or what is to be retained.
 //!
-//! Never here: a payload's meaning, a unit, a limit of the town. A device session never reaches rumqttd's router.
+//! Which statements of both standards hold, and which do not and why, is a table that runs: `tests/hub`,
+//! `the_door_follows_both_standards`.
+//!
+//! Never here: a payload's meaning, a unit, a limit of the town.
 
 mod acks;
+mod broker;
 mod codec;
 mod doorman;
 mod downlink;
 mod frame;
 pub(super) mod gateway;
+mod properties;
 mod publish;
 mod refusal;
-mod relay;
+mod service;
 mod services;
 mod session;
+mod strict;
 mod throttle;
 mod tls;
 pub(super) mod topics;
@@ -44,7 +51,8 @@ pub use tls::TlsError;
 
 use codec::Hello;
 use frame::Version;
-use relay::Relay;
+use service::Service;
+pub(super) use services::Word;
 pub use session::Surroundings;
 pub(super) use session::set_status;
 use session::{End, RECEIVE_MAXIMUM, Session};
@@ -210,8 +218,16 @@ impl Door {
             .map_err(|_| Refusal::BadCredentials)?;
         match principal {
             Principal::Service(account) => {
+                let connect = &hello.connect;
+                // [MQTT-3.1.3-8]
+                if hello.version == Version::V4
+                    && connect.client_id.is_empty()
+                    && !connect.clean_session
+                {
+                    return Err(Refusal::ClientIdentifier);
+                }
                 if let Some(will) = &hello.will {
-                    relay::check_publish(&account, &will.topic)?;
+                    broker::check_publish(&account, &will.topic)?;
                 }
                 Ok(Admitted::Service(account))
             }
@@ -286,7 +302,10 @@ impl Door {
             return;
         }
         debug!(device, "connected");
-        let session = Session::new(
+        let will_properties =
+            hello.will_properties.as_ref().map_or_else(Vec::new, broker::will_properties);
+        let asked = hello.properties.as_ref().and_then(|asked| asked.session_expiry_interval);
+        let mut session = Session::new(
             stream,
             self.around.clone(),
             hello.version,
@@ -295,12 +314,13 @@ impl Door {
             hello.will,
             Throttle::new(self.config.max_messages_per_second),
         );
+        session.asked_to_last = asked.is_some_and(|seconds| seconds > 0);
         let (end, will) = session.run(early, kick).await;
         // A device that is back already has said so itself: its former connection's will would contradict it.
         if self.doorman.leave(device, number)
             && let Some(will) = will
         {
-            self.do_will(station, &will);
+            self.do_will(station, &will, &will_properties);
         }
         match end {
             End::Refused(Refusal::ShuttingDown | Refusal::Administrative)
@@ -319,16 +339,19 @@ impl Door {
         early: Vec<u8>,
         account: Arc<ServiceAccount>,
     ) {
-        // rumqttd knows a client by its identifier, so the door does too; without one every connection is another client.
+        // Without an identifier every connection is another client.
         let client = match hello.connect.client_id.as_str() {
             "" => format!("{}/~{:016x}", account.name, rand::random::<u64>()),
             id => format!("{}/{id}", account.name),
         };
         let (number, kick) = self.doorman.enter(&client);
-        let services = self.around.services.clone();
-        let outcome = match Relay::open(stream, hello, account, services).await {
-            Ok(relay) => relay.run(early, kick).await,
-            Err(refusal) => Err(refusal),
+        let (services, version) = (self.around.services.clone(), hello.version);
+        let outcome = match Service::open(stream, hello, account, client.clone(), services) {
+            Ok(service) => service.run(early, kick).await,
+            Err((stream, refusal)) => {
+                self.turn_away(stream, Some(version), &client, &refusal).await;
+                Ok(())
+            }
         };
         self.doorman.leave(&client, number);
         if let Err(refusal) = outcome
@@ -382,10 +405,12 @@ impl Door {
         let _ = timeout(self.config.connect_timeout, stream.shutdown()).await;
     }
 
-    fn do_will(&self, station: &Station, will: &LastWill) {
+    fn do_will(&self, station: &Station, will: &LastWill, properties: &[u8]) {
         session::set_status(station, &will.message, self.around.clock.now());
         if let Ok(topic) = std::str::from_utf8(&will.topic) {
-            self.around.services.relay(topic, &will.message, will.retain);
+            let LastWill { message: payload, qos, retain, .. } = will;
+            let (qos, retain) = (*qos as u8, *retain);
+            self.around.services.relay(Word { topic, payload, properties, qos, retain });
         }
     }
 }

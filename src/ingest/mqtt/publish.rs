@@ -2,7 +2,9 @@
 //! nor allocated for.
 
 use super::frame::{Fields, Frame, Version};
+use super::properties;
 use super::refusal::Refusal;
+use super::services::Word;
 
 /// A PUBLISH packet, borrowed from the read buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +13,10 @@ pub(super) struct Publish<'a> {
     pub(super) retain: bool,
     /// Not yet known to be UTF-8: a session compares it with the last topic first.
     pub(super) topic: &'a [u8],
+    /// The properties, checked, as they stand in the packet.
+    pub(super) properties: &'a [u8],
+    /// What stands for the topic on this connection.
+    pub(super) alias: Option<u16>,
     pub(super) payload: &'a [u8],
 }
 
@@ -24,11 +30,23 @@ pub(super) enum Qos {
 }
 
 impl<'a> Publish<'a> {
-    /// Reads a frame of type PUBLISH.
+    /// Reads a frame of type PUBLISH of a client that was granted no aliases.
     ///
     /// # Errors
     /// When a field runs past the packet, an identifier is 0, or a property is not one that a client may send.
     pub(super) fn read(frame: &Frame<'a>, version: Version) -> Result<Self, Refusal> {
+        let publish = Self::read_with_alias(frame, version)?;
+        if publish.alias.is_some() || publish.topic.is_empty() {
+            return Err(Refusal::TopicAlias);
+        }
+        Ok(publish)
+    }
+
+    /// Reads a frame of type PUBLISH; its topic may be empty if it has an alias.
+    ///
+    /// # Errors
+    /// As [`Publish::read`].
+    pub(super) fn read_with_alias(frame: &Frame<'a>, version: Version) -> Result<Self, Refusal> {
         let mut fields = Fields(frame.body);
         let topic = fields.binary()?;
         let qos = match (frame.flags >> 1) & 0b11 {
@@ -36,14 +54,41 @@ impl<'a> Publish<'a> {
             1 => Qos::AtLeastOnce(packet_id(&mut fields)?),
             _ => Qos::ExactlyOnce(packet_id(&mut fields)?),
         };
+        let (mut properties, mut alias) = (Fields(&[]), None);
         if version == Version::V5 {
-            check_properties(fields.properties()?)?;
+            properties = fields.properties()?;
+            for property in properties::walk(properties, properties::OF_PUBLISH) {
+                let property = property?;
+                if property.id == properties::TOPIC_ALIAS {
+                    // Two bytes, as the walk has seen.
+                    alias = Some(property.number as u16);
+                }
+            }
         }
-        if topic.is_empty() {
-            // Only a topic alias could name it, and the door grants none (topic alias maximum 0).
+        if topic.is_empty() && alias.is_none() || alias == Some(0) {
             return Err(Refusal::TopicAlias);
         }
-        Ok(Publish { qos, retain: frame.flags & 1 == 1, topic, payload: fields.0 })
+        let (retain, payload) = (frame.flags & 1 == 1, fields.0);
+        Ok(Publish { qos, retain, topic, properties: properties.0, alias, payload })
+    }
+}
+
+impl<'a> Publish<'a> {
+    /// What services are told of it.
+    pub(super) fn word(&self, topic: &'a str) -> Word<'a> {
+        let Publish { qos, retain, properties, payload, .. } = *self;
+        Word { topic, payload, properties, qos: qos.level(), retain }
+    }
+}
+
+impl Qos {
+    /// 0, 1 or 2.
+    pub(super) fn level(self) -> u8 {
+        match self {
+            Qos::AtMostOnce => 0,
+            Qos::AtLeastOnce(_) => 1,
+            Qos::ExactlyOnce(_) => 2,
+        }
     }
 }
 
@@ -53,30 +98,6 @@ fn packet_id(fields: &mut Fields<'_>) -> Result<u16, Refusal> {
         0 => Err(Refusal::Malformed("packet identifier 0")),
         id => Ok(id),
     }
-}
-
-/// Walks the properties of a PUBLISH (MQTT 5, section 3.3.2.3). Their content means nothing to telemetry, but a
-/// malformed packet is refused as one.
-fn check_properties(mut fields: Fields<'_>) -> Result<(), Refusal> {
-    while !fields.0.is_empty() {
-        match fields.u8()? {
-            // Payload format indicator.
-            0x01 => drop(fields.take(1)?),
-            // Message expiry interval.
-            0x02 => drop(fields.take(4)?),
-            // Content type, response topic, correlation data.
-            0x03 | 0x08 | 0x09 => drop(fields.binary()?),
-            // User property.
-            0x26 => {
-                fields.binary()?;
-                fields.binary()?;
-            }
-            // Topic alias.
-            0x23 => return Err(Refusal::TopicAlias),
-            _ => return Err(Refusal::Malformed("a property that PUBLISH does not have")),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

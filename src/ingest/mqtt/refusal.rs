@@ -77,9 +77,18 @@ pub enum Refusal {
     /// A message on another broker that may be of several devices.
     #[error("`{0}` may be of several devices that have one address; use their ids in the topic")]
     AmbiguousDevice(String),
-    /// The internal broker for services does not answer.
-    #[error("the services' broker does not answer")]
-    Unavailable,
+    /// A filter that is none: a wildcard in the wrong place, a share without a name.
+    #[error("a topic filter that is none")]
+    BadFilter,
+    /// A way to authenticate that is not spoken here.
+    #[error("an authentication method, though only user name and password are spoken here")]
+    AuthenticationMethod,
+    /// A client identifier that cannot be used.
+    #[error("a session is to be kept, but the client has no identifier to know it by")]
+    ClientIdentifier,
+    /// More kept sessions than there is room for.
+    #[error("too many kept sessions")]
+    TooManySessions,
 }
 
 impl Refusal {
@@ -98,8 +107,11 @@ impl Refusal {
             Refusal::NotAuthorized(_)
             | Refusal::UnknownDevice(_)
             | Refusal::AmbiguousDevice(_) => 0x87,
-            Refusal::NoProfile | Refusal::Unavailable => 0x88,
-            Refusal::TooManyConnections | Refusal::SlowReader => 0x97,
+            Refusal::NoProfile => 0x88,
+            Refusal::TooManyConnections | Refusal::TooManySessions | Refusal::SlowReader => 0x97,
+            Refusal::ClientIdentifier => 0x85,
+            Refusal::AuthenticationMethod => 0x8C,
+            Refusal::BadFilter => 0x8F,
             Refusal::ShuttingDown => 0x8B,
             Refusal::KeepAlive => 0x8D,
             Refusal::TakenOver => 0x8E,
@@ -126,6 +138,7 @@ impl Refusal {
     pub(super) fn v4_connack_code(&self) -> u8 {
         match self {
             Refusal::UnsupportedVersion(_) => 1,
+            Refusal::ClientIdentifier => 2,
             Refusal::BadCredentials => 4,
             Refusal::Enrolment(why) => match why {
                 EnrolError::BadId(_) | EnrolError::ReservedId(_) => 2,
@@ -160,16 +173,19 @@ impl Refusal {
             Refusal::TakenOver => 14,
             Refusal::TooManyConnections => 15,
             Refusal::ShuttingDown => 16,
-            Refusal::Unavailable => 17,
+            Refusal::BadFilter => 17,
             Refusal::Enrolment(_) => 18,
             Refusal::Administrative => 19,
-            Refusal::UnknownDevice(_) => 20,
-            Refusal::AmbiguousDevice(_) => 21,
+            Refusal::AuthenticationMethod => 20,
+            Refusal::ClientIdentifier => 21,
+            Refusal::TooManySessions => 22,
+            Refusal::UnknownDevice(_) => 23,
+            Refusal::AmbiguousDevice(_) => 24,
         }
     }
 }
 
-const REASONS: [&str; 22] = [
+const REASONS: [&str; 25] = [
     "connect_timeout",
     "not_connect",
     "unsupported_version",
@@ -187,9 +203,12 @@ const REASONS: [&str; 22] = [
     "taken_over",
     "too_many_connections",
     "shutting_down",
-    "unavailable",
+    "bad_filter",
     "enrolment",
     "administrative",
+    "authentication_method",
+    "client_identifier",
+    "too_many_sessions",
     "unknown_device",
     "ambiguous_device",
 ];

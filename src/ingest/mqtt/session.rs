@@ -108,6 +108,9 @@ pub(super) struct Session<S> {
     last_packet: Instant,
     will: Option<LastWill>,
     downlink: Downlink,
+    /// Whether its CONNECT asked for a session that outlives the connection. It gets none; but who did not ask may not
+    /// ask in DISCONNECT (MQTT 5, section 3.14.2.2.2).
+    pub(super) asked_to_last: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -144,6 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             last_packet: Instant::now(),
             will,
             downlink: Downlink::default(),
+            asked_to_last: false,
         }
     }
 
@@ -286,9 +290,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             PacketType::Subscribe | PacketType::Unsubscribe | PacketType::Disconnect => {
                 match codec::request(frame, self.version).map_err(End::Refused)? {
-                    Request::Subscribe { id, filters } => self.on_subscribe(id, &filters),
+                    Request::Subscribe { id, filters, .. } => self.on_subscribe(id, &filters),
                     Request::Unsubscribe { id, filters } => self.on_unsubscribe(id, &filters),
-                    Request::Disconnect { with_will } => Err(End::Goodbye { with_will }),
+                    Request::Disconnect { session_expiry: Some(1..), .. }
+                        if !self.asked_to_last =>
+                    {
+                        let why = "a session for who asked for none";
+                        Err(End::Refused(Refusal::Protocol(why)))
+                    }
+                    Request::Disconnect { with_will, .. } => Err(End::Goodbye { with_will }),
                 }
             }
             PacketType::PubAck => {
@@ -356,12 +366,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.around.commands.reply(&self.station.device.id, publish.payload);
             }
         }
-        self.around.services.relay(topic, publish.payload, publish.retain);
+        self.around.services.relay(publish.word(topic));
         Ok(acks::SUCCESS)
     }
 
     fn take_telemetry(&self, topic: &str, publish: &Publish<'_>, desk: &mut Desk<'_>) -> u8 {
-        self.around.services.relay(topic, publish.payload, publish.retain);
+        self.around.services.relay(publish.word(topic));
         match desk.message(topic, publish.payload) {
             Ok(()) => acks::SUCCESS,
             Err(_) => acks::PAYLOAD_FORMAT_INVALID,

@@ -148,10 +148,20 @@ pub(in crate::ingest) fn is_filter(filter: &str) -> bool {
     true
 }
 
-/// Whether a topic is one that can be published to: not empty, no wildcard, no NUL. The services' broker panics on a
-/// topic whose first character is not ASCII, so that is refused too.
+/// Whether a topic is one that can be published to: not empty, no wildcard, no NUL [MQTT-3.3.2-2, MQTT-4.7.3-1, -2].
 pub(in crate::ingest) fn is_topic(topic: &str) -> bool {
-    topic.as_bytes().first().is_some_and(u8::is_ascii) && !topic.contains(['+', '#', '\0'])
+    !topic.is_empty() && !topic.contains(['+', '#', '\0'])
+}
+
+/// The name of a shared subscription, if `filter` is one, and the filter behind it (MQTT 5, section 4.8.2).
+pub(super) fn share(filter: &str) -> (Option<&str>, &str) {
+    match filter.strip_prefix("$share/") {
+        Some(rest) => {
+            let (name, filter) = rest.split_once('/').unwrap_or((rest, ""));
+            (Some(name), filter)
+        }
+        None => (None, filter),
+    }
 }
 
 #[cfg(test)]
@@ -195,7 +205,10 @@ mod tests {
     fn what_is_no_filter_or_topic_is_known() {
         assert!(["a/+/b", "#", "+", "a/#"].into_iter().all(is_filter));
         assert!(!["", "a/#/b", "a+", "a/b#", "a\0"].into_iter().any(is_filter));
-        assert!(is_topic("a/b") && !is_topic("") && !is_topic("a/+") && !is_topic("井/1"));
+        assert!(is_topic("a/b") && !is_topic("") && !is_topic("a/+") && is_topic("井/1"));
+        assert_eq!(share("$share/g/a/#"), (Some("g"), "a/#"));
+        assert_eq!(share("a/b"), (None, "a/b"));
+        assert_eq!(share("$share/g"), (Some("g"), ""), "which is no filter");
     }
 
     #[test]

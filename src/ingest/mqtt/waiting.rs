@@ -128,7 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Visit<'_, S> {
                 PacketType::PubAck | PacketType::PubRec | PacketType::PubComp => {}
                 PacketType::Subscribe | PacketType::Unsubscribe | PacketType::Disconnect => {
                     match codec::request(&frame, self.version)? {
-                        Request::Subscribe { id, filters } => {
+                        Request::Subscribe { id, filters, .. } => {
                             let grants = filters.iter().map(|filter| self.grant(&filter.path));
                             let packet = SubAck { pkid: id, return_codes: grants.collect() };
                             let packet = Packet::SubAck(packet, None);

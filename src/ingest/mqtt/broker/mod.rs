@@ -1,0 +1,672 @@
+//! The services' broker: sessions, subscriptions, retained messages and wills of MQTT 3.1.1 and 5.
+//!
+//! Takes packets of connected services and messages of devices and of the hub; writes into the outboxes of the connections.
+//! One value without I/O, tasks or a clock of its own: an event and the time go in, bytes come out, so a test feeds events
+//! and looks. [`super::services::Services`] holds it behind one lock, which nobody keeps across a wait: an actor with a
+//! queue per direction would be a copy more for each message, and a bound more to get wrong.
+//!
+//! Never here: a socket, a device's session, a promise about the disk. Sessions and retained messages are in memory, within
+//! bounds; a restart forgets them.
+//!
+//! Why not rumqttd's router, which stood here before: of the table of statements in `tests/hub` it passed 138 to 142 rows of
+//! 211 (it raced), behind a second server on loopback ports, three threads and two more copies of every message. Its codec
+//! stays.
+
+mod message;
+mod retained;
+mod session;
+#[cfg(test)]
+mod tests;
+mod trie;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rumqttd::protocol::{Filter, RetainForwardRule};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+pub(super) use message::{Message, put_variable_integer, will_properties};
+pub(super) use session::Will;
+
+use super::acks::{NOT_AUTHORIZED, SUCCESS};
+use super::codec::{self, Request};
+use super::frame::{Fields, Frame, PacketType, Version};
+use super::properties;
+use super::publish::{Publish, Qos};
+use super::refusal::{Refusal, SecurityLog};
+use super::session::RECEIVE_MAXIMUM;
+use super::topics;
+use crate::registry::ServiceAccount;
+use message::{Delivery, after};
+use retained::Retained;
+use session::{Ledger, Link, Replay, Session};
+use trie::{MAX_LEVELS, Match, Options, SessionId, Trie};
+
+/// Sessions, connected or kept: programs, not devices.
+const MAX_SESSIONS: usize = 1_024;
+
+/// Connected services.
+const MAX_CONNECTED: usize = 256;
+
+/// Filters of one session.
+const MAX_SUBSCRIPTIONS: usize = 1_000;
+
+/// Messages under way to one client, whatever it would take.
+const IN_FLIGHT: u16 = 1_024;
+
+/// The longest that a session outlives its connection, in seconds: a week. 3.1.1 knows no end, so this is its end too.
+pub(super) const LONGEST_EXPIRY: u32 = 7 * 24 * 3_600;
+
+/// Topic aliases that a client may use on one connection.
+pub(super) const TOPIC_ALIASES: u16 = 16;
+
+// Reason codes (MQTT 5, section 2.4).
+const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
+const NO_SUBSCRIPTION_EXISTED: u8 = 0x11;
+const PACKET_IDENTIFIER_NOT_FOUND: u8 = 0x92;
+const QUOTA_EXCEEDED: u8 = 0x97;
+/// The only "no" of 3.1.1's SUBACK.
+const FAILURE: u8 = 0x80;
+
+/// All that the services' side knows.
+#[derive(Debug)]
+pub(super) struct Broker {
+    sessions: HashMap<SessionId, Session>,
+    by_client: HashMap<String, SessionId>,
+    subscriptions: Trie,
+    retained: Retained,
+    ledger: Ledger,
+    /// Plain filters, and how many subscriptions name each.
+    interest: HashMap<String, usize>,
+    interest_has_changed: bool,
+    log: Arc<SecurityLog>,
+    last_number: u64,
+    /// Kept for its room.
+    found: Vec<Match>,
+}
+
+/// A service that connects.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    /// Its account and its identifier.
+    pub(super) client: String,
+    pub(super) version: Version,
+    pub(super) account: Arc<ServiceAccount>,
+    pub(super) is_clean: bool,
+    /// How long its session outlives the connection, in seconds.
+    pub(super) expiry: u32,
+    pub(super) receive_maximum: u16,
+    pub(super) max_packet_bytes: usize,
+    pub(super) will: Option<Will>,
+}
+
+/// A connection, as its task names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LinkId {
+    session: SessionId,
+    number: u64,
+}
+
+/// How a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parting {
+    /// Without DISCONNECT.
+    Lost,
+    /// With one.
+    Goodbye {
+        /// Its reason code was another than 0x00.
+        with_will: bool,
+        /// The session's new expiry.
+        expiry: Option<u32>,
+    },
+}
+
+/// What became of a published message.
+struct Published {
+    has_subscriber: bool,
+    /// If it is to be retained.
+    has_room: bool,
+}
+
+impl Broker {
+    /// One that knows nobody.
+    pub(super) fn new(log: Arc<SecurityLog>) -> Self {
+        Broker {
+            sessions: HashMap::new(),
+            by_client: HashMap::new(),
+            subscriptions: Trie::default(),
+            retained: Retained::default(),
+            ledger: Ledger::default(),
+            interest: HashMap::new(),
+            interest_has_changed: false,
+            log,
+            last_number: 0,
+            found: Vec::new(),
+        }
+    }
+
+    /// Lets a service in. `connack` writes the first packet from whether its session was there; what waits follows.
+    ///
+    /// # Errors
+    /// When there is no room.
+    pub(super) fn connect(
+        &mut self,
+        arrival: Arrival,
+        connack: impl FnOnce(bool) -> Vec<u8>,
+        now: Instant,
+    ) -> Result<(LinkId, Arc<Notify>), Refusal> {
+        self.tick(now);
+        if let Some(&former) = self.by_client.get(&arrival.client) {
+            // The former connection is lost by being taken over [MQTT-3.1.4-3].
+            self.unlink(former, Parting::Lost, now);
+            if arrival.is_clean {
+                self.end(former, now);
+            }
+        }
+        if self.sessions.values().filter(|session| session.is_up()).count() >= MAX_CONNECTED {
+            return Err(Refusal::TooManyConnections);
+        }
+        let kept = self.by_client.get(&arrival.client).copied();
+        if kept.is_none() && self.sessions.len() >= MAX_SESSIONS {
+            return Err(Refusal::TooManySessions);
+        }
+        self.last_number += 1;
+        let number = self.last_number;
+        let id = *self.by_client.entry(arrival.client.clone()).or_insert(number);
+        let session = self.sessions.entry(id).or_default();
+        let wake = Arc::new(Notify::new());
+        session.client = arrival.client;
+        session.expiry = arrival.expiry.min(LONGEST_EXPIRY);
+        session.will = arrival.will;
+        (session.ends_at, session.will_at) = (None, None);
+        session.link = Some(Link {
+            number,
+            version: arrival.version,
+            account: arrival.account,
+            out: connack(kept.is_some()),
+            wake: Arc::clone(&wake),
+            window: usize::from(arrival.receive_maximum.min(IN_FLIGHT)),
+            max_packet_bytes: arrival.max_packet_bytes,
+            aliases: HashMap::new(),
+        });
+        wake.notify_one();
+        self.pump(id, now);
+        Ok((LinkId { session: id, number }, wake))
+    }
+
+    /// A connection has ended; one that was taken over has nothing to say.
+    pub(super) fn part(&mut self, link: LinkId, parting: Parting, now: Instant) {
+        if self.session(link).is_ok() {
+            self.unlink(link.session, parting, now);
+        }
+    }
+
+    /// What its socket is to be given; then there is room for more.
+    ///
+    /// # Errors
+    /// When another connection has taken the session over.
+    pub(super) fn take_out(&mut self, link: LinkId, now: Instant) -> Result<Vec<u8>, Refusal> {
+        let session = self.session(link)?;
+        let out = session.link.as_mut().map(|link| std::mem::take(&mut link.out));
+        self.pump(link.session, now);
+        Ok(out.unwrap_or_default())
+    }
+
+    /// Takes a packet of a connected service; how it parts, if this is its last.
+    ///
+    /// # Errors
+    /// When it breaks the protocol or its grants, and when another connection has taken the session over.
+    pub(super) fn take(
+        &mut self,
+        link: LinkId,
+        frame: &Frame<'_>,
+        now: Instant,
+    ) -> Result<Option<Parting>, Refusal> {
+        let session = self.session(link)?;
+        let version = session.link.as_ref().map_or(Version::V4, |link| link.version);
+        match frame.kind {
+            PacketType::Publish => self.on_publish(link, frame, version, now)?,
+            PacketType::PubAck | PacketType::PubRec | PacketType::PubRel | PacketType::PubComp => {
+                self.on_acknowledgement(link, frame, version, now)?;
+            }
+            PacketType::PingReq => session.write(&[0xD0, 0]),
+            PacketType::Connect => return Err(Refusal::Protocol("a second CONNECT")),
+            PacketType::Subscribe | PacketType::Unsubscribe | PacketType::Disconnect => {
+                match codec::request(frame, version)? {
+                    Request::Subscribe { id, filters, identifier } => {
+                        self.on_subscribe(link, id, &filters, identifier, now)?;
+                    }
+                    Request::Unsubscribe { id, filters } => {
+                        self.on_unsubscribe(link, id, &filters)?;
+                    }
+                    Request::Disconnect { with_will, session_expiry } => {
+                        if session.expiry == 0 && session_expiry.is_some_and(|seconds| seconds > 0)
+                        {
+                            return Err(Refusal::Protocol("a session for who asked for none"));
+                        }
+                        return Ok(Some(Parting::Goodbye { with_will, expiry: session_expiry }));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Publishes a message of a device or of the hub itself.
+    pub(super) fn publish_own(&mut self, message: Message, now: Instant) {
+        let published = self.publish(None, &Arc::new(message), now);
+        if !published.has_room {
+            self.ledger.dropped += 1;
+        }
+    }
+
+    /// Does what is due: delayed wills, sessions that end.
+    pub(super) fn tick(&mut self, now: Instant) {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let due = self.sessions.iter().filter(|(_, session)| is_due(session.deadline()));
+        for id in due.map(|(id, _)| *id).collect::<Vec<_>>() {
+            let Some(session) = self.sessions.get_mut(&id) else { continue };
+            if is_due(session.ends_at) {
+                self.end(id, now);
+            } else {
+                session.will_at = None;
+                let will = session.will.take();
+                self.do_will(will, now);
+            }
+        }
+    }
+
+    /// When the next thing is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.sessions.values().filter_map(Session::deadline).min()
+    }
+
+    /// Messages that found no room on their way to a service.
+    pub(super) fn dropped(&self) -> u64 {
+        self.ledger.dropped
+    }
+
+    /// The plain filters of all subscriptions, if they have changed since this was last asked.
+    pub(super) fn changed_interest(&mut self) -> Option<Vec<Box<str>>> {
+        std::mem::take(&mut self.interest_has_changed)
+            .then(|| self.interest.keys().map(|filter| filter.as_str().into()).collect())
+    }
+
+    fn session(&mut self, link: LinkId) -> Result<&mut Session, Refusal> {
+        let session = self.sessions.get_mut(&link.session);
+        session
+            .filter(|session| session.link.as_ref().is_some_and(|own| own.number == link.number))
+            .ok_or(Refusal::TakenOver)
+    }
+
+    /// A session loses its connection, and its client's will is done, now or later (MQTT 5, section 3.1.2.5).
+    fn unlink(&mut self, id: SessionId, parting: Parting, now: Instant) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if session.unlink().is_none() {
+            return;
+        }
+        if let Parting::Goodbye { with_will, expiry } = parting {
+            if !with_will {
+                session.will = None;
+            }
+            session.expiry = expiry.unwrap_or(session.expiry).min(LONGEST_EXPIRY);
+        }
+        if session.expiry == 0 {
+            return self.end(id, now);
+        }
+        session.ends_at = after(now, session.expiry);
+        match session.will.take_if(|will| will.delay == 0) {
+            None => {
+                session.will_at = session.will.as_ref().and_then(|will| after(now, will.delay));
+            }
+            will => self.do_will(will, now),
+        }
+    }
+
+    /// A session ends, and with it whatever delay its will had.
+    fn end(&mut self, id: SessionId, now: Instant) {
+        let Some(session) = self.sessions.remove(&id) else { return };
+        self.by_client.remove(&session.client);
+        for filter in session.subscriptions.keys() {
+            self.subscriptions.remove(topics::share(filter), id);
+            self.forget_interest(filter);
+        }
+        session.release(&mut self.ledger);
+        self.do_will(session.will, now);
+    }
+
+    fn do_will(&mut self, will: Option<Will>, now: Instant) {
+        if let Some(will) = will {
+            self.publish(None, &will.message, now);
+        }
+    }
+
+    fn publish(
+        &mut self,
+        sender: Option<SessionId>,
+        message: &Arc<Message>,
+        now: Instant,
+    ) -> Published {
+        let has_room = !message.retain || self.retained.put(message, now);
+        let mut found = std::mem::take(&mut self.found);
+        let sessions = &self.sessions;
+        let is_up = |id| sessions.get(&id).is_some_and(Session::is_up);
+        self.subscriptions.matches(&message.topic, is_up, &mut found);
+        let mut deliveries: Vec<(Match, Delivery)> = Vec::with_capacity(found.len());
+        for matched in found.drain(..) {
+            let Options { qos, no_local, retain_as_published, identifier } = matched.options;
+            if no_local && sender == Some(matched.session) {
+                continue;
+            }
+            let (qos, retain) = (qos.min(message.qos), message.retain && retain_as_published);
+            // Of one client's overlapping subscriptions one copy, at the greatest QoS, with all identifiers
+            // [MQTT-3.3.4-2, -4]; what it gets as a member of a group comes beside it.
+            let known = deliveries.iter_mut().find(|(known, _)| {
+                known.session == matched.session && !known.is_shared && !matched.is_shared
+            });
+            if let Some((_, delivery)) = known {
+                delivery.qos = delivery.qos.max(qos);
+                delivery.retain |= retain;
+                delivery.identifiers.extend(identifier);
+                continue;
+            }
+            let (message, identifiers) = (Arc::clone(message), identifier.into_iter().collect());
+            deliveries.push((matched, Delivery { message, qos, retain, identifiers }));
+        }
+        self.found = found;
+        let has_subscriber = !deliveries.is_empty();
+        for (matched, delivery) in deliveries {
+            if let Some(session) = self.sessions.get_mut(&matched.session) {
+                session.deliver(delivery, now, &mut self.ledger);
+            }
+        }
+        Published { has_subscriber, has_room }
+    }
+
+    /// Sends a client what waits for it: what was under way, what is retained, and the queue.
+    fn pump(&mut self, id: SessionId, now: Instant) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.resend(now, &mut self.ledger);
+        while session.has_room() {
+            let Some(replay) = session.replays.front_mut() else { break };
+            let next = self.retained.next(&replay.filter, replay.after.as_deref(), now);
+            let Some(message) = next else {
+                session.replays.pop_front();
+                continue;
+            };
+            replay.after = Some(message.topic.clone());
+            let Options { qos, identifier, .. } = replay.options;
+            let delivery = Delivery {
+                message: Arc::clone(message),
+                qos: qos.min(message.qos),
+                retain: true,
+                identifiers: identifier.into_iter().collect(),
+            };
+            session.send(delivery, now, &mut self.ledger);
+        }
+        session.pump(now, &mut self.ledger);
+    }
+
+    fn on_publish(
+        &mut self,
+        link: LinkId,
+        frame: &Frame<'_>,
+        version: Version,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let publish = Publish::read_with_alias(frame, version)?;
+        let session = self.session(link)?;
+        let topic = session.topic_of(&publish)?;
+        let account = session.link.as_ref().map(|link| Arc::clone(&link.account));
+        let account = account.ok_or(Refusal::TakenOver)?;
+        if let Err(refusal) = check_publish(&account, topic.as_bytes()) {
+            let may_go_on = version == Version::V5 && publish.qos != Qos::AtMostOnce;
+            if !may_go_on || refusal == Refusal::BadTopic {
+                return Err(refusal);
+            }
+            self.log.refused(&account.name, &refusal);
+            self.acknowledge(link, publish.qos, NOT_AUTHORIZED, version)?;
+            return Ok(());
+        }
+        if let Qos::ExactlyOnce(id) = publish.qos {
+            if session.unreleased.contains(&id) {
+                return self.acknowledge(link, publish.qos, SUCCESS, version);
+            }
+            if session.unreleased.len() >= usize::from(RECEIVE_MAXIMUM) {
+                return Err(Refusal::ReceiveMaximum);
+            }
+        }
+        let message = Message {
+            topic,
+            payload: Bytes::copy_from_slice(publish.payload),
+            properties: Box::default(),
+            qos: publish.qos.level(),
+            retain: publish.retain,
+            expires_at: None,
+        };
+        let message = Arc::new(message.with_properties(publish.properties, now));
+        let published = self.publish(Some(link.session), &message, now);
+        let code = match published {
+            Published { has_room: false, .. } => QUOTA_EXCEEDED,
+            Published { has_subscriber: false, .. } => NO_MATCHING_SUBSCRIBERS,
+            _ => SUCCESS,
+        };
+        self.acknowledge(link, publish.qos, code, version)
+    }
+
+    fn acknowledge(
+        &mut self,
+        link: LinkId,
+        qos: Qos,
+        code: u8,
+        version: Version,
+    ) -> Result<(), Refusal> {
+        let session = self.session(link)?;
+        let (packet, id) = match qos {
+            Qos::AtMostOnce => return Ok(()),
+            Qos::AtLeastOnce(id) => (0x40, id),
+            Qos::ExactlyOnce(id) => {
+                // An error ends the delivery: no PUBREL will follow (MQTT 5, section 4.3.3). 3.1.1 cannot say it.
+                if code < FAILURE || version == Version::V4 {
+                    session.unreleased.insert(id);
+                }
+                (0x50, id)
+            }
+        };
+        session.answer(packet, id, code, version);
+        Ok(())
+    }
+
+    fn on_acknowledgement(
+        &mut self,
+        link: LinkId,
+        frame: &Frame<'_>,
+        version: Version,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let mut fields = Fields(frame.body);
+        let id = fields.u16()?;
+        let code = if fields.0.is_empty() { SUCCESS } else { fields.u8()? };
+        if !fields.0.is_empty() {
+            properties::check(fields.properties()?, properties::OF_ACK)?;
+        }
+        self.session(link)?;
+        let (Some(session), ledger) = (self.sessions.get_mut(&link.session), &mut self.ledger)
+        else {
+            return Err(Refusal::TakenOver);
+        };
+        match frame.kind {
+            PacketType::PubAck => session.acknowledged(id, ledger),
+            PacketType::PubRec => session.received(id, code >= FAILURE, ledger),
+            PacketType::PubComp => session.completed(id, ledger),
+            _ => {
+                let is_known = session.unreleased.remove(&id);
+                let code = if is_known { SUCCESS } else { PACKET_IDENTIFIER_NOT_FOUND };
+                session.answer(0x70, id, code, version);
+            }
+        }
+        self.pump(link.session, now);
+        Ok(())
+    }
+
+    fn on_subscribe(
+        &mut self,
+        link: LinkId,
+        packet_id: u16,
+        filters: &[Filter],
+        identifier: Option<u32>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let own = self.session(link)?.link.as_ref();
+        let (account, version) =
+            own.map(|own| (Arc::clone(&own.account), own.version)).ok_or(Refusal::TakenOver)?;
+        let mut codes = Vec::with_capacity(filters.len());
+        for filter in filters {
+            codes.push(match self.subscribe(link, &account, filter, identifier)? {
+                Ok(qos) => qos,
+                Err(_) if version == Version::V4 => FAILURE,
+                Err(code) => code,
+            });
+        }
+        self.session(link)?.write(&list_answer(0x90, packet_id, version, &codes));
+        self.pump(link.session, now);
+        Ok(())
+    }
+
+    /// One filter: the QoS that is granted, or the reason code.
+    fn subscribe(
+        &mut self,
+        link: LinkId,
+        account: &ServiceAccount,
+        filter: &Filter,
+        identifier: Option<u32>,
+    ) -> Result<Result<u8, u8>, Refusal> {
+        let (share, plain) = topics::share(&filter.path);
+        if !account.subscribe.iter().any(|granted| topics::covers(granted, plain)) {
+            let refusal = Refusal::NotAuthorized(filter.path.clone());
+            self.log.refused(&account.name, &refusal);
+            return Ok(Err(NOT_AUTHORIZED));
+        }
+        let session = self.session(link)?;
+        let is_known = session.subscriptions.contains_key(&filter.path);
+        let is_full = !is_known && session.subscriptions.len() >= MAX_SUBSCRIPTIONS;
+        if is_full || plain.split('/').count() > MAX_LEVELS {
+            return Ok(Err(QUOTA_EXCEEDED));
+        }
+        let options = Options {
+            qos: filter.qos as u8,
+            no_local: filter.nolocal,
+            retain_as_published: filter.preserve_retain,
+            identifier,
+        };
+        session.subscriptions.insert(filter.path.clone(), options);
+        let asks = match filter.retain_forward_rule {
+            RetainForwardRule::OnEverySubscribe => true,
+            RetainForwardRule::OnNewSubscribe => !is_known,
+            RetainForwardRule::Never => false,
+        };
+        if asks && share.is_none() {
+            session.replays.retain(|replay| replay.filter != plain);
+            session.replays.push_back(Replay { filter: plain.to_owned(), options, after: None });
+        }
+        self.subscriptions.insert((share, plain), link.session, options);
+        if !is_known {
+            *self.interest.entry(plain.to_owned()).or_default() += 1;
+            self.interest_has_changed = true;
+        }
+        Ok(Ok(options.qos))
+    }
+
+    fn on_unsubscribe(
+        &mut self,
+        link: LinkId,
+        packet_id: u16,
+        filters: &[String],
+    ) -> Result<(), Refusal> {
+        let mut codes = Vec::with_capacity(filters.len());
+        for filter in filters {
+            let session = self.session(link)?;
+            let (share, plain) = topics::share(filter);
+            if session.subscriptions.remove(filter).is_none() {
+                codes.push(NO_SUBSCRIPTION_EXISTED);
+                continue;
+            }
+            session.replays.retain(|replay| share.is_some() || replay.filter != plain);
+            self.subscriptions.remove((share, plain), link.session);
+            self.forget_interest(filter);
+            codes.push(SUCCESS);
+        }
+        let session = self.session(link)?;
+        match session.link.as_ref().map(|own| own.version) {
+            Some(Version::V5) => {
+                session.write(&list_answer(0xB0, packet_id, Version::V5, &codes));
+            }
+            // 3.1.1's has no codes.
+            _ => session.write(&list_answer(0xB0, packet_id, Version::V4, &[])),
+        }
+        Ok(())
+    }
+
+    fn forget_interest(&mut self, filter: &str) {
+        let (_, plain) = topics::share(filter);
+        if let Some(count) = self.interest.get_mut(plain) {
+            *count -= 1;
+            if *count == 0 {
+                self.interest.remove(plain);
+                self.interest_has_changed = true;
+            }
+        }
+    }
+}
+
+impl Session {
+    /// The topic of a message, by its name or by what stands for it on this connection.
+    fn topic_of(&mut self, publish: &Publish<'_>) -> Result<Box<str>, Refusal> {
+        let topic = std::str::from_utf8(publish.topic).map_err(|_| Refusal::BadTopic)?;
+        let Some(alias) = publish.alias else { return Ok(topic.into()) };
+        let aliases = self.link.as_mut().map(|link| &mut link.aliases);
+        let aliases = aliases.filter(|_| alias <= TOPIC_ALIASES).ok_or(Refusal::TopicAlias)?;
+        if topic.is_empty() {
+            return aliases.get(&alias).cloned().ok_or(Refusal::TopicAlias);
+        }
+        aliases.insert(alias, topic.into());
+        Ok(topic.into())
+    }
+
+    /// PUBACK, PUBREC or PUBCOMP.
+    fn answer(&mut self, packet: u8, id: u16, code: u8, version: Version) {
+        let [high, low] = id.to_be_bytes();
+        if version == Version::V5 && code != SUCCESS {
+            self.write(&[packet, 3, high, low, code]);
+        } else {
+            self.write(&[packet, 2, high, low]);
+        }
+    }
+}
+
+/// SUBACK or UNSUBACK.
+fn list_answer(packet: u8, id: u16, version: Version, codes: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![packet];
+    let is_v5 = version == Version::V5;
+    put_variable_integer(2 + usize::from(is_v5) + codes.len(), &mut bytes);
+    bytes.extend(id.to_be_bytes());
+    if is_v5 {
+        bytes.push(0);
+    }
+    bytes.extend_from_slice(codes);
+    bytes
+}
+
+/// Whether the service may publish to this topic.
+pub(super) fn check_publish(account: &ServiceAccount, topic: &[u8]) -> Result<(), Refusal> {
+    let topic = std::str::from_utf8(topic).map_err(|_| Refusal::BadTopic)?;
+    if !topics::is_topic(topic) {
+        return Err(Refusal::BadTopic);
+    }
+    if account.publish.iter().any(|filter| topics::matches(filter, topic)) {
+        return Ok(());
+    }
+    Err(Refusal::NotAuthorized(topic.to_owned()))
+}

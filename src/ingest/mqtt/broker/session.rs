@@ -1,0 +1,313 @@
+//! One client's session: what waits for it, what is under way to it, and what it has sent at QoS 2.
+//!
+//! It outlives the connection for as long as the client asked. What is sent and not acknowledged is sent again, marked and
+//! in its order, when the client is back [MQTT-4.4.0-1].
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::super::frame::Version;
+use super::message::{Delivery, Message};
+use super::trie::Options;
+use crate::registry::ServiceAccount;
+
+/// Messages that wait for one client; beyond it the oldest goes.
+const QUEUE_MESSAGES: usize = 10_000;
+
+/// Bytes that wait for one client or are under way to it.
+const QUEUE_BYTES: usize = 8 * 1024 * 1024;
+
+/// Bytes that wait for all clients together.
+const ALL_BYTES: usize = 128 * 1024 * 1024;
+
+/// Bytes under way to one client that are not acknowledged: one message always may be.
+const IN_FLIGHT_BYTES: usize = 4 * 1024 * 1024;
+
+/// Bytes written for a client that its socket has not taken. What is less urgent waits; QoS 0 is dropped.
+const OUT_BYTES: usize = 256 * 1024;
+
+const PUBREL: u8 = 0x62;
+
+/// What all queues hold, and what did not find room.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    pub(super) bytes: usize,
+    pub(super) dropped: u64,
+}
+
+/// A client's session.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    pub(super) client: String,
+    pub(super) link: Option<Link>,
+    /// How long it outlives its connection, in seconds.
+    pub(super) expiry: u32,
+    pub(super) ends_at: Option<Instant>,
+    pub(super) will: Option<Will>,
+    pub(super) will_at: Option<Instant>,
+    /// By filter, as it was written.
+    pub(super) subscriptions: HashMap<String, Options>,
+    /// Retained messages that are still to be sent.
+    pub(super) replays: VecDeque<Replay>,
+    /// QoS 2 messages that came and are not released.
+    pub(super) unreleased: HashSet<u16>,
+    queue: VecDeque<Delivery>,
+    in_flight: VecDeque<InFlight>,
+    /// Of those in flight, how many were sent on this connection.
+    outstanding: usize,
+    queue_bytes: usize,
+    in_flight_bytes: usize,
+    last_id: u16,
+}
+
+/// The connection of a session.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) number: u64,
+    pub(super) version: Version,
+    pub(super) account: Arc<ServiceAccount>,
+    /// What its socket is to be given.
+    pub(super) out: Vec<u8>,
+    pub(super) wake: Arc<Notify>,
+    /// Messages that may be under way at once.
+    pub(super) window: usize,
+    pub(super) max_packet_bytes: usize,
+    /// What the client's aliases stand for.
+    pub(super) aliases: HashMap<u16, Box<str>>,
+}
+
+/// What is published when a connection is lost.
+#[derive(Debug)]
+pub(in super::super) struct Will {
+    pub(in super::super) message: Arc<Message>,
+    /// In seconds.
+    pub(in super::super) delay: u32,
+}
+
+/// A subscription that asked for what is retained.
+#[derive(Debug)]
+pub(super) struct Replay {
+    pub(super) filter: String,
+    pub(super) options: Options,
+    /// The last topic that was sent.
+    pub(super) after: Option<Box<str>>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    id: u16,
+    step: Step,
+    is_sent: bool,
+}
+
+#[derive(Debug)]
+enum Step {
+    Sent(Delivery),
+    /// PUBREC came; PUBREL was sent.
+    Released,
+}
+
+impl Session {
+    pub(super) fn is_up(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// Writes for the client, if it is there.
+    pub(super) fn write(&mut self, bytes: &[u8]) {
+        if let Some(link) = &mut self.link {
+            link.out.extend_from_slice(bytes);
+            link.wake.notify_one();
+        }
+    }
+
+    /// Hands on a message, or keeps it for later.
+    pub(super) fn deliver(&mut self, delivery: Delivery, now: Instant, ledger: &mut Ledger) {
+        if delivery.qos > 0 {
+            self.enqueue(delivery, ledger);
+            return self.pump(now, ledger);
+        }
+        // QoS 0 does not wait for who is away, nor for who does not read.
+        let Some(link) = &mut self.link else { return };
+        if link.out.len() >= OUT_BYTES {
+            ledger.dropped += 1;
+            return;
+        }
+        if !delivery.write(None, false, link.version, link.max_packet_bytes, now, &mut link.out) {
+            ledger.dropped += 1;
+        }
+        link.wake.notify_one();
+    }
+
+    fn enqueue(&mut self, delivery: Delivery, ledger: &mut Ledger) {
+        let size = delivery.message.size();
+        self.queue.push_back(delivery);
+        self.queue_bytes += size;
+        ledger.bytes += size;
+        while self.queue.len() > QUEUE_MESSAGES
+            || self.queue_bytes > QUEUE_BYTES
+            || ledger.bytes > ALL_BYTES
+        {
+            let Some(oldest) = self.queue.pop_front() else { return };
+            self.queue_bytes -= oldest.message.size();
+            ledger.bytes -= oldest.message.size();
+            ledger.dropped += 1;
+        }
+    }
+
+    /// Whether another message may be sent now.
+    pub(super) fn has_room(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| {
+            self.outstanding < link.window
+                && link.out.len() < OUT_BYTES
+                && self.in_flight_bytes < IN_FLIGHT_BYTES
+        })
+    }
+
+    /// Sends what waits, as far as the client has room; nothing overtakes what is retained.
+    pub(super) fn pump(&mut self, now: Instant, ledger: &mut Ledger) {
+        while self.replays.is_empty() && self.has_room() {
+            let Some(delivery) = self.queue.pop_front() else { return };
+            self.queue_bytes -= delivery.message.size();
+            ledger.bytes -= delivery.message.size();
+            self.send(delivery, now, ledger);
+        }
+    }
+
+    /// Sends a message, unless it has expired or is larger than the client takes: then it is as if it were done
+    /// [MQTT-3.1.2-25].
+    pub(super) fn send(&mut self, delivery: Delivery, now: Instant, ledger: &mut Ledger) {
+        if delivery.message.has_expired(now) {
+            return;
+        }
+        let id = (delivery.qos > 0).then(|| self.free_id());
+        let Some(link) = &mut self.link else { return };
+        link.wake.notify_one();
+        if !delivery.write(id, false, link.version, link.max_packet_bytes, now, &mut link.out) {
+            ledger.dropped += 1;
+            return;
+        }
+        if let Some(id) = id {
+            let size = delivery.message.size();
+            self.in_flight_bytes += size;
+            ledger.bytes += size;
+            self.in_flight.push_back(InFlight { id, step: Step::Sent(delivery), is_sent: true });
+            self.outstanding += 1;
+        }
+    }
+
+    /// On a new connection: what was under way is sent again, in its order and under its identifiers.
+    pub(super) fn resend(&mut self, now: Instant, ledger: &mut Ledger) {
+        let mut at = 0;
+        while let (Some(item), Some(link)) = (self.in_flight.get_mut(at), &mut self.link) {
+            let has_room = self.outstanding < link.window && link.out.len() < OUT_BYTES;
+            if item.is_sent || !has_room {
+                at += 1;
+                continue;
+            }
+            let (version, max_bytes) = (link.version, link.max_packet_bytes);
+            let fits = match &item.step {
+                Step::Sent(delivery) => {
+                    delivery.write(Some(item.id), true, version, max_bytes, now, &mut link.out)
+                }
+                Step::Released => {
+                    let [high, low] = item.id.to_be_bytes();
+                    link.out.extend([PUBREL, 2, high, low]);
+                    true
+                }
+            };
+            link.wake.notify_one();
+            item.is_sent = true;
+            self.outstanding += 1;
+            if fits {
+                at += 1;
+            } else {
+                ledger.dropped += 1;
+                self.is_done(at, ledger);
+            }
+        }
+    }
+
+    /// PUBACK: done, whatever its code says [MQTT-4.4.0-2].
+    pub(super) fn acknowledged(&mut self, id: u16, ledger: &mut Ledger) {
+        let is_it = |item: &InFlight| matches!(&item.step, Step::Sent(one) if one.qos == 1);
+        let place = self.in_flight.iter().position(|item| item.id == id && is_it(item));
+        if let Some(place) = place {
+            self.is_done(place, ledger);
+        }
+    }
+
+    /// PUBREC: an error ends the delivery, else it is released.
+    pub(super) fn received(&mut self, id: u16, is_error: bool, ledger: &mut Ledger) {
+        let place = self.in_flight.iter().position(|item| item.id == id);
+        let [high, low] = id.to_be_bytes();
+        let Some(place) = place else {
+            // A client that does not know it as done asks for its release; it gets it, with "not found" where that can be said.
+            let is_v5 = self.link.as_ref().is_some_and(|link| link.version == Version::V5);
+            let known: &[u8] = &[PUBREL, 2, high, low];
+            let unknown: &[u8] = &[PUBREL, 3, high, low, super::PACKET_IDENTIFIER_NOT_FOUND];
+            self.write(if is_v5 { unknown } else { known });
+            return;
+        };
+        if is_error {
+            return self.is_done(place, ledger);
+        }
+        let item = &mut self.in_flight[place];
+        if let Step::Sent(delivery) = &item.step {
+            let size = delivery.message.size();
+            self.in_flight_bytes -= size;
+            ledger.bytes -= size;
+            item.step = Step::Released;
+        }
+        self.outstanding += usize::from(!item.is_sent);
+        item.is_sent = true;
+        self.write(&[PUBREL, 2, high, low]);
+    }
+
+    /// PUBCOMP: done.
+    pub(super) fn completed(&mut self, id: u16, ledger: &mut Ledger) {
+        let is_released = |item: &InFlight| matches!(item.step, Step::Released);
+        let place = self.in_flight.iter().position(|item| item.id == id && is_released(item));
+        if let Some(place) = place {
+            self.is_done(place, ledger);
+        }
+    }
+
+    fn is_done(&mut self, place: usize, ledger: &mut Ledger) {
+        let Some(item) = self.in_flight.remove(place) else { return };
+        self.outstanding -= usize::from(item.is_sent);
+        if let Step::Sent(delivery) = item.step {
+            self.in_flight_bytes -= delivery.message.size();
+            ledger.bytes -= delivery.message.size();
+        }
+    }
+
+    /// The connection is gone: nothing that was sent on it counts as sent.
+    pub(super) fn unlink(&mut self) -> Option<Link> {
+        self.outstanding = 0;
+        self.in_flight.iter_mut().for_each(|item| item.is_sent = false);
+        self.link.take()
+    }
+
+    /// The session is over; what it held is free.
+    pub(super) fn release(&self, ledger: &mut Ledger) {
+        ledger.bytes -= self.queue_bytes + self.in_flight_bytes;
+    }
+
+    /// When time alone changes something.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        [self.ends_at, self.will_at].into_iter().flatten().min()
+    }
+
+    fn free_id(&mut self) -> u16 {
+        loop {
+            // 0 is no identifier [MQTT-2.2.1-3].
+            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            if !self.in_flight.iter().any(|item| item.id == self.last_id) {
+                return self.last_id;
+            }
+        }
+    }
+}

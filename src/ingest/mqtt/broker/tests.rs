@@ -1,0 +1,242 @@
+//! The broker alone: events in, bytes out, time by hand. What the standards say stands in `tests/hub`; here are the bounds.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::super::frame;
+use super::*;
+use crate::clock::Clock;
+
+/// A broker, its time, and what it does with whole packets.
+struct Bench {
+    broker: Broker,
+    now: Instant,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let log = Arc::new(SecurityLog::new(Clock::system()));
+        Bench { broker: Broker::new(log), now: Instant::now() }
+    }
+
+    fn try_connect(&mut self, client: &str, expiry: u32, window: u16) -> Result<LinkId, Refusal> {
+        let account = ServiceAccount {
+            name: "svc-t".to_owned(),
+            publish: vec!["#".to_owned()],
+            subscribe: vec!["#".to_owned()],
+        };
+        let arrival = Arrival {
+            client: client.to_owned(),
+            version: Version::V5,
+            account: Arc::new(account),
+            is_clean: expiry == 0,
+            expiry,
+            receive_maximum: window,
+            max_packet_bytes: usize::MAX,
+            will: None,
+        };
+        self.broker.connect(arrival, |_| Vec::new(), self.now).map(|(link, _)| link)
+    }
+
+    fn connect(&mut self, client: &str, expiry: u32, window: u16) -> LinkId {
+        self.try_connect(client, expiry, window).expect("there is room")
+    }
+
+    fn send(&mut self, link: LinkId, packet: &[u8]) -> Result<Option<Parting>, Refusal> {
+        let frame = frame::next(packet, 1 << 20).expect("a frame").expect("a whole one");
+        self.broker.take(link, &frame, self.now)
+    }
+
+    fn subscribe(&mut self, link: LinkId, filter: &str, qos: u8) {
+        let body = [&[0, 1, 0, 0, filter.len() as u8], filter.as_bytes(), &[qos]].concat();
+        let packet = [&[0x82, body.len() as u8][..], &body].concat();
+        assert_eq!(self.send(link, &packet), Ok(None));
+    }
+
+    fn publish(&mut self, topic: &str, qos: u8, payload: Vec<u8>) {
+        let message = Message {
+            topic: topic.into(),
+            payload: payload.into(),
+            properties: Box::default(),
+            qos,
+            retain: false,
+            expires_at: None,
+        };
+        self.broker.publish_own(message, self.now);
+    }
+
+    /// The payloads' first bytes of all PUBLISH packets that wait for the socket, each acknowledged.
+    fn read_all(&mut self, link: LinkId) -> Vec<u8> {
+        let mut payloads = Vec::new();
+        loop {
+            let out = self.broker.take_out(link, self.now).expect("connected");
+            if out.is_empty() {
+                return payloads;
+            }
+            let mut rest = &out[..];
+            while let Some((length, header)) =
+                frame::variable_integer(&rest[1.min(rest.len())..]).expect("a length")
+            {
+                let packet = &rest[..1 + header + length];
+                rest = &rest[packet.len()..];
+                let body = &packet[1 + header..];
+                let topic = usize::from(body[1]);
+                match packet[0] & 0xF6 {
+                    0x30 => payloads.push(body[3 + topic]),
+                    0x32 => {
+                        payloads.push(body[5 + topic]);
+                        let ack = [0x40, 2, body[2 + topic], body[3 + topic]];
+                        assert_eq!(self.send(link, &ack), Ok(None));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_queue_that_is_full_loses_its_oldest() {
+    let mut bench = Bench::new();
+    let link = bench.connect("a", 100, 10);
+    bench.subscribe(link, "t", 1);
+    bench.broker.part(link, Parting::Lost, bench.now);
+    for n in 0..12 {
+        bench.publish("t", 1, vec![n; 1024 * 1024]);
+    }
+    // Eight megabytes, with what a message costs beside its payload.
+    assert_eq!(bench.broker.dropped(), 5);
+    let link = bench.connect("a", 100, 10);
+    assert_eq!(bench.read_all(link), [5, 6, 7, 8, 9, 10, 11]);
+    assert_eq!(bench.broker.ledger.bytes, 0);
+}
+
+#[test]
+fn who_does_not_read_loses_qos_0_and_costs_a_bounded_memory() {
+    let mut bench = Bench::new();
+    let link = bench.connect("a", 0, 10);
+    bench.subscribe(link, "t", 0);
+    for n in 0..200 {
+        bench.publish("t", 0, vec![n; 10 * 1024]);
+    }
+    let kept = bench.read_all(link).len() as u64;
+    assert_eq!((kept, bench.broker.dropped()), (26, 200 - 26), "a quarter of a megabyte");
+}
+
+#[test]
+fn all_that_is_retained_comes_however_much_it_is() {
+    let mut bench = Bench::new();
+    for n in 0..5_000_u16 {
+        let message = Message {
+            topic: format!("devices/{n:05}/status").into(),
+            payload: vec![b'x'; 200].into(),
+            properties: Box::default(),
+            qos: 1,
+            retain: true,
+            expires_at: None,
+        };
+        bench.broker.publish_own(message, bench.now);
+    }
+    for qos in [0, 1] {
+        let link = bench.connect("a", 0, 10);
+        bench.subscribe(link, "devices/+/status", qos);
+        assert_eq!(bench.read_all(link).len(), 5_000);
+    }
+    assert_eq!(bench.broker.dropped(), 0);
+}
+
+#[test]
+fn sessions_are_bounded_and_end_in_time() {
+    let mut bench = Bench::new();
+    for n in 0..MAX_SESSIONS {
+        let link = bench.connect(&format!("c{n}"), 10, 10);
+        bench.broker.part(link, Parting::Lost, bench.now);
+    }
+    assert_eq!(bench.try_connect("one-more", 10, 10), Err(Refusal::TooManySessions));
+    assert_eq!(bench.broker.deadline(), Some(bench.now + Duration::from_secs(10)));
+    bench.now += Duration::from_secs(10);
+    bench.broker.tick(bench.now);
+    assert_eq!(bench.broker.deadline(), None);
+    bench.connect("one-more", 10, 10);
+}
+
+#[test]
+fn what_nobody_subscribes_to_any_more_is_no_interest() {
+    let mut bench = Bench::new();
+    let [a, b] = ["a", "b"].map(|client| bench.connect(client, 0, 10));
+    bench.subscribe(a, "t/#", 1);
+    bench.subscribe(b, "$share/g/t/#", 1);
+    assert_eq!(bench.broker.changed_interest(), Some(vec!["t/#".into()]));
+    bench.broker.part(a, Parting::Lost, bench.now);
+    assert_eq!(bench.broker.changed_interest(), None, "the other one is still there");
+    bench.broker.part(b, Parting::Lost, bench.now);
+    assert_eq!(bench.broker.changed_interest(), Some(vec![]));
+}
+
+/// What may happen to three clients.
+#[derive(Debug, Clone)]
+enum Event {
+    Connect(usize, u32, u16),
+    Part(usize),
+    Subscribe(usize, u8),
+    Publish(u8, usize),
+    Acknowledge(usize, u8, u16),
+    Read(usize),
+    Wait(u64),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let client = 0..3_usize;
+    prop_oneof![
+        2 => (client.clone(), 0..4_u32, 1..4_u16).prop_map(|(c, e, w)| Event::Connect(c, e, w)),
+        1 => client.clone().prop_map(Event::Part),
+        2 => (client.clone(), 0..3_u8).prop_map(|(c, q)| Event::Subscribe(c, q)),
+        8 => (0..3_u8, 0..3_000_000_usize).prop_map(|(q, n)| Event::Publish(q, n)),
+        8 => (client.clone(), 4..8_u8, 1..6_u16).prop_map(|(c, k, i)| Event::Acknowledge(c, k, i)),
+        3 => client.prop_map(Event::Read),
+        1 => (0..3_u64).prop_map(Event::Wait),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn nothing_that_happens_breaks_the_books(events in proptest::collection::vec(event(), 1..60)) {
+        let mut bench = Bench::new();
+        let mut links = [None; 3];
+        for event in events {
+            match event {
+                Event::Connect(client, expiry, window) => {
+                    links[client] = Some(bench.connect(&client.to_string(), expiry, window));
+                }
+                Event::Part(client) => if let Some(link) = links[client].take() {
+                    bench.broker.part(link, Parting::Lost, bench.now);
+                },
+                Event::Subscribe(client, qos) => if let Some(link) = links[client] {
+                    bench.subscribe(link, "t", qos);
+                },
+                Event::Publish(qos, size) => bench.publish("t", qos, vec![0; size]),
+                Event::Acknowledge(client, kind, id) => if let Some(link) = links[client] {
+                    let flags = if kind == 6 { 2 } else { 0 };
+                    let packet = [kind << 4 | flags, 2, 0, id as u8];
+                    prop_assert_eq!(bench.send(link, &packet), Ok(None));
+                },
+                Event::Read(client) => if let Some(link) = links[client] {
+                    bench.broker.take_out(link, bench.now).expect("connected");
+                },
+                Event::Wait(seconds) => {
+                    bench.now += Duration::from_secs(seconds);
+                    bench.broker.tick(bench.now);
+                }
+            }
+        }
+        for link in links.into_iter().flatten() {
+            bench.broker.part(link, Parting::Lost, bench.now);
+        }
+        bench.now += Duration::from_secs(10);
+        bench.broker.tick(bench.now);
+        prop_assert!(bench.broker.sessions.is_empty() && bench.broker.by_client.is_empty());
+        prop_assert_eq!(bench.broker.ledger.bytes, 0);
+    }
+}
