@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::alert::ShelfLimits;
 use crate::basemap::{Base, Datum, MAX_ZOOM, Template};
+use crate::bridge::{BridgeConfig, BridgeConfigError};
 use crate::case::{CalendarConfig, CalendarError, DutyCalendar, Promises, Settings};
 use crate::ingest::broker::{BrokerConfig, BrokerConfigError};
 use crate::model::{Label, Position, Severity};
@@ -31,6 +32,8 @@ pub struct Config {
     pub mqtt: MqttConfig,
     /// A broker that is not the hub's own, whose messages the hub takes; absent, there is none.
     pub broker: Option<BrokerConfig>,
+    /// Where the town's readings and alerts go up to; absent, nowhere.
+    pub bridge: Option<BridgeConfig>,
     /// The API and the console.
     pub http: HttpConfig,
     /// Alerts.
@@ -275,6 +278,7 @@ impl Default for Config {
             town: TownConfig::default(),
             mqtt: MqttConfig::default(),
             broker: None,
+            bridge: None,
             http: HttpConfig::default(),
             alert: AlertConfig::default(),
             case: CaseConfig::default(),
@@ -359,6 +363,9 @@ pub enum ConfigError {
     /// The external broker is none.
     #[error("the configuration's {0}")]
     Broker(#[from] BrokerConfigError),
+    /// The bridge is none.
+    #[error("the configuration's {0}")]
+    Bridge(#[from] BridgeConfigError),
     /// A value that cannot be.
     #[error("the configuration's {key} is {found}; {remedy}")]
     Value {
@@ -424,6 +431,9 @@ impl Config {
         }
         if let Some(broker) = &self.broker {
             broker.server()?;
+        }
+        if let Some(bridge) = &self.bridge {
+            bridge.server()?;
         }
         self.case.settings()?;
         self.notify.settings(&self.case.duty.zone)?;

@@ -16,8 +16,9 @@
 //!   topic's meaning, a queue.*
 //! - [`registry`]: assets, devices, zones, accounts: the town's own state, its spatial index, its imports.
 //!   *Never here: a reading.*
-//! - [`ingest`]: bytes in. [`ingest::mqtt`] is the front door, [`ingest::broker`] hears another
-//!   broker instead of it or beside it, [`ingest::modbus`] are the pollers. All hand uplinks to [`pipeline::Intake`]. *Never here: a unit, a limit, a table.*
+//! - [`ingest`]: bytes in. [`ingest::mqtt`] is the front door, [`ingest::broker`] hears another broker instead of it or
+//!   beside it, [`ingest::modbus`] are the pollers. All hand uplinks to [`pipeline::Intake`]. *Never here: a unit, a limit, a
+//!   table.*
 //! - [`codec`]: foreign code. LoRaWAN codecs, run in child processes with nothing around them. *Never here: a profile, an
 //!   envelope; never in the hub's own process: a codec.*
 //! - [`profile`]: meaning. Device profiles and the decoders compiled from them, one for each payload
@@ -35,6 +36,8 @@
 //! - [`live`]: the live feed, encoded once, pushed to every map. *Never here: a queue per client.*
 //! - [`pipeline`]: the way joined: `Intake` (decode, normalize) → `Committer` (append, acknowledge) → `Judge` (latest,
 //!   alerts, live). It knows the rooms from `profile` to `live`; adapters know it.
+//! - [`bridge`]: the town's readings and alerts go up to another broker or hub. It follows the store's commits and the alerts'
+//!   log, each by a cursor on disk. *Never here: a judgement, anything that waits for the upstream broker.*
 //! - [`parking`]: how many bays are free, and how well a lot is used; kept at its own pace, whoever looks. *Never here: a
 //!   guess; a bay of which nothing is known is neither free nor taken.*
 //! - [`command`]: select, confirm, execute, read back. It asks the pipeline what is true, and tells devices over the
@@ -97,6 +100,8 @@ pub mod report;
 pub mod live;
 
 pub mod pipeline;
+
+pub mod bridge;
 
 pub mod parking;
 

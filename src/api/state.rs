@@ -17,6 +17,7 @@ use super::reports::ReportSettings;
 use super::walls::WallLinks;
 use crate::alert::book::Book;
 use crate::basemap::BaseMap;
+use crate::bridge;
 use crate::case::Office;
 use crate::clock::Clock;
 use crate::command::Commands;
@@ -109,6 +110,8 @@ pub struct House {
     pub max_connections: usize,
     /// The external broker, when there is one.
     pub broker: Option<Arc<broker::Health>>,
+    /// The bridge, when there is one.
+    pub bridge: Option<Arc<bridge::Health>>,
     /// Looks at the bounded queues.
     pub queues: Box<dyn Fn() -> Vec<Queue> + Send + Sync>,
 }

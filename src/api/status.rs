@@ -12,6 +12,7 @@ use super::state::{House, Hub, Queue, Work};
 use super::wire;
 use crate::alert::Alert;
 use crate::basemap::Base;
+use crate::bridge;
 use crate::ingest::broker;
 use crate::live::Freshness;
 use crate::model::{Label, Severity, Timestamp};
@@ -48,6 +49,9 @@ pub(crate) struct Status {
     /// The external broker whose messages the hub takes; null when there is none.
     #[schema(required)]
     broker: Option<BrokerStatus>,
+    /// The bridge by which readings and alerts go up; null when there is none.
+    #[schema(required)]
+    bridge: Option<BridgeStatus>,
     /// The file system of the data; null when it does not say.
     #[schema(required)]
     disk: Option<Disk>,
@@ -111,6 +115,38 @@ impl From<broker::Look> for BrokerStatus {
             refused,
             commands,
         }
+    }
+}
+
+/// How the bridge is.
+#[derive(Debug, Serialize, ToSchema)]
+struct BridgeStatus {
+    /// `host:port` of the upstream broker.
+    address: String,
+    connected: bool,
+    /// Since when it is, or is not.
+    #[schema(value_type = String, format = DateTime)]
+    since: Timestamp,
+    /// What is wrong, in words; null when nothing is.
+    #[schema(required, value_type = Option<wire::Label>)]
+    problem: Option<Label>,
+    /// Messages that wait for the upstream broker.
+    waiting: usize,
+    /// How many may; over it the oldest readings go.
+    max: usize,
+    /// Messages that the upstream broker has taken since the hub started.
+    sent: u64,
+    /// Messages that it refused.
+    refused: u64,
+    /// Messages that were given up for lack of room.
+    lost: u64,
+}
+
+impl From<bridge::Look> for BridgeStatus {
+    fn from(look: bridge::Look) -> Self {
+        let bridge::Look { address, connected, since, problem, waiting, max, sent, refused, lost } =
+            look;
+        BridgeStatus { address, connected, since, problem, waiting, max, sent, refused, lost }
     }
 }
 
@@ -273,6 +309,7 @@ pub(crate) async fn show(State(hub): State<Hub>, sight: Sight) -> Result<Json<St
             mqtt: (&hub.house).into(),
             disk: hub.house.disk.view().map(Disk::from),
             broker: hub.house.broker.as_ref().map(|broker| broker.look().into()),
+            bridge: hub.house.bridge.as_ref().map(|bridge| bridge.look().into()),
             queues: (hub.house.queues)(),
         })
     });

@@ -8,6 +8,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::bus_metrics::BusMetrics;
+use crate::bridge;
 use crate::codec::Codecs;
 use crate::command::Commands;
 use crate::ingest::broker;
@@ -32,6 +33,7 @@ pub(super) struct Watched {
     pub(super) notifier: Notifier,
     pub(super) disk: Arc<DiskGuard>,
     pub(super) broker: Option<Arc<broker::Health>>,
+    pub(super) bridge: Option<Arc<bridge::Health>>,
 }
 
 /// A labelled value.
@@ -56,6 +58,7 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
         notifier,
         disk,
         broker,
+        bridge,
     } = watched;
     let add = |name, help, label, is_counter, read: Read| {
         registry.register(Box::new(Pulled::new(name, help, label, is_counter, read)?))
@@ -210,6 +213,26 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
                     ("connected", u64::from(look.connected)),
                     ("unacknowledged", look.unacknowledged as u64),
                 ]
+            }),
+        )?;
+    }
+    if let Some(bridge) = bridge {
+        let health = Arc::clone(&bridge);
+        add(
+            "bridge_total",
+            "Messages of the bridge by what became of them.",
+            "outcome",
+            true,
+            Box::new(move || health.outcomes()),
+        )?;
+        add(
+            "bridge",
+            "The bridge: whether it is connected, and messages that wait.",
+            "what",
+            false,
+            Box::new(move || {
+                let look = bridge.look();
+                vec![("connected", u64::from(look.connected)), ("waiting", look.waiting as u64)]
             }),
         )?;
     }

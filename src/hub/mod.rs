@@ -34,6 +34,7 @@ use crate::api::{
     self, AppState, House, Limits, Queue, Readiness, ReportSettings, TableReader, TownInfo,
 };
 use crate::basemap::BaseMap;
+use crate::bridge::{self, Bridge, BridgeError};
 use crate::calendar::DutyCalendar;
 use crate::case::{CaseError, Office, OfficeThread, Registrar};
 use crate::clock::Clock;
@@ -51,8 +52,8 @@ use crate::model::{Position, ProfileId, Sample, SeriesId};
 use crate::notify::{self, Notifier, NotifierThread, NotifyError, Post, StartError, Tasks};
 use crate::parking::{self, Parking};
 use crate::pipeline::{
-    Committer, Counters, Judge, JudgeError, JudgeMessage, Present, RoomGauge, StationTable,
-    StoreHealth,
+    Committer, Counters, Holdback, Judge, JudgeError, JudgeMessage, Present, RoomGauge,
+    StationTable, StoreHealth,
 };
 use crate::profile::{ProfileSet, Source};
 use crate::registry::{Registry, RegistryError};
@@ -104,6 +105,8 @@ pub enum HubError {
     Notifications(#[from] NotifyError),
     #[error("cannot start the notifications")]
     Notifier(#[from] StartError),
+    #[error("cannot start the bridge")]
+    Bridge(#[from] BridgeError),
     #[error("cannot start the services' broker")]
     Services(#[from] ServicesError),
     #[error("cannot listen on {what} = {address}")]
@@ -133,6 +136,7 @@ pub struct Hub {
     judge: Judge,
     office: OfficeThread,
     notifier: NotifierThread,
+    bridge: Option<Bridge>,
     codecs: Codecs,
     /// Held until the end: two hubs on one folder would lose readings.
     _lock: File,
@@ -148,6 +152,7 @@ struct Rooms {
     book: Book,
     feed: Feed,
     clock: Clock,
+    holdback: Arc<Holdback>,
 }
 
 /// What the API shows besides the rooms.
@@ -185,6 +190,8 @@ impl Hub {
         let first_login = rooms.registry.first_admin()?;
         let latest = rooms.latest()?;
         rooms.rebuild(&|series| latest.get(series.index()).copied().flatten())?;
+        // Before the judge, whose start lets the store seal what the last run stored.
+        let (bridge, way_up, bridge_health) = rooms.bridge(&config)?;
         let (judge, judge_queue, present) = Judge::start(rooms.judge_parts(&config)?, latest)?;
         let counters = Arc::new(Counters::default());
         let health = Arc::new(StoreHealth::default());
@@ -224,9 +231,9 @@ impl Hub {
             max_packet_bytes: config.mqtt.max_packet_bytes,
         };
         let broker = match config.broker.clone() {
-            Some(broker) => Some(
-                Broker::new(broker, around.clone(), &config.data).map_err(ConfigError::from)?,
-            ),
+            Some(broker) => {
+                Some(Broker::new(broker, around.clone(), &config.data).map_err(ConfigError::from)?)
+            }
             None => None,
         };
         let door = Arc::new(Door::new(
@@ -251,6 +258,7 @@ impl Hub {
             notifier: notifier.clone(),
             disk: Arc::clone(&disk),
             broker: broker.as_ref().map(Broker::health),
+            bridge: bridge_health.clone(),
         })?;
         let readiness = Arc::new(Readiness::new(&["store", "mqtt", "judge", "services"]));
         readiness.set("mqtt", true);
@@ -276,6 +284,7 @@ impl Hub {
                 mqtt_tls: tls_address,
                 max_connections: config.mqtt.max_connections,
                 broker: broker.as_ref().map(Broker::health),
+                bridge: bridge_health,
                 queues: queues(intake.room(), judge_queue.downgrade()),
             },
         };
@@ -288,6 +297,9 @@ impl Hub {
         });
         if let Some(broker) = broker {
             servers.spawn(broker.run(until_down(down.clone())));
+        }
+        if let Some(way_up) = way_up {
+            servers.spawn(way_up.run(until_down(down.clone())));
         }
         servers.spawn(serve_http(http, api::router(state), until_down(down.clone())));
         let buses = Arc::new(bus::Buses(Arc::clone(&poller)));
@@ -318,6 +330,7 @@ impl Hub {
             judge,
             office: office_thread,
             notifier: notifier_thread,
+            bridge,
             codecs,
             _lock: lock,
         })
@@ -369,6 +382,9 @@ impl Hub {
             self.judge.join();
             self.office.join();
             self.notifier.join();
+            if let Some(bridge) = self.bridge {
+                bridge.join();
+            }
         });
         if joined.await.is_err() {
             error!("the pipeline's end was not clean");
@@ -399,6 +415,7 @@ impl Rooms {
             book,
             feed: Feed::new(epoch, FEED_RING),
             clock,
+            holdback: Arc::default(),
         })
     }
 
@@ -472,7 +489,26 @@ impl Rooms {
             stations: Arc::clone(&self.stations),
             feed: self.feed.clone(),
             clock: self.clock.clone(),
+            holdback: Arc::clone(&self.holdback),
         })
+    }
+
+    /// The bridge at work, when there is one, its way up not yet running.
+    #[allow(clippy::type_complexity, reason = "three parts, all of them there or none")]
+    fn bridge(
+        &self,
+        config: &Config,
+    ) -> Result<(Option<Bridge>, Option<bridge::Way>, Option<Arc<bridge::Health>>), HubError> {
+        let Some(section) = config.bridge.clone() else { return Ok((None, None, None)) };
+        let around = bridge::Around {
+            store: Arc::clone(&self.store),
+            town: self.registry.connect()?,
+            stations: Arc::clone(&self.stations),
+            holdback: Arc::clone(&self.holdback),
+            clock: self.clock.clone(),
+        };
+        let (bridge, way, health) = Bridge::start(section, around, &config.data)?;
+        Ok((Some(bridge), Some(way), Some(health)))
     }
 
     /// Who counts the bays.

@@ -23,7 +23,7 @@ impl Pause {
     }
 
     /// How long to wait now: between half of the step and the whole.
-    pub fn next(&mut self) -> Duration {
+    pub fn after_failure(&mut self) -> Duration {
         let step = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
         step.mul_f64(rand::rng().random_range(0.5..=1.0))
@@ -37,11 +37,11 @@ mod tests {
     #[test]
     fn it_grows_to_half_a_minute_and_begins_anew() {
         let mut pause = Pause::default();
-        let waits: Vec<Duration> = (0..40).map(|_| pause.next()).collect();
+        let waits: Vec<Duration> = (0..40).map(|_| pause.after_failure()).collect();
         assert!(waits[0] >= FIRST / 2 && waits[0] <= FIRST, "{:?}", waits[0]);
         assert!(waits.iter().all(|wait| *wait <= LONGEST));
         assert!(waits[10..].iter().all(|wait| *wait >= LONGEST / 2), "{waits:?}");
         pause.reset();
-        assert!(pause.next() <= FIRST);
+        assert!(pause.after_failure() <= FIRST);
     }
 }

@@ -266,6 +266,9 @@ pub struct Gone;
 
 impl Sender {
     /// Acknowledges a message: PUBACK or PUBREC.
+    ///
+    /// # Errors
+    /// When the connection has ended.
     pub fn acknowledge(&self, quality: Quality, id: u16) -> Result<(), Gone> {
         match self {
             Sender::V4(client) => {
@@ -282,6 +285,9 @@ impl Sender {
     }
 
     /// Sends a message at QoS 1; [`Event::Sent`] follows, then [`Event::Acknowledged`].
+    ///
+    /// # Errors
+    /// When the connection has ended.
     pub fn publish(&self, topic: &str, payload: Vec<u8>) -> Result<(), Gone> {
         match self {
             Sender::V4(client) => client
@@ -294,6 +300,9 @@ impl Sender {
     }
 
     /// Subscribes at QoS 2, so that every message comes as it was published.
+    ///
+    /// # Errors
+    /// When the connection has ended.
     pub fn subscribe(&self, filters: &[Filter]) -> Result<(), Gone> {
         match self {
             Sender::V4(client) => {
@@ -319,6 +328,9 @@ impl Sender {
     }
 
     /// Ends a subscription.
+    ///
+    /// # Errors
+    /// When the connection has ended.
     pub fn unsubscribe(&self, filter: &str) -> Result<(), Gone> {
         match self {
             Sender::V4(client) => client.try_unsubscribe(filter).map_err(|_| Gone),
@@ -327,6 +339,9 @@ impl Sender {
     }
 
     /// Says goodbye. The session stays.
+    ///
+    /// # Errors
+    /// When the connection has ended.
     pub fn disconnect(&self) -> Result<(), Gone> {
         match self {
             Sender::V4(client) => client.try_disconnect().map_err(|_| Gone),
@@ -465,11 +480,12 @@ fn event5(event: v5::Event) -> Event {
     }
 }
 
+/// rumqttc's errors repeat their sources in their own words.
 fn failed4(error: &rumqttc::ConnectionError) -> LinkError {
     match error {
         rumqttc::ConnectionError::ConnectionRefused(code) => LinkError::Refused(words(code)),
         rumqttc::ConnectionError::Io(why) => LinkError::Lost(why.to_string()),
-        other => LinkError::Lost(crate::error_chain(other)),
+        other => LinkError::Lost(other.to_string()),
     }
 }
 
@@ -480,7 +496,7 @@ fn failed5(error: &v5::ConnectionError) -> LinkError {
         v5::ConnectionError::MqttState(v5::StateError::ServerDisconnect {
             reason_code, ..
         }) => LinkError::Refused(words(reason_code)),
-        other => LinkError::Lost(crate::error_chain(other)),
+        other => LinkError::Lost(other.to_string()),
     }
 }
 

@@ -345,6 +345,7 @@ impl Rig {
             stations: Arc::new(ArcSwap::new(Arc::clone(&table))),
             feed: Feed::new(7, 64),
             clock: clock.clone(),
+            holdback: Arc::default(),
         };
         let (_, judge, present) = Judge::start(parts, latest).unwrap();
         let parking = Arc::new(Parking::default());

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::error;
 
 use super::committer::Commit;
+use super::holdback::Holdback;
 use super::present::{self, Now, Present};
 use super::station::{Station, StationTable};
 use crate::alert::book::{Book, InForce};
@@ -108,6 +109,8 @@ pub(crate) struct Parts {
     pub(crate) stations: Arc<ArcSwap<StationTable>>,
     pub(crate) feed: Feed,
     pub(crate) clock: Clock,
+    /// What another reader of the commits has not read yet.
+    pub(crate) holdback: Arc<Holdback>,
 }
 
 struct State {
@@ -401,7 +404,7 @@ impl State {
         self.readings_since_checkpoint = 0;
         self.checkpoint_at = self.parts.clock.now().plus(CHECKPOINT_EVERY);
         match self.parts.engine.checkpoint() {
-            Ok(through) => self.parts.store.release(through),
+            Ok(through) => self.parts.store.release(self.parts.holdback.allow(through)),
             Err(why) => {
                 error!(error = %crate::error_chain(&why), "cannot write the judge's watermark");
             }

@@ -16,6 +16,7 @@
 mod committer;
 mod counters;
 mod gateway;
+mod holdback;
 mod intake;
 mod judge;
 mod present;
@@ -26,6 +27,7 @@ mod tests;
 pub use committer::{Committer, StoreHealth};
 pub use counters::{Counters, ReadingCounts};
 pub use gateway::{Decoding, Parcel, Unpacked};
+pub use holdback::Holdback;
 pub use intake::{Bill, Closed, Desk, Draft, Intake, Progress, Receipt, RoomGauge};
 pub use judge::{Judge, JudgeError, JudgeMessage};
 pub(crate) use judge::{Parts as JudgeParts, rules_of};

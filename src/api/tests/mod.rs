@@ -162,6 +162,7 @@ impl Rig {
             stations: Arc::clone(&stations),
             feed: feed.clone(),
             clock: clock.clone(),
+            holdback: Arc::default(),
         };
         let (_, judge, present) = Judge::start(parts, latest).unwrap();
         let profiles = Arc::new(ArcSwap::from_pointee(profiles));
@@ -237,6 +238,7 @@ impl Rig {
                 mqtt_tls: None,
                 max_connections: 10_000,
                 broker: None,
+                bridge: None,
                 queues: Box::new(|| vec![Queue { name: "disk", waiting: 0, size: 262_144 }]),
             },
         });

@@ -128,7 +128,7 @@ impl Broker {
             self.health.away(&crate::error_chain(&why));
             tokio::select! {
                 () = &mut going_down => break,
-                () = tokio::time::sleep(pause.next()) => {}
+                () = tokio::time::sleep(pause.after_failure()) => {}
             }
         }
         info!("the broker's messages are taken no more");

@@ -104,9 +104,9 @@ impl Refusal {
             Refusal::Protocol(_) | Refusal::NotConnect | Refusal::ConnectTimeout => 0x82,
             Refusal::UnsupportedVersion(_) => 0x84,
             Refusal::BadCredentials => 0x86,
-            Refusal::NotAuthorized(_)
-            | Refusal::UnknownDevice(_)
-            | Refusal::AmbiguousDevice(_) => 0x87,
+            Refusal::NotAuthorized(_) | Refusal::UnknownDevice(_) | Refusal::AmbiguousDevice(_) => {
+                0x87
+            }
             Refusal::NoProfile => 0x88,
             Refusal::TooManyConnections | Refusal::TooManySessions | Refusal::SlowReader => 0x97,
             Refusal::ClientIdentifier => 0x85,

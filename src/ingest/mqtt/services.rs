@@ -130,10 +130,6 @@ impl Services {
         self.0.dropped.load(Ordering::Relaxed)
     }
 
-    pub(in crate::ingest) fn log(&self) -> &SecurityLog {
-        &self.0.log
-    }
-
     /// Messages that one service missed because its own queue was full, or that were too large for it.
     pub fn dropped_by_session(&self) -> u64 {
         self.with(|broker| broker.dropped())
@@ -144,7 +140,7 @@ impl Services {
         !self.0.feed.is_closed()
     }
 
-    pub(super) fn log(&self) -> &SecurityLog {
+    pub(in crate::ingest) fn log(&self) -> &SecurityLog {
         &self.0.log
     }
 

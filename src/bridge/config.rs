@@ -1,0 +1,177 @@
+//! The section `[bridge]`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::config::duration;
+use crate::link::{Protocol, Server, ServerError, ServerKeys};
+use crate::model::{AssetKind, DeviceId, MetricName, Severity};
+
+/// A broker or a hub that the town's readings and alerts go up to.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BridgeConfig {
+    /// `mqtt://host:port` or `mqtts://host:port`.
+    pub url: String,
+    /// By which the upstream broker knows this hub.
+    pub client_id: String,
+    /// The hub's account there.
+    pub username: Option<String>,
+    /// A file with its password and nothing else; read at every connect.
+    pub password_file: Option<PathBuf>,
+    /// The authority that signed the broker's certificate, PEM; absent, the system's authorities.
+    pub ca: Option<PathBuf>,
+    /// `5` or `3.1.1`.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// The town's name in topics and ids: letters, digits, `-` and `_`.
+    pub town: String,
+    /// Where readings go; empty, they do not.
+    #[serde(default = "readings")]
+    pub readings: String,
+    /// Where alerts go; empty, they do not.
+    #[serde(default = "alerts")]
+    pub alerts: String,
+    /// Only these metrics; empty, all.
+    #[serde(default)]
+    pub metrics: Vec<MetricName>,
+    /// Only devices whose profile is of these kinds; empty, all. Their alerts too.
+    #[serde(default)]
+    pub kinds: Vec<AssetKind>,
+    /// The mildest severity whose alerts go up.
+    #[serde(default = "mildest")]
+    pub alerts_from: Severity,
+    /// Whether Bad readings go up too.
+    #[serde(default)]
+    pub bad: bool,
+    /// Messages that may wait for the upstream broker; over it the oldest readings go.
+    #[serde(default = "million")]
+    pub max: usize,
+    /// How often the connection is tried when nothing else is said.
+    #[serde(with = "duration", default = "half_minute")]
+    pub keep_alive: Duration,
+}
+
+fn readings() -> String {
+    "towns/{town}/readings/{device}".to_owned()
+}
+
+fn alerts() -> String {
+    "towns/{town}/alerts/{device}".to_owned()
+}
+
+fn mildest() -> Severity {
+    Severity::Info
+}
+
+fn million() -> usize {
+    1_000_000
+}
+
+fn half_minute() -> Duration {
+    Duration::from_secs(30)
+}
+
+/// What is wrong in the section.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BridgeConfigError {
+    /// Where the broker is.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// A value that cannot be.
+    #[error("bridge.{key} is `{found}`; {remedy}")]
+    Value {
+        /// Which key.
+        key: &'static str,
+        /// What it is.
+        found: String,
+        /// What would be right.
+        remedy: &'static str,
+    },
+}
+
+impl BridgeConfig {
+    /// Checks the section and names the broker.
+    ///
+    /// # Errors
+    /// When a value cannot be.
+    pub fn server(&self) -> Result<Server, BridgeConfigError> {
+        let wrong = |key, found: &dyn std::fmt::Display, remedy| {
+            Err(BridgeConfigError::Value { key, found: found.to_string(), remedy })
+        };
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if self.town.is_empty() || !self.town.chars().all(is_plain) {
+            return wrong("town", &self.town, "write letters, digits, `-` and `_`");
+        }
+        for (key, template) in [("readings", &self.readings), ("alerts", &self.alerts)] {
+            let rest = template.replace("{town}", "").replace("{device}", "");
+            if rest.contains(['+', '#', '{', '}', '\0']) || template.starts_with('$') {
+                let remedy = "write a topic such as towns/{town}/readings/{device}";
+                return wrong(key, template, remedy);
+            }
+        }
+        if self.readings.is_empty() && self.alerts.is_empty() {
+            return wrong("readings", &"", "name a topic for readings, for alerts, or for both");
+        }
+        if self.max == 0 {
+            return wrong("max", &0, "use at least 1");
+        }
+        let seconds = self.keep_alive.as_secs();
+        if !(5..=3600).contains(&seconds) {
+            return wrong("keep_alive", &format_args!("{seconds}s"), "use 5s to 1h");
+        }
+        Ok(Server::new(ServerKeys {
+            section: "bridge",
+            url: &self.url,
+            client_id: &self.client_id,
+            username: self.username.as_deref(),
+            password_file: self.password_file.as_deref(),
+            ca: self.ca.as_deref(),
+            protocol: self.protocol,
+        })?)
+    }
+
+    /// A template filled in.
+    pub(super) fn topic(&self, template: &str, device: &DeviceId) -> String {
+        template.replace("{town}", &self.town).replace("{device}", device.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(more: &str, expected: Result<(), &str>) {
+        let text = format!(
+            "url = \"mqtt://city.example\"\nclient_id = \"hub-1\"\ntown = \"wuzhen\"\n{more}"
+        );
+        let outcome = toml::from_str::<BridgeConfig>(&text)
+            .map_err(|why| why.to_string())
+            .and_then(|config| config.server().map(drop).map_err(|why| why.to_string()));
+        match expected {
+            Ok(()) => assert_eq!(outcome, Ok(()), "{text}"),
+            Err(part) => {
+                let message = outcome.expect_err(more);
+                assert!(message.contains(part), "{message} should say {part}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        check("", Ok(()));
+        check("metrics = [\"level\"]\nkinds = [\"manhole\"]\nalerts_from = \"major\"", Ok(()));
+        check("readings = \"a/{site}\"", Err("bridge.readings is `a/{site}`"));
+        check("alerts = \"a/#\"", Err("bridge.alerts is `a/#`"));
+        check("readings = \"\"\nalerts = \"\"", Err("or for both"));
+        check("max = 0", Err("bridge.max is `0`"));
+        check("kinds = [\"house\"]", Err("house"));
+        let town = "url = \"mqtt://c\"\nclient_id = \"h\"\ntown = \"乌镇\"";
+        let config: BridgeConfig = toml::from_str(town).expect("a section");
+        assert!(
+            config.server().expect_err("no name").to_string().contains("bridge.town is `乌镇`")
+        );
+    }
+}
