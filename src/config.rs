@@ -14,6 +14,7 @@ use crate::case::{CalendarConfig, CalendarError, DutyCalendar, Promises, Setting
 use crate::model::{Label, Position, Severity};
 use crate::notify::{NotifyConfig, NotifyConfigError};
 use crate::profile::Flap;
+use crate::store::keep::{KeepConfig, KeepConfigError};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -33,6 +34,8 @@ pub struct Config {
     pub alert: AlertConfig,
     /// Cases: what people do about alerts.
     pub case: CaseConfig,
+    /// How readings are kept.
+    pub store: StoreConfig,
     /// The ground that the console's map draws.
     pub map: MapConfig,
     /// Who is told of alerts and cases; without channels nobody is.
@@ -93,6 +96,14 @@ pub struct HttpConfig {
     pub listen: String,
     /// Whether people reach the hub by https only (a TLS proxy stands in front): the session cookie is then `Secure`.
     pub https_only: bool,
+}
+
+/// How readings are kept.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// For how long.
+    pub keep: KeepConfig,
 }
 
 /// The ground that the console's map draws.
@@ -263,6 +274,7 @@ impl Default for Config {
             http: HttpConfig::default(),
             alert: AlertConfig::default(),
             case: CaseConfig::default(),
+            store: StoreConfig::default(),
             map: MapConfig::default(),
             notify: NotifyConfig::default(),
             report: ReportConfig::default(),
@@ -340,6 +352,9 @@ pub enum ConfigError {
     /// The channels or routes of notifications are none.
     #[error("the configuration's {0}")]
     Notify(#[from] NotifyConfigError),
+    /// Readings are to be kept for a time that makes no sense.
+    #[error("the configuration's {0}")]
+    Keep(#[from] KeepConfigError),
     /// A value that cannot be.
     #[error("the configuration's {key} is {found}; {remedy}")]
     Value {
@@ -404,6 +419,7 @@ impl Config {
             });
         }
         self.case.settings()?;
+        self.store.keep.keep()?;
         self.notify.settings(&self.case.duty.zone)?;
         self.map.check()
     }
@@ -505,6 +521,8 @@ mod tests {
         check("[alert.flap]\ntimes = 3\nwithin = \"5min\"", Ok(()));
         check("[alert]\nflap = { times = -1 }", Err("flap"));
         check("[report]\noperators = 0", Err("report.operators is 0; use at least 1"));
+        check("[store.keep]\nraw = \"90d\"\nminute = \"1y\"", Ok(()));
+        check("[store.keep]\nraw = \"2d\"", Err("store.keep.raw is 2d; use at least 7d"));
         check("[town]\ncenter = [30.7, 120.4]", Err("latitude 120.4"));
         check("[map]\nbase = \"google\"", Err("unknown variant `google`, expected one of"));
         check("[map]\nbase = \"file\"", Err("map.file is None; name a .geojson or .pmtiles"));

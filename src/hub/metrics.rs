@@ -12,9 +12,10 @@ use crate::codec::Codecs;
 use crate::command::Commands;
 use crate::ingest::modbus::Poller;
 use crate::ingest::mqtt::{Door, SecurityLog, Services};
+use crate::model::Timestamp;
 use crate::notify::Notifier;
 use crate::pipeline::{Counters, Present};
-use crate::store::Store;
+use crate::store::{Store, StoreStats};
 
 /// What is looked at.
 pub(super) struct Watched {
@@ -28,6 +29,10 @@ pub(super) struct Watched {
     pub(super) commands: Commands,
     pub(super) codecs: Codecs,
     pub(super) notifier: Notifier,
+}
+
+fn oldest_secs(stats: &StoreStats) -> u64 {
+    stats.oldest_raw.map_or(0, |oldest| oldest.since(Timestamp::EPOCH).as_secs())
 }
 
 /// A labelled value.
@@ -98,7 +103,7 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
     )?;
     add(
         "store",
-        "What the embedded store holds.",
+        "What the embedded store holds. oldest_reading_seconds: when its oldest reading was observed, in seconds since 1970; 0: none.",
         "what",
         false,
         Box::new(move || {
@@ -108,6 +113,10 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
                 ("hot_readings", stats.hot_readings),
                 ("sealed_readings", stats.sealed_readings),
                 ("sealed_bytes", stats.sealed_bytes),
+                ("minute_rollup_bytes", stats.minute_bytes),
+                ("hour_rollup_bytes", stats.hour_bytes),
+                ("day_rollup_bytes", stats.day_bytes),
+                ("oldest_reading_seconds", oldest_secs(&stats)),
                 ("disk_bytes", stats.disk_bytes),
             ]
         }),
