@@ -2,15 +2,21 @@
 //!
 //! `cargo bench --bench store` prints a table. `STORE_BENCH_SERIES` and `STORE_BENCH_MINUTES` change the town's size,
 //! `STORE_BENCH_RATE` (readings a second) holds the load back to what is wanted instead of what is possible.
+//!
+//! `cargo bench --bench store -- years` takes two years of a town (`STORE_BENCH_DAYS`, `STORE_BENCH_SERIES`), or as much of
+//! them as `STORE_BENCH_MOST_SECS` and `STORE_BENCH_MOST_GB` allow. `cargo bench --bench store -- forgetting` takes ninety
+//! days of one that keeps its readings for a month, and those of its states for ten days.
 
 use std::path::Path;
+use std::sync::Mutex;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use townhub::model::{Measurement, Quality, Reason, SeriesId, Timestamp};
-use townhub::store::{EmbeddedStore, Nature, SeriesKey, Store};
+use townhub::store::{Cutoffs, EmbeddedStore, Nature, SeriesKey, Store};
 
 /// Readings in a commit.
 const BATCH: usize = 5_000;
@@ -21,13 +27,21 @@ const START_MS: i64 = 1_790_000_000_000;
 /// Clock ticks in which /proc counts processor time.
 const TICKS_PER_SEC: f64 = 100.0;
 
+/// A day.
+const DAY: Duration = Duration::from_secs(86_400);
+
 fn main() -> Result<()> {
+    let folder = tempfile::tempdir_in("target").or_else(|_| tempfile::tempdir())?;
+    let path = folder.path().join("readings.db");
+    if std::env::args().any(|word| word == "years") {
+        return years(&path);
+    }
+    if std::env::args().any(|word| word == "forgetting") {
+        return forgetting(&path);
+    }
     let series = setting("STORE_BENCH_SERIES", 10_000)?;
     let minutes = setting("STORE_BENCH_MINUTES", 1_440)?;
     let rate = setting("STORE_BENCH_RATE", 0)?;
-    let folder = tempfile::tempdir_in("target").or_else(|_| tempfile::tempdir())?;
-    let path = folder.path().join("readings.db");
-
     let store = EmbeddedStore::open(&path)?;
     let mut town = Town::new(&store, series)?;
     fill(&store, &mut town, minutes, rate)?;
@@ -66,7 +80,8 @@ impl Town {
         let numbers = store.series(&keys)?;
         let nature = |(n, number)| {
             let occupied = Town::is_state(n).then_some(1.0);
-            (number, Nature { hold: Duration::from_secs(180), occupied })
+            let class = u8::from(Town::is_state(n));
+            (number, Nature { hold: Duration::from_secs(180), occupied, class, minutes: false })
         };
         let natures: Vec<_> = numbers.into_iter().enumerate().map(nature).collect();
         store.describe(&natures)?;
@@ -79,7 +94,7 @@ impl Town {
         n % 5 == 4
     }
 
-    /// Calls `take` with the commits of one minute.
+    /// Calls `take` with the commits of one minute; what is no whole commit goes with the next.
     fn minute(
         &mut self,
         minute: usize,
@@ -92,10 +107,6 @@ impl Town {
                 take(&self.batch)?;
                 self.batch.clear();
             }
-        }
-        if !self.batch.is_empty() {
-            take(&self.batch)?;
-            self.batch.clear();
         }
         Ok(())
     }
@@ -171,6 +182,166 @@ fn fill(store: &EmbeddedStore, town: &mut Town, minutes: usize, rate: usize) -> 
     Ok(())
 }
 
+/// Days of a town, and how the commits went.
+struct Course {
+    days: usize,
+    readings: usize,
+    commits: Vec<Duration>,
+    making: Duration,
+}
+
+/// Takes in whole days until all are there, or `go_on` says no.
+fn live(
+    store: &EmbeddedStore,
+    town: &mut Town,
+    days: usize,
+    mut go_on: impl FnMut(usize) -> Result<bool>,
+) -> Result<Course> {
+    let mut course = Course { days: 0, readings: 0, commits: Vec::new(), making: Duration::ZERO };
+    let mut last = Instant::now();
+    while course.days < days && go_on(course.days)? {
+        for minute in course.days * 1_440..(course.days + 1) * 1_440 {
+            town.minute(minute, |batch| {
+                course.making += last.elapsed();
+                let before = Instant::now();
+                let seq = store.append(&[batch])?;
+                course.commits.push(before.elapsed());
+                store.release(seq);
+                course.readings += batch.len();
+                last = Instant::now();
+                Ok(())
+            })?;
+        }
+        course.days += 1;
+    }
+    Ok(course)
+}
+
+impl Course {
+    fn tell(&mut self, all: Duration, cpu: f64) -> Result<()> {
+        row("days / readings, each commit on disk", format!("{} / {}", self.days, self.readings));
+        let rate = self.readings as f64 / all.as_secs_f64() / 1e6;
+        row("million readings/s (making them counted)", format!("{rate:.2}"));
+        let cpu = (cpu - self.making.as_secs_f64()) / self.readings as f64 * 1e6;
+        row("CPU s per million readings, keeper included", format!("{cpu:.3}"));
+        row("commit p50 / p99 / max", percentiles(&mut self.commits));
+        row("memory now / peak", memory()?);
+        Ok(())
+    }
+}
+
+/// Two years.
+fn years(path: &Path) -> Result<()> {
+    let series = setting("STORE_BENCH_SERIES", 1_000)?;
+    let days = setting("STORE_BENCH_DAYS", 730)?;
+    let most = Duration::from_secs(setting("STORE_BENCH_MOST_SECS", 3_600)? as u64);
+    let most_bytes = setting("STORE_BENCH_MOST_GB", 14)? as u64 * 1_000_000_000;
+    let store = EmbeddedStore::open(path)?;
+    let mut town = Town::new(&store, series)?;
+    let (began, cpu) = (Instant::now(), cpu_secs()?);
+    let mut course = live(&store, &mut town, days, |_| {
+        Ok(began.elapsed() < most && store.stats()?.disk_bytes < most_bytes)
+    })?;
+    course.tell(began.elapsed(), cpu_secs()? - cpu)?;
+    seal(&store)?;
+    drop(store);
+    let before = Instant::now();
+    let store = EmbeddedStore::open(path)?;
+    row("open", format!("{:.1?}", before.elapsed()));
+    ask_years(&store, series, course.days)?;
+    row("memory now / peak", memory()?);
+    Ok(())
+}
+
+fn ask_years(store: &EmbeddedStore, series: usize, days: usize) -> Result<()> {
+    let mut random = SmallRng::seed_from_u64(9);
+    let mut times = Vec::new();
+    let first = Timestamp::from_millis(START_MS).as_micros().div_euclid(86_400_000_000) + 1;
+    let day = |number: i64| Timestamp::from_micros((first + number) * 86_400_000_000);
+    for _ in 0..2_000 {
+        let one = SeriesId(random.random_range(0..series) as u32);
+        let from = day(random.random_range(0..days as i64 - 1));
+        let before = Instant::now();
+        let samples = store.range(one, from, from.plus(DAY), usize::MAX)?;
+        times.push(before.elapsed());
+        assert!((1_439..=1_441).contains(&samples.len()), "one reading a minute");
+    }
+    row("24 h of readings, any day, p50 / p99 / max", percentiles(&mut times));
+    for (what, length, step) in
+        [("a year by day", 365, DAY), ("30 days by hour", 30, Duration::from_secs(3_600))]
+    {
+        times.clear();
+        let length = length.min(days as i64 - 1);
+        for _ in 0..2_000 {
+            let one = SeriesId(random.random_range(0..series) as u32);
+            let from = day(random.random_range(0..days as i64 - length));
+            let before = Instant::now();
+            let steps = store.aggregate(one, from, from.plus(DAY * length as u32), step)?;
+            times.push(before.elapsed());
+            let expected = length as u64 * DAY.as_secs() / step.as_secs();
+            assert_eq!(steps.buckets.len() as u64, expected, "no step is empty");
+        }
+        row(&format!("{what} ({length} days), p50 / p99 / max"), percentiles(&mut times));
+    }
+    times.clear();
+    let end = day(days as i64 - 1);
+    for _ in 0..500 {
+        let one = SeriesId(random.random_range(0..series) as u32);
+        let before = Instant::now();
+        store.range(one, end.minus(DAY), end, usize::MAX)?;
+        times.push(before.elapsed());
+    }
+    row("the last 24 h of readings, p50 / p99 / max", percentiles(&mut times));
+    Ok(())
+}
+
+/// Ninety days, of which sixty are forgotten on the way: once for each day, as the hub does, while commits go on.
+fn forgetting(path: &Path) -> Result<()> {
+    let series = setting("STORE_BENCH_SERIES", 2_000)?;
+    let days = setting("STORE_BENCH_DAYS", 90)?;
+    let store = EmbeddedStore::open(path)?;
+    let mut town = Town::new(&store, series)?;
+    let (began, cpu) = (Instant::now(), cpu_secs()?);
+    let (tell, told) = mpsc::channel::<usize>();
+    let forgotten = Mutex::new((0_u64, Vec::new()));
+    let (shared, result) = (&store, &forgotten);
+    let mut course = std::thread::scope(|scope| {
+        let forgetter = scope.spawn(move || -> Result<()> {
+            while let Ok(day) = told.recv() {
+                // Days that were told meanwhile are done with it.
+                let day = told.try_iter().last().unwrap_or(day);
+                let today = Timestamp::from_millis(START_MS).plus(DAY * day as u32);
+                let before = |days: u32| Some(today.minus(DAY * days));
+                let classes =
+                    [30, 10].map(|days| Cutoffs { raw: before(days), ..Cutoffs::default() });
+                loop {
+                    let began = Instant::now();
+                    let step = shared.forget(&classes)?;
+                    let mut result = result.lock().expect("nobody panicked");
+                    result.0 += step.readings;
+                    result.1.push(began.elapsed());
+                    drop(result);
+                    if step.waits {
+                        std::thread::sleep(Duration::from_millis(100));
+                    } else if !step.more {
+                        break;
+                    }
+                }
+            }
+            Ok(())
+        });
+        let course = live(&store, &mut town, days, |day| Ok(tell.send(day).is_ok()));
+        drop(tell);
+        forgetter.join().expect("the forgetting thread ends")?;
+        course
+    })?;
+    course.tell(began.elapsed(), cpu_secs()? - cpu)?;
+    let (readings, mut steps) = forgotten.into_inner().expect("nobody panicked");
+    row("readings forgotten on the way", readings);
+    row("a step of forgetting p50 / p99 / max", percentiles(&mut steps));
+    seal(&store)
+}
+
 fn seal(store: &EmbeddedStore) -> Result<()> {
     let (began, cpu) = (Instant::now(), cpu_secs()?);
     store.seal_now()?;
@@ -181,6 +352,8 @@ fn seal(store: &EmbeddedStore) -> Result<()> {
     let stats = store.stats()?;
     let per_reading = |bytes: u64| format!("{:.3}", bytes as f64 / stats.sealed_readings as f64);
     row("sealed readings", stats.sealed_readings);
+    let (minute, hour, day) = (stats.minute_bytes, stats.hour_bytes, stats.day_bytes);
+    row("bytes of rollups: 1 min / 1 h / 1 day", format!("{minute} / {hour} / {day}"));
     row("bytes per reading, blocks", per_reading(stats.sealed_bytes));
     row("bytes per reading, all files", per_reading(stats.disk_bytes));
     Ok(())

@@ -17,6 +17,7 @@ use crate::model::{Label, Position, Severity};
 use crate::notify::{NotifyConfig, NotifyConfigError};
 use crate::profile::Flap;
 use crate::upkeep::DiskConfig;
+use crate::store::keep::{KeepConfig, KeepConfigError};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -108,8 +109,78 @@ pub struct HttpConfig {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
+    /// For how long.
+    pub keep: KeepConfig,
     /// When the disk is low, and when it is full.
     pub disk: DiskConfig,
+}
+
+/// What the town is called and where the map opens.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TownConfig {
+    /// Its name.
+    pub name: Label,
+    /// Longitude and latitude in degrees, WGS-84.
+    pub center: [f64; 2],
+    /// The map's first zoom.
+    pub zoom: f64,
+}
+
+/// The MQTT door.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MqttConfig {
+    /// Address and port.
+    pub listen: String,
+    /// Connections at once, all clients together.
+    pub max_connections: usize,
+    /// Largest packet in bytes.
+    pub max_packet_bytes: usize,
+    /// How long a client may take to say CONNECT.
+    #[serde(with = "duration")]
+    pub connect_timeout: Duration,
+    /// Messages a second that one device may send in the long run (ten seconds' worth at once); 0 is no limit. Over it
+    /// its socket is read more slowly.
+    pub max_messages_per_second: u32,
+    /// A second port that speaks TLS; absent, there is none.
+    pub tls: Option<TlsConfig>,
+}
+
+/// The MQTT door's TLS port.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// Address and port; 8883 is the usual one.
+    pub listen: String,
+    /// The certificate chain, PEM, the hub's own first.
+    pub certificate: PathBuf,
+    /// The certificate's private key, PEM.
+    pub key: PathBuf,
+}
+
+/// The API and the console.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// Address and port.
+    pub listen: String,
+    /// Whether people reach the hub by https only (a TLS proxy stands in front): the session cookie is then `Secure`.
+    pub https_only: bool,
+}
+
+/// How readings are kept, and the data folder with them.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// When the disk is low, and when it is full.
+    pub disk: DiskConfig,
+/// How readings are kept.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// For how long.
+    pub keep: KeepConfig,
 }
 
 /// The ground that the console's map draws.
@@ -366,6 +437,9 @@ pub enum ConfigError {
     /// The bridge is none.
     #[error("the configuration's {0}")]
     Bridge(#[from] BridgeConfigError),
+    /// Readings are to be kept for a time that makes no sense.
+    #[error("the configuration's {0}")]
+    Keep(#[from] KeepConfigError),
     /// A value that cannot be.
     #[error("the configuration's {key} is {found}; {remedy}")]
     Value {
@@ -436,6 +510,7 @@ impl Config {
             bridge.server()?;
         }
         self.case.settings()?;
+        self.store.keep.keep()?;
         self.notify.settings(&self.case.duty.zone)?;
         self.map.check()
     }
@@ -542,6 +617,8 @@ mod tests {
             "[broker]\nurl = \"b\"\nclient_id = \"h\"",
             Err("the configuration's broker.url is `b`; write mqtt://host:1883"),
         );
+        check("[store.keep]\nraw = \"90d\"\nminute = \"1y\"", Ok(()));
+        check("[store.keep]\nraw = \"2d\"", Err("store.keep.raw is 2d; use at least 7d"));
         check("[town]\ncenter = [30.7, 120.4]", Err("latitude 120.4"));
         check("[map]\nbase = \"google\"", Err("unknown variant `google`, expected one of"));
         check("[map]\nbase = \"file\"", Err("map.file is None; name a .geojson or .pmtiles"));

@@ -656,6 +656,15 @@ pub(crate) struct StoreStats {
     sealed_readings: u64,
     /// Bytes of sealed chunks.
     sealed_bytes: u64,
+    /// Bytes of the rollups by minute.
+    minute_bytes: u64,
+    /// Bytes of the rollups by hour.
+    hour_bytes: u64,
+    /// Bytes of the rollups by day.
+    day_bytes: u64,
+    /// When the oldest sealed reading was observed.
+    #[schema(format = DateTime)]
+    oldest_raw: Option<String>,
     /// Bytes on disk, all files.
     disk_bytes: u64,
     /// The number of the last commit.

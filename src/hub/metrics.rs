@@ -14,10 +14,11 @@ use crate::command::Commands;
 use crate::ingest::broker;
 use crate::ingest::modbus::Poller;
 use crate::ingest::mqtt::{Door, SecurityLog, Services};
+use crate::model::Timestamp;
 use crate::notify::Notifier;
 use crate::pipeline::{Counters, Present};
-use crate::store::Store;
 use crate::upkeep::DiskGuard;
+use crate::store::{Store, StoreStats};
 
 /// What is looked at.
 pub(super) struct Watched {
@@ -34,6 +35,10 @@ pub(super) struct Watched {
     pub(super) disk: Arc<DiskGuard>,
     pub(super) broker: Option<Arc<broker::Health>>,
     pub(super) bridge: Option<Arc<bridge::Health>>,
+}
+
+fn oldest_secs(stats: &StoreStats) -> u64 {
+    stats.oldest_raw.map_or(0, |oldest| oldest.since(Timestamp::EPOCH).as_secs())
 }
 
 /// A labelled value.
@@ -109,7 +114,7 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
     )?;
     add(
         "store",
-        "What the embedded store holds.",
+        "What the embedded store holds. oldest_reading_seconds: when its oldest reading was observed, in seconds since 1970; 0: none.",
         "what",
         false,
         Box::new(move || {
@@ -119,6 +124,10 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
                 ("hot_readings", stats.hot_readings),
                 ("sealed_readings", stats.sealed_readings),
                 ("sealed_bytes", stats.sealed_bytes),
+                ("minute_rollup_bytes", stats.minute_bytes),
+                ("hour_rollup_bytes", stats.hour_bytes),
+                ("day_rollup_bytes", stats.day_bytes),
+                ("oldest_reading_seconds", oldest_secs(&stats)),
                 ("disk_bytes", stats.disk_bytes),
             ]
         }),

@@ -6,6 +6,7 @@
 mod bus;
 mod bus_metrics;
 pub(crate) mod cases;
+mod forget;
 mod metrics;
 #[cfg(test)]
 mod month;
@@ -289,6 +290,11 @@ impl Hub {
             },
         };
         let lots = rooms.parking(&shown);
+        let forgetter = forget::Forgetter {
+            store: Arc::clone(&rooms.store),
+            keep: config.store.keep.keep().map_err(ConfigError::from)?,
+            clock: clock.clone(),
+        };
         let state = rooms.app_state(&config, shown)?;
         let going_down = until_down(down.clone());
         servers.spawn(async move {
@@ -308,6 +314,7 @@ impl Hub {
         servers.spawn(lots.keep(until_down(down.clone())));
         servers.spawn(watch_disk(disk, until_down(down.clone())));
         servers.spawn(channels.run(down.clone()));
+        servers.spawn(forgetter.run(until_down(down.clone())));
         let keeper =
             Keeper { rooms, present, poller: Arc::clone(&poller), judge: judge_queue.clone() };
         let feed = keeper.rooms.feed.clone();
@@ -406,12 +413,13 @@ impl Rooms {
         let book = Book::open(registry.connect()?, calendar)?;
         // Pages that were open before the restart must read the map again: a new epoch tells them.
         let epoch = u32::try_from(clock.now().as_millis() / 1_000).unwrap_or_default();
+        let keep = config.store.keep.keep().map_err(ConfigError::from)?;
         Ok(Rooms {
             registry,
             store,
             profiles: library.profiles(),
             library: Arc::new(library),
-            stations: Arc::default(),
+            stations: Arc::new(ArcSwap::from_pointee(StationTable::keeping(keep))),
             book,
             feed: Feed::new(epoch, FEED_RING),
             clock,

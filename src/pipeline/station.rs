@@ -9,6 +9,7 @@ use crate::model::{AssetNumber, DeviceId, PointIndex, Sample, SeriesId, Timestam
 use crate::normalize::Track;
 use crate::profile::{self, Point, Profile, ProfileSet};
 use crate::registry::{Asset, Device, DeviceAddress, Town};
+use crate::store::keep::{Keep, Kind};
 use crate::store::{Nature, SeriesKey, Store, StoreError};
 
 /// How many payloads that did not decode are kept for each device, and how much of each: enough to see what a new
@@ -78,6 +79,8 @@ pub struct StationTable {
     pub version: u64,
     /// The version of the town that it was built from.
     pub town_version: u64,
+    /// How long the store keeps what; the same for all tables.
+    keep: Arc<Keep>,
     by_device: HashMap<DeviceId, usize>,
     by_asset: HashMap<AssetNumber, Vec<Arc<Station>>>,
     stations: Vec<Arc<Station>>,
@@ -223,14 +226,22 @@ impl Drop for LinkGuard {
     }
 }
 
-/// What the store must know of a point: its value holds until the device counts as stale, and which state is "occupied".
-fn nature(profile: &Profile, point: &Point) -> Nature {
+/// What the store must know of a point: its value holds until the device counts as stale, which state is "occupied", and
+/// how long it is kept.
+fn nature(profile: &Profile, point: &Point, keep: &Keep) -> Nature {
     let occupied = point.states.iter().flatten().find(|state| state.name == "occupied");
     let hold = profile.staleness.stale_after.min(Nature::MAX_HOLD);
-    Nature { hold, occupied: occupied.map(|state| state.code) }
+    let kind = if point.states.is_some() { Kind::State } else { Kind::Level };
+    let (class, minutes) = keep.class(&point.name, &point.unit, kind);
+    Nature { hold, occupied: occupied.map(|state| state.code), class, minutes }
 }
 
 impl StationTable {
+    /// A table without stations, and what the store is to be told with those that follow it.
+    pub fn keeping(keep: Keep) -> Self {
+        StationTable { keep: Arc::new(keep), ..StationTable::default() }
+    }
+
     /// Joins the town with the profiles and the store's series. A device whose profile is not in force is left out; the
     /// caller finds it by its absence. `latest` is what the store knows of a series, to seed a new station's track with.
     ///
@@ -263,6 +274,7 @@ impl StationTable {
         let mut table = StationTable {
             version: previous.version + 1,
             town_version: town.version,
+            keep: Arc::clone(&previous.keep),
             ..StationTable::default()
         };
         let mut natures = Vec::with_capacity(keys.len());
@@ -270,7 +282,8 @@ impl StationTable {
             let (series, rest) = numbers.split_at(profile.points.len());
             numbers = rest;
             natures.extend(
-                series.iter().copied().zip(profile.points.iter().map(|p| nature(profile, p))),
+                (series.iter().copied())
+                    .zip(profile.points.iter().map(|point| nature(profile, point, &table.keep))),
             );
             let asset = device.asset.as_ref().and_then(|id| town.assets.get(id)).cloned();
             table.add(Station {

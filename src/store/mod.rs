@@ -4,6 +4,7 @@
 //! no units, no profiles, no assets.
 
 mod embedded;
+pub mod keep;
 pub mod names;
 
 use std::time::Duration;
@@ -27,13 +28,17 @@ pub struct SeriesKey {
     pub metric: MetricName,
 }
 
-/// What a store must know of a series to count its time.
+/// What a store must know of a series to count its time, and to forget it in time.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Nature {
     /// How long a value holds when no other follows, a day at most; with zero, nothing is said about time.
     pub hold: Duration,
     /// The value that means "occupied", when the series is a state.
     pub occupied: Option<f64>,
+    /// Its class of retention: which [`Cutoffs`] are its.
+    pub class: u8,
+    /// Its minutes are to outlive its readings, so rows of minutes are kept even where the readings are as few.
+    pub minutes: bool,
 }
 
 impl Nature {
@@ -74,6 +79,31 @@ impl std::fmt::Display for Tier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// Classes of retention that a store tells apart at most.
+pub const MAX_CLASSES: usize = 32;
+
+/// What a class of series may forget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cutoffs {
+    /// Raw readings observed before this time; `None`: none.
+    pub raw: Option<Timestamp>,
+    /// Rollups of windows before this time, of each of [`Tier::ALL`].
+    pub rollups: [Option<Timestamp>; 3],
+}
+
+/// What was forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Forgotten {
+    /// Raw readings.
+    pub readings: u64,
+    /// Bytes of rollups.
+    pub rollup_bytes: u64,
+    /// Some raw readings are not rolled up yet, so none went. That is done soon: ask again.
+    pub waits: bool,
+    /// This was a step; there may be more to forget.
+    pub more: bool,
 }
 
 /// An answer in steps.
@@ -121,6 +151,14 @@ pub struct StoreStats {
     pub sealed_readings: u64,
     /// Bytes of sealed blocks.
     pub sealed_bytes: u64,
+    /// Bytes of the rollups by minute.
+    pub minute_bytes: u64,
+    /// Bytes of those by hour.
+    pub hour_bytes: u64,
+    /// Bytes of those by day.
+    pub day_bytes: u64,
+    /// The oldest reading in sealed blocks, about; readings from before 1970 do not count.
+    pub oldest_raw: Option<Timestamp>,
     /// Bytes on disk, all files.
     pub disk_bytes: u64,
     /// Last commit.
@@ -221,10 +259,22 @@ pub trait Store: Send + Sync + 'static {
     /// Tells the store that commits up to `through` need never be replayed again: only those may be sealed away.
     fn release(&self, through: CommitSeq);
 
-    /// Deletes sealed readings observed before `cutoff`, by whole blocks: a block that has a reading of `cutoff` or later
-    /// stays until all of it is older. Their rollups stay. Returns how many readings went: none while older ones wait to
-    /// be rolled up.
+    /// Deletes sealed readings observed before `cutoff`, of all series. Their rollups stay. Returns how many readings
+    /// went: none while older ones wait to be rolled up.
     fn delete_before(&self, cutoff: Timestamp) -> Result<u64, StoreError>;
+
+    /// Deletes what each class of series ([`Nature::class`]) may forget, slowly, and without keeping commits waiting; a
+    /// class beyond those given is the first. One call is a step. Raw readings go by whole blocks: one that has a younger
+    /// reading may stay for a month longer, or until a quarter of it is too old. A store that cannot tell classes apart
+    /// keeps all for as long as the one that lasts longest.
+    ///
+    /// # Errors
+    /// When the database fails; what went is gone, the rest goes with the next call.
+    fn forget(&self, classes: &[Cutoffs]) -> Result<Forgotten, StoreError> {
+        let all_end = classes.iter().map(|cutoffs| cutoffs.raw).min().flatten();
+        let readings = all_end.map_or(Ok(0), |cutoff| self.delete_before(cutoff))?;
+        Ok(Forgotten { readings, ..Forgotten::default() })
+    }
 
     /// What the store holds.
     fn stats(&self) -> Result<StoreStats, StoreError>;

@@ -7,12 +7,16 @@
 use rusqlite::Transaction;
 
 use super::merge::{Merge, Source};
-use super::run::{ALL_TIMES, ENOUGH_READINGS, Run, RunWriter, live_runs, rolled, set_state, state};
+use super::run::{ALL_TIMES, ENOUGH_READINGS, Marks, Run, RunWriter, live_runs, set_state, state};
 use super::shared::Shared;
 use crate::store::StoreError;
 
 /// Runs of a level that become one of the next.
 const MERGED_AT_ONCE: usize = 8;
+
+/// With so many of a level, they are merged although some of their readings wait to be rolled up. Fewer are made in a day
+/// of a usual town; and what was rolled up of a run is forgotten, and done again, when it is merged with one that waits.
+const TOO_MANY: usize = 24;
 
 /// A run does not grow beyond this by merging: some ten seconds of work, and worth no more.
 const MAX_MERGED_READINGS: i64 = 64_000_000;
@@ -44,7 +48,6 @@ pub(super) fn plan(shared: &Shared) -> Result<Plan, StoreError> {
     let slices: i64 = inputs.iter().map(|run| run.slices).sum();
     let readings: i64 = inputs.iter().map(|run| run.readings).sum();
     let (level, age) = (inputs[0].level + 1, inputs[0].age);
-    let rolled = inputs.iter().map(|run| run.rolled).max().unwrap_or(rolled::NOT_YET);
     shared.transact(|tx| {
         // Long slices are in blocks of their own already.
         if readings >= slices * ENOUGH_READINGS as i64 || readings > MAX_MERGED_READINGS {
@@ -52,7 +55,7 @@ pub(super) fn plan(shared: &Shared) -> Result<Plan, StoreError> {
             return Ok((Plan::Settled, 0));
         }
         let merge = Merge::new(inputs.iter().map(|run| Source::run(run.id)).collect());
-        let output = RunWriter::begin(tx, level, age, rolled)?;
+        let output = RunWriter::begin(tx, level, age)?;
         Ok((Plan::Merge(Box::new(Merging { inputs, merge, output })), 0))
     })
 }
@@ -93,12 +96,12 @@ impl Merging {
 
     fn finish(&mut self, shared: &Shared) -> Result<(), StoreError> {
         shared.transact(|tx| {
-            if !are_unchanged(tx, &self.inputs)? {
+            let Some(inputs) = unchanged(tx, &self.inputs)? else {
                 // Retention took some of their readings away: what was merged would bring them back.
                 set_state(tx, self.output.id(), state::DEAD)?;
                 return Ok(((), 0));
-            }
-            self.output.finish(tx)?;
+            };
+            self.output.finish(tx, Marks::of_merged(&inputs))?;
             self.inputs.iter().try_for_each(|run| set_state(tx, run.id, state::DEAD))?;
             Ok(((), 0))
         })
@@ -114,26 +117,26 @@ impl Merging {
     }
 }
 
-/// The first eight neighbours of one level, all of them rolled up. Neighbours, because of the same reading in two runs
-/// the earlier one stays.
+/// The first eight neighbours of one level, all of them rolled up unless there are very many. Neighbours, because of the
+/// same reading in two runs the earlier one stays.
 fn runs_to_merge(runs: &[Run]) -> Option<&[Run]> {
     let alike = |a: &Run, b: &Run| a.state == b.state && a.level == b.level;
     let mut groups = runs.chunk_by(alike).filter(|group| group[0].state == state::LIVE);
-    let ready = |group: &&[Run]| group.iter().all(|run| run.rolled != rolled::NOT_YET);
-    groups.find_map(|group| group.get(..MERGED_AT_ONCE).filter(ready))
+    groups.find_map(|group| {
+        let first = group.get(..MERGED_AT_ONCE)?;
+        let waits = |run: &Run| run.waits() && !run.marks.is_spoiled;
+        let ready = group.len() >= TOO_MANY || !first.iter().any(waits);
+        ready.then_some(first)
+    })
 }
 
 fn settle(tx: &Transaction<'_>, runs: &[Run]) -> Result<(), StoreError> {
     runs.iter().try_for_each(|run| set_state(tx, run.id, state::SETTLED))
 }
 
-fn are_unchanged(tx: &Transaction<'_>, runs: &[Run]) -> Result<bool, StoreError> {
-    let mut find =
-        tx.prepare_cached("SELECT 1 FROM run WHERE id = ?1 AND state = ?2 AND readings = ?3")?;
-    for run in runs {
-        if !find.exists([run.id, run.state, run.readings])? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+/// The same runs as they are now, which may have been rolled up further; `None` when they lost readings.
+fn unchanged(tx: &Transaction<'_>, runs: &[Run]) -> Result<Option<Vec<Run>>, StoreError> {
+    let mut now = live_runs(tx, ALL_TIMES.0, ALL_TIMES.1)?;
+    now.retain(|run| runs.iter().any(|own| own.id == run.id && own.readings == run.readings));
+    Ok((now.len() == runs.len()).then_some(now))
 }

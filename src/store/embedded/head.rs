@@ -77,6 +77,11 @@ impl Generation {
         self.received.map_or(std::time::Duration::ZERO, |(first, last)| last.since(first))
     }
 
+    /// When the last reading came; long ago when there is none.
+    pub(super) fn heard(&self) -> Timestamp {
+        self.received.map_or(Timestamp::from_micros(i64::MIN), |(_, last)| last)
+    }
+
     /// Takes a commit's readings. Commits come in order.
     pub(super) fn push(&mut self, seq: CommitSeq, batch: &[Measurement]) {
         let first = self.commits.map_or(seq, |(first, _)| first);

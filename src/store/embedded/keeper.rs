@@ -9,7 +9,7 @@ use super::compaction::{self, Merging, Plan};
 use super::head::Generation;
 use super::rolling::{self, Rolling};
 use super::row::RowEncoder;
-use super::run::{ALL_TIMES, RunWriter, rolled, state};
+use super::run::{ALL_TIMES, Marks, RunWriter, state};
 use super::shared::{LOG_BYTES, Shared, Status, lock, read, write};
 use crate::model::{Measurement, Sample, SeriesId};
 use crate::store::{CommitSeq, StoreError};
@@ -181,8 +181,7 @@ impl Keeper {
     fn seal(&mut self, generation: &Generation) -> Result<(), StoreError> {
         let Some((first, last)) = generation.commits() else { return Ok(()) };
         let shared = Arc::clone(&self.shared);
-        let mut run = shared
-            .transact(|tx| Ok((RunWriter::begin(tx, 0, first.0 as i64, rolled::NOT_YET)?, 0)))?;
+        let mut run = shared.transact(|tx| Ok((RunWriter::begin(tx, 0, first.0 as i64)?, 0)))?;
         let mut readings = Vec::new();
         for series in 0..generation.series_end() {
             generation.collect(SeriesId(series), ALL_TIMES.0, ALL_TIMES.1, &mut readings);
@@ -198,7 +197,7 @@ impl Keeper {
             read(&shared.memory).latest().into_iter().map(measurement).collect();
         let newest = self.encoder.encode(&[&newest]);
         shared.transact(|tx| {
-            run.finish(tx)?;
+            run.finish(tx, Marks::of_new(generation.heard()))?;
             tx.execute(
                 "UPDATE mark SET sealed_through = ?1, newest = ?2",
                 params![last.0 as i64, newest],

@@ -9,8 +9,8 @@
 //! the number of series; every reading is written two or three times in its life instead of at every seal; and a run is
 //! visible all at once with the mark "sealed through commit N", so a crash at any moment loses and repeats nothing.
 //!
-//! Once a run is sealed, the days that it touches are rolled up: a row for each minute, hour and day of a series. That
-//! is behind the appending thread in everything: in time, and in what it may wait for.
+//! Once a day is over, it is rolled up: a row for each hour and day of a series, and for each minute where there are
+//! several readings in one. That is behind the appending thread in everything: in time, and in what it may wait for.
 //!
 //! Who holds what: the appending thread and the keeper share the one writing connection, a short transaction each; the
 //! memory lies behind a lock that is held for microseconds; queries have connections of their own and look at memory
@@ -42,7 +42,9 @@ use std::time::Duration;
 use self::keeper::Keeper;
 use self::row::RowEncoder;
 use self::shared::{Shared, lock, read};
-use super::{CommitSeq, Nature, SeriesKey, Steps, Store, StoreError, StoreStats};
+use super::{
+    CommitSeq, Cutoffs, Forgotten, Nature, SeriesKey, Steps, Store, StoreError, StoreStats,
+};
 use crate::model::{Measurement, Sample, SeriesId, Timestamp};
 
 /// How much the store keeps unsealed.
@@ -187,7 +189,19 @@ impl Store for EmbeddedStore {
     }
 
     fn delete_before(&self, cutoff: Timestamp) -> Result<u64, StoreError> {
-        self.shared.delete_before(cutoff)
+        let all = Cutoffs { raw: Some(cutoff), ..Cutoffs::default() };
+        let mut readings = 0;
+        loop {
+            let step = self.shared.forget(&[all])?;
+            readings += step.readings;
+            if !step.more {
+                return Ok(readings);
+            }
+        }
+    }
+
+    fn forget(&self, classes: &[Cutoffs]) -> Result<Forgotten, StoreError> {
+        self.shared.forget(classes)
     }
 
     fn stats(&self) -> Result<StoreStats, StoreError> {

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::merge::{Merge, Source};
 use super::rollup::{DAY, DAYS, Holding, Tally, Windows};
-use super::run::{Run, live_runs, rolled};
+use super::run::{Run, live_runs};
 use super::shared::{Shared, lock, read, unknown_series};
 use super::{rolling, row};
 use crate::model::{Measurement, Sample, SeriesId, Timestamp};
@@ -108,12 +108,15 @@ impl Shared {
             let parts = match tier {
                 Some(tier) => {
                     let mut raw_days = days_in_memory(&unsealed, &nature);
-                    let waiting = runs.iter().filter(|run| run.rolled != rolled::YES);
-                    let mut merge = slices(series, waiting, first, until, Vec::new());
-                    while let Some(m) = merge.next(conn)? {
-                        raw_days.extend(rolling::days_of(m.observed_at, &nature));
+                    for run in runs.iter().filter(|run| run.waits()) {
+                        let first = first.max(Timestamp::from_micros(run.marks.rolled));
+                        let mut waiting =
+                            slices(series, [run].into_iter(), first, until, Vec::new());
+                        while let Some(m) = waiting.next(conn)? {
+                            raw_days.extend(rolling::days_of(m.observed_at, &nature));
+                        }
                     }
-                    let frozen = rolling::raw_from(conn)?;
+                    let frozen = rolling::raw_from(conn, series)?;
                     rolled_up(from.as_micros(), to.as_micros(), tier, |day| {
                         day * DAY < frozen || !raw_days.contains(&day)
                     })
@@ -135,15 +138,21 @@ impl Shared {
                 holding.end(windows);
                 Ok(())
             };
+            let mut rows_used = false;
             for &(start, end, tier) in &parts {
+                let rows = rolling::load(conn, series, tier, (start, end))?;
+                if rows.is_none() && tier == Tier::Minute {
+                    // Too few readings for rows of minutes: they are counted with those that follow.
+                    continue;
+                }
                 raw(&mut windows, at, start)?;
-                for row in rolling::load(conn, series, tier, (start, end))? {
+                for row in rows.unwrap_or_default() {
                     windows[0].at(row.start).add_row(&row);
                 }
-                at = end;
+                (at, rows_used) = (end, true);
             }
             raw(&mut windows, at, to.as_micros())?;
-            Ok(tier.filter(|_| !parts.is_empty()))
+            Ok(tier.filter(|_| rows_used))
         })?;
         let [windows] = windows;
         let shown = windows.finish().filter(|(_, tally)| tally.stored > 0);
@@ -170,9 +179,22 @@ impl Shared {
 
     /// What there is.
     pub(super) fn stats(&self) -> Result<StoreStats, StoreError> {
-        let (readings, bytes): (i64, i64) = self.readers.read(|conn| {
-            let sums = "SELECT COALESCE(SUM(readings), 0), COALESCE(SUM(bytes), 0) FROM run WHERE state IN (1, 2)";
-            Ok(conn.prepare_cached(sums)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?)
+        let sealed = self.readers.read(|conn| {
+            let sums = "SELECT COALESCE(SUM(readings), 0), COALESCE(SUM(bytes), 0), MIN(oldest) FILTER (WHERE oldest > 0)
+                        FROM run WHERE state IN (1, 2)";
+            let sealed = conn.prepare_cached(sums)?.query_row([], |row| {
+                Ok(StoreStats {
+                    sealed_readings: unsigned(row, 0)?,
+                    sealed_bytes: unsigned(row, 1)?,
+                    oldest_raw: row.get::<_, Option<i64>>(2)?.map(Timestamp::from_micros),
+                    ..StoreStats::default()
+                })
+            })?;
+            let tiers = "SELECT minute_bytes, hour_bytes, day_bytes FROM mark";
+            Ok(conn.prepare_cached(tiers)?.query_row([], |row| {
+                let (minute_bytes, hour_bytes) = (unsigned(row, 0)?, unsigned(row, 1)?);
+                Ok(StoreStats { minute_bytes, hour_bytes, day_bytes: unsigned(row, 2)?, ..sealed })
+            })?)
         })?;
         let series = read(&self.catalog).keys().len() as u64;
         let disk_bytes = ["", "-wal", "-shm"].iter().map(|suffix| self.file_bytes(suffix)).sum();
@@ -180,12 +202,15 @@ impl Shared {
         Ok(StoreStats {
             series,
             hot_readings: status.hot as u64,
-            sealed_readings: readings as u64,
-            sealed_bytes: bytes as u64,
             disk_bytes,
             last_commit: status.last_commit,
+            ..sealed
         })
     }
+}
+
+fn unsigned(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(at).map(i64::unsigned_abs)
 }
 
 fn next_row(conn: &Connection, after: i64) -> Result<Option<(i64, Vec<u8>)>, StoreError> {
@@ -237,8 +262,8 @@ fn days_in_memory(unsealed: &[Vec<Measurement>], nature: &Nature) -> BTreeSet<i6
     readings.flat_map(|m| rolling::days_of(m.observed_at, nature)).collect()
 }
 
-/// The parts of `from..to` that are read from rollups: of days that are rolled up, windows of this tier, and where the
-/// last one is not whole the shorter ones in it.
+/// The parts of `from..to` that are read from rollups, each from one chunk: of days that are rolled up, windows of this
+/// tier, and where the last one is not whole the shorter ones in it.
 fn rolled_up(
     from: i64,
     to: i64,
@@ -254,7 +279,11 @@ fn rolled_up(
             let end = (to - to.rem_euclid(tier.width())).min((day + 1) * DAY);
             match parts.last_mut() {
                 _ if end <= start => continue,
-                Some((_, last, own)) if *last == start && *own == tier => *last = end,
+                Some((_, last, own))
+                    if *last == start && *own == tier && start % tier.chunk() != 0 =>
+                {
+                    *last = end;
+                }
                 _ => parts.push((start, end, tier)),
             }
             start = end;

@@ -1,37 +1,69 @@
-//! Keeping the rollups right: of each run that is sealed, the days that it touches are counted again from what is raw.
+//! Keeping the rollups right: once a day is over, it is counted from its raw readings, of every series in one pass.
 //!
-//! Whatever a run brings (new, late, repeated), a day is counted as a whole from all runs and its rows replaced, so the
-//! order of arrival, a crash in the middle, or doing it twice make no difference. A run is marked as rolled up at the
-//! end; until then, and for readings in memory, queries take those days from the raw readings. Runs that wait are rolled
-//! up together: under load a day is counted once for several of them, and never before a generation that is to be sealed.
+//! Whatever comes later for such a day waits for the next pass, in which the day is counted again as a whole and its rows
+//! replaced; so the order of arrival, a crash in the middle, or doing it twice make no difference. Until then, queries
+//! take the day from the raw readings, as they do with the present one. So a day is counted once, not with every run that
+//! touches it, and a pass reads the runs that wait from their beginning to their end, all series after each other.
 //!
-//! Days of which retention took raw readings away (`mark.raw_from`) are not counted again: a reading that comes later
+//! Rows of minutes are kept only for days with several readings a minute; those of a series that reports once a minute
+//! would be as large as its readings. See [`keeps_minutes`].
+//!
+//! Days of which retention took raw readings away (`series.raw_from`) are not counted again: a reading that comes later
 //! still is kept raw, until retention finds it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::merge::{Merge, Source};
 use super::rollup::{self, DAY, DAYS, Holding, Row, Windows};
-use super::run::{ALL_TIMES, Run, live_runs, rolled};
-use super::shared::{Shared, read};
+use super::run::{ALL_TIMES, Run, live_runs};
+use super::shared::{Shared, lock, read};
 use crate::model::{Measurement, SeriesId, Timestamp};
 use crate::store::{Nature, StoreError, Tier};
 
 /// A handful: readings looked at, and bytes written, before the keeper looks at what is more urgent.
 const HANDFUL_READINGS: usize = 100_000;
-const HANDFUL_BYTES: usize = 256 << 10;
+const HANDFUL_ROWS: usize = 16_384;
 
-/// Runs being rolled up.
+/// A day counts as over when a run was sealed so long after it: the head may be sealed two hours after its first reading,
+/// and what is a little late need not be counted twice.
+const SETTLES_AFTER: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// A reading from so long after the days that are over is from a clock that runs ahead. There is nothing to wait for.
+const AHEAD: i64 = 2 * DAY;
+
+/// Runs in a pass: each has a block in memory.
+const RUNS_AT_ONCE: usize = 64;
+
+/// Rows of minutes are kept for a day with so many readings: four a minute. Below that, counting the readings takes about
+/// as long as reading the rows.
+const DENSE: usize = 4 * 1_440;
+
+/// A pass under way.
 #[derive(Debug)]
 pub(super) struct Rolling {
-    runs: Vec<Run>,
+    /// Days before this time are rolled up, in microseconds.
+    bound: i64,
+    inputs: Vec<Input>,
+    /// Every run that waits for this pass is in it.
+    is_last: bool,
+    /// A block could not be read: these runs stay raw.
+    is_damaged: bool,
+}
+
+/// A run of which some readings are not rolled up, read series by series.
+#[derive(Debug)]
+struct Input {
+    run: Run,
     merge: Merge,
     /// The first reading of the next series.
     next: Option<Measurement>,
-    /// A block could not be read: these runs stay raw.
-    is_damaged: bool,
+    /// All readings of the present series.
+    own: Vec<Measurement>,
+    /// Some readings wait for the next pass.
+    waits: bool,
 }
 
 /// A series' days, counted.
@@ -42,13 +74,88 @@ struct Counted {
     rows: [Vec<Row>; 3],
 }
 
-/// Looks for runs to roll up.
+/// Looks for days to roll up: those that are over, or those that somebody asked for.
 pub(super) fn plan(shared: &Shared) -> Result<Option<Box<Rolling>>, StoreError> {
-    let mut runs = shared.readers.read(|conn| live_runs(conn, ALL_TIMES.0, ALL_TIMES.1))?;
-    runs.retain(|run| run.rolled == rolled::NOT_YET);
-    let merge = Merge::new(runs.iter().map(|run| Source::run(run.id)).collect());
-    let rolling = Rolling { runs, merge, next: None, is_damaged: false };
-    Ok((!rolling.runs.is_empty()).then(|| Box::new(rolling)))
+    let asked = lock(&shared.status).roll_before;
+    let (bound, mut runs) = shared.readers.read(|conn| {
+        let runs = live_runs(conn, ALL_TIMES.0, ALL_TIMES.1)?;
+        // Of the latest run, not the latest time: a clock that was ahead once must not stop all passes until then.
+        let settled = runs.last().map_or(i64::MIN, |run| settled_before(run.marks.heard));
+        let bound = asked.unwrap_or(i64::MIN).max(settled);
+        let is_new = asked.is_some() || bound != mark(conn)?;
+        Ok((bound, if is_new { runs } else { Vec::new() }))
+    })?;
+    let is_due = |run: &Run| {
+        let has_some =
+            run.oldest.as_micros() < bound || run.newest_heard() > bound.saturating_add(AHEAD);
+        run.marks.rolled < bound && has_some && !run.marks.is_spoiled
+    };
+    if runs.is_empty() {
+        return Ok(None);
+    }
+    runs.retain(is_due);
+    let is_last = runs.len() <= RUNS_AT_ONCE;
+    runs.truncate(RUNS_AT_ONCE);
+    let inputs = runs.into_iter().map(Input::new).collect();
+    Ok(Some(Box::new(Rolling { bound, inputs, is_last, is_damaged: false })))
+}
+
+fn settled_before(heard: i64) -> i64 {
+    let over = heard.saturating_sub(SETTLES_AFTER.as_micros() as i64);
+    over.div_euclid(DAY).saturating_mul(DAY)
+}
+
+impl Input {
+    fn new(run: Run) -> Self {
+        let merge = Merge::new(vec![Source::run(run.id)]);
+        Input { run, merge, next: None, own: Vec::new(), waits: false }
+    }
+
+    /// The next series of which it has readings.
+    fn series(&mut self, conn: &Connection) -> Result<Option<SeriesId>, StoreError> {
+        if self.next.is_none() {
+            self.next = self.merge.next(conn)?;
+        }
+        Ok(self.next.map(|m| m.series))
+    }
+
+    /// Takes the series' readings, if it is the next one.
+    fn take(&mut self, conn: &Connection, series: SeriesId) -> Result<usize, StoreError> {
+        self.own.clear();
+        while let Some(m) = self.next.take_if(|m| m.series == series) {
+            self.own.push(m);
+            self.next = self.merge.next(conn)?;
+        }
+        Ok(self.own.len())
+    }
+
+    /// Adds the days that its readings ask for, and those for which others have to wait.
+    fn tell_days(&mut self, bound: i64, nature: &Nature, days: &mut Days) {
+        for m in &self.own {
+            let at = m.observed_at.as_micros();
+            if at < self.run.marks.rolled {
+                continue;
+            }
+            let waits = (bound..bound.saturating_add(AHEAD)).contains(&at);
+            self.waits |= waits;
+            let days = if waits { &mut days.later } else { &mut days.now };
+            days.extend(days_of(m.observed_at, nature));
+        }
+    }
+
+    /// The present series' readings of this time.
+    fn between(&self, first: Timestamp, until: Timestamp) -> Vec<Measurement> {
+        let start = self.own.partition_point(|m| m.observed_at < first);
+        let end = self.own.partition_point(|m| m.observed_at <= until);
+        self.own[start..end.max(start)].to_vec()
+    }
+}
+
+/// Days of a series.
+#[derive(Debug, Default)]
+struct Days {
+    now: BTreeSet<i64>,
+    later: BTreeSet<i64>,
 }
 
 impl Rolling {
@@ -62,32 +169,54 @@ impl Rolling {
         let is_done = match outcome {
             Ok(is_done) => is_done,
             Err(error @ StoreError::Damaged { .. }) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "runs cannot be rolled up; they are read raw"
-                );
-                self.is_damaged = true;
+                self.tell_damage(&error);
                 true
             }
             Err(error) => return Err(error),
         };
         shared.transact(|tx| {
-            let mut bytes = 0;
-            // Read here, where nobody else writes: retention may have moved it since the days were counted.
-            let frozen = raw_from(tx)?;
+            let mut written = Written::default();
             for counted in &counted {
-                bytes += counted.store(tx, frozen)?;
+                counted.store(tx, &mut written)?;
             }
+            written.keep(tx)?;
             if is_done {
-                let mark = if self.is_damaged { rolled::NEVER } else { rolled::YES };
-                let mut set = tx.prepare_cached("UPDATE run SET rolled = ?2 WHERE id = ?1")?;
-                for run in &self.runs {
-                    set.execute([run.id, mark])?;
-                }
+                self.finish(tx)?;
             }
-            Ok(((), bytes))
+            Ok(((), written.bytes))
         })?;
+        if is_done && self.is_last {
+            let mut status = lock(&shared.status);
+            if status.roll_before.is_some_and(|asked| asked <= self.bound) {
+                status.roll_before = None;
+            }
+        }
         Ok((!is_done).then_some(self))
+    }
+
+    fn tell_damage(&mut self, error: &StoreError) {
+        tracing::error!(
+            error = error as &dyn std::error::Error,
+            "runs cannot be rolled up; they are read raw"
+        );
+        self.is_damaged = true;
+    }
+
+    fn finish(&self, tx: &Transaction<'_>) -> Result<(), StoreError> {
+        for input in &self.inputs {
+            if self.is_damaged {
+                let mut set = tx.prepare_cached("UPDATE run SET spoiled = 1 WHERE id = ?1")?;
+                set.execute([input.run.id])?;
+            } else {
+                let rolled = if input.waits { self.bound } else { i64::MAX };
+                let mut set = tx.prepare_cached("UPDATE run SET rolled = ?2 WHERE id = ?1")?;
+                set.execute([input.run.id, rolled])?;
+            }
+        }
+        if self.is_last {
+            tx.prepare_cached("UPDATE mark SET rolled = ?1")?.execute([self.bound])?;
+        }
+        Ok(())
     }
 
     /// `true` when the runs are at their end.
@@ -99,30 +228,84 @@ impl Rolling {
     ) -> Result<bool, StoreError> {
         let runs = live_runs(conn, ALL_TIMES.0, ALL_TIMES.1)?;
         let (mut seen, mut rows) = (0, 0);
-        while seen < HANDFUL_READINGS && rows * 8 < HANDFUL_BYTES {
-            let Some(first) =
-                self.next.take().map_or_else(|| self.merge.next(conn), |m| Ok(Some(m)))?
-            else {
-                return Ok(true);
-            };
-            let series = first.series;
-            let nature = read(&shared.catalog).nature(series);
-            let mut days = BTreeSet::new();
-            let mut reading = Some(first);
-            while let Some(m) = reading.take_if(|m| m.series == series) {
-                days.extend(days_of(m.observed_at, &nature));
-                seen += 1;
-                reading = self.merge.next(conn)?;
+        while seen < HANDFUL_READINGS && rows < HANDFUL_ROWS {
+            let mut next = None;
+            for input in &mut self.inputs {
+                let own = input.series(conn)?;
+                next = own.into_iter().chain(next).min();
             }
-            self.next = reading;
-            for (from, to) in groups(&days) {
-                let new = count(conn, &runs, series, (from, to), nature, &mut seen)?;
-                rows += new.rows.iter().map(Vec::len).sum::<usize>();
-                counted.push(new);
+            let Some(series) = next else { return Ok(true) };
+            let nature = read(&shared.catalog).nature(series);
+            let mut days = Days::default();
+            for input in &mut self.inputs {
+                seen += input.take(conn, series)?;
+                input.tell_days(self.bound, &nature, &mut days);
+            }
+            // A day is not over for a series that has readings of it still to come.
+            let frozen = raw_from(conn, series)?;
+            let is_due = |day: &i64| !days.later.contains(day) && day * DAY >= frozen;
+            let due: Vec<i64> = days.now.into_iter().filter(is_due).collect();
+            for group in due.chunk_by(|a, b| a + 1 == *b) {
+                let outcome = self.count(conn, &runs, series, group, nature, &mut seen);
+                match outcome {
+                    Ok(group) => {
+                        rows += group.rows.iter().map(Vec::len).sum::<usize>();
+                        counted.push(group);
+                    }
+                    Err(error @ StoreError::Damaged { .. }) => self.tell_damage(&error),
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(false)
     }
+
+    /// Counts neighbouring days of the present series.
+    fn count(
+        &self,
+        conn: &Connection,
+        runs: &[Run],
+        series: SeriesId,
+        days: &[i64],
+        nature: Nature,
+        seen: &mut usize,
+    ) -> Result<Counted, StoreError> {
+        let mut rows = [const { Vec::new() }; 3];
+        for day in days {
+            let (from, to) = (day * DAY, (day + 1) * DAY);
+            let first = Timestamp::from_micros(from.saturating_sub(nature.hold_micros()));
+            let until = Timestamp::from_micros(to - 1);
+            let overlapping = runs.iter().filter(|run| run.newest >= first && run.oldest <= until);
+            let source = |run: &Run| match self.inputs.iter().find(|input| input.run.id == run.id) {
+                Some(input) => Source::memory(input.between(first, until)),
+                None => Source::slice(run.id, series, first, until),
+            };
+            let mut merge = Merge::new(overlapping.map(source).collect());
+            let mut readings = Vec::new();
+            while let Some(m) = merge.next(conn)? {
+                readings.push(m);
+            }
+            *seen += readings.len();
+            let own = readings.iter().filter(|m| m.observed_at.as_micros() >= from).count();
+            let skipped = usize::from(!keeps_minutes(own, &nature));
+            let mut windows: Vec<Windows> =
+                Tier::ALL[skipped..].iter().map(|tier| Windows::new(from, tier.width())).collect();
+            let mut holding = Holding::new(from, to, nature);
+            readings.iter().for_each(|m| holding.push(m, &mut windows));
+            holding.end(&mut windows);
+            for (rows, windows) in rows[skipped..].iter_mut().zip(windows) {
+                rows.extend(windows.rows());
+            }
+        }
+        let days = (days[0], days[0] + days.len() as i64);
+        Ok(Counted { series, days, rows })
+    }
+}
+
+/// Whether a day with so many readings of a series has rows of its minutes. Without, they are counted from the readings;
+/// so a series whose minutes are to outlive its readings always has them.
+fn keeps_minutes(readings: usize, nature: &Nature) -> bool {
+    readings >= DENSE || nature.minutes
 }
 
 /// The days that a reading counts in or holds into, of those that have rollups.
@@ -132,49 +315,36 @@ pub(super) fn days_of(at: Timestamp, nature: &Nature) -> std::ops::Range<i64> {
     at.div_euclid(DAY).max(DAYS.start)..(last.div_euclid(DAY) + 1).min(DAYS.end)
 }
 
-/// Neighbouring days together, each group from its first to before its second.
-fn groups(days: &BTreeSet<i64>) -> Vec<(i64, i64)> {
-    let days: Vec<i64> = days.iter().copied().collect();
-    let groups = days.chunk_by(|a, b| a + 1 == *b);
-    groups.map(|group| (group[0], group[0] + group.len() as i64)).collect()
+/// What a transaction wrote, and by how much each tier grew.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) bytes: usize,
+    pub(super) growth: [i64; 3],
 }
 
-fn count(
-    conn: &Connection,
-    runs: &[Run],
-    series: SeriesId,
-    days: (i64, i64),
-    nature: Nature,
-    seen: &mut usize,
-) -> Result<Counted, StoreError> {
-    let (from, to) = (days.0 * DAY, days.1 * DAY);
-    let first = Timestamp::from_micros(from.saturating_sub(nature.hold_micros()));
-    let until = Timestamp::from_micros(to - 1);
-    let overlapping = runs.iter().filter(|run| run.newest >= first && run.oldest <= until);
-    let mut merge =
-        Merge::new(overlapping.map(|run| Source::slice(run.id, series, first, until)).collect());
-    let mut windows = Tier::ALL.map(|tier| Windows::new(from, tier.width()));
-    let mut holding = Holding::new(from, to, nature);
-    while let Some(m) = merge.next(conn)? {
-        holding.push(&m, &mut windows);
-        *seen += 1;
+impl Written {
+    /// Keeps count of the tiers' bytes.
+    pub(super) fn keep(&self, tx: &Transaction<'_>) -> Result<(), StoreError> {
+        let mut add = tx.prepare_cached(
+            "UPDATE mark SET minute_bytes = minute_bytes + ?1, hour_bytes = hour_bytes + ?2, day_bytes = day_bytes + ?3",
+        )?;
+        add.execute(self.growth)?;
+        Ok(())
     }
-    holding.end(&mut windows);
-    Ok(Counted { series, days, rows: windows.map(Windows::rows) })
 }
 
 impl Counted {
-    /// Replaces the rows of these days but for those that begin before `frozen`; returns how many bytes it wrote.
-    fn store(&self, tx: &Transaction<'_>, frozen: i64) -> Result<usize, StoreError> {
-        let from = (self.days.0 * DAY).max(frozen);
+    /// Replaces the rows of these days but for those that retention took readings from.
+    fn store(&self, tx: &Transaction<'_>, written: &mut Written) -> Result<(), StoreError> {
+        // Asked here, where nobody else writes: retention may have moved it since the days were counted.
+        let from = (self.days.0 * DAY).max(raw_from(tx, self.series)?);
         let to = self.days.1 * DAY;
-        let mut bytes = 0;
         if from < to {
             for (tier, rows) in Tier::ALL.into_iter().zip(&self.rows) {
-                bytes += replace(tx, self.series, tier, (from, to), rows)?;
+                replace(tx, self.series, tier, (from, to), rows, written)?;
             }
         }
-        Ok(bytes)
+        Ok(())
     }
 }
 
@@ -184,22 +354,29 @@ fn replace(
     tier: Tier,
     (from, to): (i64, i64),
     rows: &[Row],
-) -> Result<usize, StoreError> {
-    let mut bytes = 0;
+    written: &mut Written,
+) -> Result<(), StoreError> {
     for chunk in from.div_euclid(tier.chunk())..(to - 1).div_euclid(tier.chunk()) + 1 {
         let (start, end) = (chunk * tier.chunk(), (chunk + 1) * tier.chunk());
         let key = params![series.0, tier as i64, chunk];
-        let mut all = Vec::new();
-        if start < from || to < end {
-            all = load_chunk(tx, series, tier, chunk)?;
-            all.retain(|row| row.start < from || to <= row.start);
-        }
+        let is_whole = from <= start && end <= to;
+        let found = find_chunk(tx, series, tier, chunk, |data| {
+            (data.len(), if is_whole { Ok(Vec::new()) } else { rollup::decode(data, tier) })
+        })?;
+        let (before, old) = found.unwrap_or((0, Ok(Vec::new())));
+        let mut all = old.map_err(|defect| defect.of(name(series, tier, chunk)))?;
+        all.retain(|row| row.start < from || to <= row.start);
         let own = |row: &&Row| (start.max(from)..end.min(to)).contains(&row.start);
         all.extend(rows.iter().filter(own));
         all.sort_unstable_by_key(|row| row.start);
+        written.growth[tier as usize] -= before as i64;
         if all.is_empty() {
-            tx.prepare_cached("DELETE FROM rollup WHERE series = ?1 AND tier = ?2 AND chunk = ?3")?
+            if before > 0 {
+                tx.prepare_cached(
+                    "DELETE FROM rollup WHERE series = ?1 AND tier = ?2 AND chunk = ?3",
+                )?
                 .execute(key)?;
+            }
             continue;
         }
         let data = rollup::encode(&all, tier).map_err(|defect| defect.of("a new one"))?;
@@ -208,45 +385,54 @@ fn replace(
              ON CONFLICT (series, tier, chunk) DO UPDATE SET data = excluded.data",
         )?
         .execute(params![series.0, tier as i64, chunk, data])?;
-        bytes += data.len();
+        written.growth[tier as usize] += data.len() as i64;
+        written.bytes += data.len();
     }
-    Ok(bytes)
+    Ok(())
 }
 
-fn load_chunk(
+fn find_chunk<T>(
     conn: &Connection,
     series: SeriesId,
     tier: Tier,
     chunk: i64,
-) -> Result<Vec<Row>, StoreError> {
+    each: impl FnOnce(&[u8]) -> T,
+) -> Result<Option<T>, StoreError> {
     let mut find = conn
         .prepare_cached("SELECT data FROM rollup WHERE series = ?1 AND tier = ?2 AND chunk = ?3")?;
-    let found = find
-        .query_row(params![series.0, tier as i64, chunk], |row| {
-            Ok(rollup::decode(row.get_ref(0)?.as_blob()?, tier))
-        })
-        .optional()?;
-    let what = || format!("{chunk} of the rollups by {tier} of series {}", series.0);
-    found.map_or(Ok(Vec::new()), |rows| rows.map_err(|defect| defect.of(what())))
+    let found = find.query_row(params![series.0, tier as i64, chunk], |row| {
+        Ok(each(row.get_ref(0)?.as_blob()?))
+    });
+    Ok(found.optional()?)
 }
 
-/// The rows of a series that begin in `from..to`.
+fn name(series: SeriesId, tier: Tier, chunk: i64) -> String {
+    format!("{chunk} of the rollups by {tier} of series {}", series.0)
+}
+
+/// The rows of a series that begin in `from..to`, which is within a chunk; `None` when there is no such chunk.
 pub(super) fn load(
     conn: &Connection,
     series: SeriesId,
     tier: Tier,
     (from, to): (i64, i64),
-) -> Result<Vec<Row>, StoreError> {
-    let mut all = Vec::new();
-    for chunk in from.div_euclid(tier.chunk())..(to - 1).div_euclid(tier.chunk()) + 1 {
-        let rows = load_chunk(conn, series, tier, chunk)?;
-        all.extend(rows.into_iter().filter(|row| (from..to).contains(&row.start)));
-    }
-    Ok(all)
+) -> Result<Option<Vec<Row>>, StoreError> {
+    let chunk = from.div_euclid(tier.chunk());
+    let found = find_chunk(conn, series, tier, chunk, |data| rollup::decode(data, tier))?;
+    let Some(rows) = found else { return Ok(None) };
+    let mut rows = rows.map_err(|defect| defect.of(name(series, tier, chunk)))?;
+    rows.retain(|row| (from..to).contains(&row.start));
+    Ok(Some(rows))
 }
 
-/// Where days begin that are whole in the raw readings, in microseconds.
-pub(super) fn raw_from(conn: &Connection) -> Result<i64, StoreError> {
-    let mut find = conn.prepare_cached("SELECT raw_from FROM mark")?;
+/// Where a series' days begin that are whole in the raw readings, in microseconds.
+pub(super) fn raw_from(conn: &Connection, series: SeriesId) -> Result<i64, StoreError> {
+    let mut find = conn.prepare_cached("SELECT raw_from FROM series WHERE id = ?1")?;
+    Ok(find.query_row([series.0], |row| row.get(0))?)
+}
+
+/// Up to where days have been rolled up, in microseconds.
+fn mark(conn: &Connection) -> Result<i64, StoreError> {
+    let mut find = conn.prepare_cached("SELECT rolled FROM mark")?;
     Ok(find.query_row([], |row| row.get(0))?)
 }

@@ -5,7 +5,7 @@
 //! counted from the raw readings, never one from another, so an error cannot add up.
 //!
 //! What a row keeps is exact but for two numbers: a sum is freed of floating-point noise (1e-12 of it), and a
-//! time-weighted mean is rounded to a thousandth of the resolution that the readings have, 6 decimals at most.
+//! time-weighted mean is rounded to a tenth of the resolution that the readings have, 3 to 6 decimals.
 
 use super::numbers::{
     Bytes, Defect, MAX_DECIMALS, append_checksum, decimals_of, scale, unscale, verified,
@@ -30,7 +30,8 @@ const MAX_ROWS: usize = 1_440;
 /// How much floating-point noise a sum may have, as a share of it.
 const NOISE: f64 = 1e-12;
 
-/// Further decimals of a time-weighted mean than its readings have.
+/// The decimals of a time-weighted mean: one more than its readings have, and no fewer than this many, for the mean of
+/// counts and states.
 const MEAN_DECIMALS: u8 = 3;
 
 impl Tier {
@@ -146,7 +147,7 @@ impl Tally {
         let ends = [self.min, self.max, self.last].map(decimals_of);
         let finest = ends.into_iter().try_fold(0, |finest, decimals| Some(decimals?.max(finest)));
         if let Some(decimals) = finest.filter(|_| self.count > 0 && self.held > 0) {
-            let mean = rounded(self.time_mean(), (decimals + MEAN_DECIMALS).min(MAX_DECIMALS));
+            let mean = rounded(self.time_mean(), (decimals + 1).clamp(MEAN_DECIMALS, MAX_DECIMALS));
             self.area = mean * self.held as f64;
         }
         self
@@ -463,7 +464,8 @@ mod tests {
 
     #[test]
     fn a_value_holds_until_the_next_one_or_its_time_is_over() {
-        let nature = Nature { hold: Duration::from_secs(1_800), occupied: Some(1.0) };
+        let hold = Duration::from_secs(1_800);
+        let nature = Nature { hold, occupied: Some(1.0), ..Nature::default() };
         let bad = Measurement { quality: Quality::bad(Reason::Comm), ..reading(5_400, 1.0) };
         let readings = [reading(-600, 1.0), reading(600, 0.0), reading(4_500, 1.0), bad];
         let hours = rows(&readings, nature, Tier::Hour);
@@ -479,7 +481,7 @@ mod tests {
 
     #[test]
     fn a_day_of_quiet_minutes_is_small() {
-        let nature = Nature { hold: Duration::from_secs(180), occupied: None };
+        let nature = Nature { hold: Duration::from_secs(180), ..Nature::default() };
         let level = |n: i64| reading(n * 60 + n % 3, 1.0 + (n / 7 % 40) as f64 / 1_000.0);
         let day: Vec<_> = (0..1_440).map(level).collect();
         let size = |tier| encode(&rows(&day, nature, tier), tier).unwrap().len();
@@ -499,7 +501,8 @@ mod tests {
                 m.observed_at = Timestamp::from_micros(T0 + m.observed_at.as_micros().rem_euclid(DAY));
             });
             readings.sort_by_key(|m| m.observed_at);
-            let nature = Nature { hold: Duration::from_secs(hold), occupied: Some(1.0) };
+            let hold = Duration::from_secs(hold);
+            let nature = Nature { hold, occupied: Some(1.0), ..Nature::default() };
             for tier in [Tier::Minute, Tier::Hour, Tier::Day] {
                 let rows = rows(&readings, nature, tier);
                 let mut chunk = encode(&rows, tier).unwrap();

@@ -28,12 +28,36 @@ pub(super) mod state {
     pub(in super::super) const DEAD: i64 = 3;
 }
 
-/// `run.rolled`.
-pub(super) mod rolled {
-    pub(in super::super) const NOT_YET: i64 = 0;
-    pub(in super::super) const YES: i64 = 1;
-    /// A block is damaged: its days are always read raw.
-    pub(in super::super) const NEVER: i64 = 2;
+/// How far a run has been rolled up, and what else is known of it when it becomes visible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marks {
+    /// Readings observed before this time, in microseconds, are rolled up: [`i64::MIN`] none, [`i64::MAX`] all.
+    pub(super) rolled: i64,
+    /// When the last of its readings came; [`i64::MAX`] when nobody knows.
+    pub(super) heard: i64,
+    /// A block is damaged: the days of what is not rolled up are always read raw.
+    pub(super) is_spoiled: bool,
+    /// A bit for each class of which retention took all that it has to take.
+    pub(super) trimmed: i64,
+}
+
+impl Marks {
+    /// Of a run that was just sealed.
+    pub(super) fn of_new(heard: Timestamp) -> Self {
+        let heard = heard.as_micros();
+        Marks { rolled: i64::MIN, heard, is_spoiled: false, trimmed: 0 }
+    }
+
+    /// Of what these runs became together.
+    pub(super) fn of_merged(runs: &[Run]) -> Self {
+        let waiting = |run: &Run| run.marks.rolled.max(run.oldest.as_micros());
+        Marks {
+            rolled: runs.iter().map(waiting).min().unwrap_or(i64::MIN),
+            heard: runs.iter().map(|run| run.marks.heard).max().unwrap_or(i64::MAX),
+            is_spoiled: runs.iter().any(|run| run.marks.is_spoiled),
+            trimmed: runs.iter().fold(-1, |all, run| all & run.marks.trimmed),
+        }
+    }
 }
 
 /// A run as its table row has it.
@@ -57,8 +81,20 @@ pub(super) struct Run {
     pub(super) oldest: Timestamp,
     /// No reading was observed after.
     pub(super) newest: Timestamp,
-    /// One of [`rolled`].
-    pub(super) rolled: i64,
+    /// What was done with it.
+    pub(super) marks: Marks,
+}
+
+impl Run {
+    /// Some of its readings are not rolled up.
+    pub(super) fn waits(&self) -> bool {
+        self.marks.rolled < i64::MAX
+    }
+
+    /// No reading is newer, in microseconds: one that is from a time after it was heard is from a clock that runs ahead.
+    pub(super) fn newest_heard(&self) -> i64 {
+        self.newest.as_micros().min(self.marks.heard)
+    }
 }
 
 /// The live runs with readings that may have been observed in `from..=until`, by age.
@@ -68,10 +104,12 @@ pub(super) fn live_runs(
     until: Timestamp,
 ) -> Result<Vec<Run>, StoreError> {
     let mut statement = conn.prepare_cached(
-        "SELECT id, state, level, age, slices, readings, bytes, oldest, newest, rolled FROM run
+        "SELECT id, state, level, age, slices, readings, bytes, oldest, newest, rolled, heard, spoiled, trimmed FROM run
          WHERE state IN (1, 2) AND newest >= ?1 AND oldest <= ?2 ORDER BY age",
     )?;
     let runs = statement.query_map(params![from.as_micros(), until.as_micros()], |row| {
+        let (rolled, heard) = (row.get(9)?, row.get(10)?);
+        let (is_spoiled, trimmed) = (row.get(11)?, row.get(12)?);
         Ok(Run {
             id: row.get(0)?,
             state: row.get(1)?,
@@ -82,7 +120,7 @@ pub(super) fn live_runs(
             bytes: row.get(6)?,
             oldest: Timestamp::from_micros(row.get(7)?),
             newest: Timestamp::from_micros(row.get(8)?),
-            rolled: row.get(9)?,
+            marks: Marks { rolled, heard, is_spoiled, trimmed },
         })
     })?;
     Ok(runs.collect::<Result<_, _>>()?)
@@ -98,6 +136,7 @@ pub(super) fn set_state(tx: &Connection, run: i64, state: i64) -> Result<(), Sto
 #[derive(Debug)]
 struct Waiting {
     last: Key,
+    oldest: Timestamp,
     newest: Timestamp,
     readings: usize,
     data: Vec<u8>,
@@ -106,7 +145,12 @@ struct Waiting {
 /// Writes one run.
 #[derive(Debug)]
 pub(super) struct RunWriter {
-    run: Run,
+    id: i64,
+    slices: i64,
+    readings: i64,
+    bytes: i64,
+    oldest: Timestamp,
+    newest: Timestamp,
     open: Vec<Measurement>,
     waiting: Vec<Waiting>,
     waiting_bytes: usize,
@@ -114,32 +158,21 @@ pub(super) struct RunWriter {
 
 impl RunWriter {
     /// A new run, invisible until [`RunWriter::finish`].
-    pub(super) fn begin(
-        tx: &Transaction<'_>,
-        level: i64,
-        age: i64,
-        rolled: i64,
-    ) -> Result<Self, StoreError> {
-        tx.prepare_cached("INSERT INTO run (state, level, age, rolled) VALUES (?1, ?2, ?3, ?4)")?
-            .execute([state::WRITING, level, age, rolled])?;
-        let run = Run {
-            id: tx.last_insert_rowid(),
-            state: state::WRITING,
+    pub(super) fn begin(tx: &Transaction<'_>, level: i64, age: i64) -> Result<Self, StoreError> {
+        tx.prepare_cached("INSERT INTO run (state, level, age) VALUES (?1, ?2, ?3)")?.execute([
+            state::WRITING,
             level,
             age,
-            slices: 0,
-            readings: 0,
-            bytes: 0,
-            oldest: Timestamp::from_micros(i64::MAX),
-            newest: Timestamp::from_micros(i64::MIN),
-            rolled,
-        };
-        Ok(RunWriter { run, open: Vec::new(), waiting: Vec::new(), waiting_bytes: 0 })
+        ])?;
+        let (oldest, newest) = (ALL_TIMES.1, ALL_TIMES.0);
+        let (slices, readings, bytes, waiting_bytes) = (0, 0, 0, 0);
+        let (open, waiting, id) = (Vec::new(), Vec::new(), tx.last_insert_rowid());
+        Ok(RunWriter { id, slices, readings, bytes, oldest, newest, open, waiting, waiting_bytes })
     }
 
     /// Its number.
     pub(super) fn id(&self) -> i64 {
-        self.run.id
+        self.id
     }
 
     /// Takes the next reading; they come sorted by (series, time), each such pair once.
@@ -150,7 +183,7 @@ impl RunWriter {
         {
             self.close_block()?;
         }
-        self.run.slices += i64::from(new_slice);
+        self.slices += i64::from(new_slice);
         self.open.push(m);
         Ok(())
     }
@@ -163,12 +196,12 @@ impl RunWriter {
             newest = newest.max(m.observed_at);
         }
         let data = block::encode(&self.open).map_err(|d| d.of("a new one"))?;
-        self.run.oldest = self.run.oldest.min(oldest);
-        self.run.newest = self.run.newest.max(newest);
-        self.run.readings += self.open.len() as i64;
-        self.run.bytes += data.len() as i64;
+        self.oldest = self.oldest.min(oldest);
+        self.newest = self.newest.max(newest);
+        self.readings += self.open.len() as i64;
+        self.bytes += data.len() as i64;
         self.waiting_bytes += data.len();
-        self.waiting.push(Waiting { last, newest, readings: self.open.len(), data });
+        self.waiting.push(Waiting { last, oldest, newest, readings: self.open.len(), data });
         self.open.clear();
         Ok(())
     }
@@ -181,13 +214,15 @@ impl RunWriter {
     /// Returns how many bytes it wrote.
     fn store(&self, tx: &Transaction<'_>) -> Result<usize, StoreError> {
         let mut insert = tx.prepare_cached(
-            "INSERT INTO block (run, last_series, last_time, newest, readings, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO block (run, last_series, last_time, oldest, newest, readings, data)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?;
         for block in &self.waiting {
             insert.execute(params![
-                self.run.id,
+                self.id,
                 block.last.0.0,
                 block.last.1.as_micros(),
+                block.oldest.as_micros(),
                 block.newest.as_micros(),
                 block.readings as i64,
                 block.data,
@@ -210,20 +245,24 @@ impl RunWriter {
     }
 
     /// Stores the rest and makes the run visible.
-    pub(super) fn finish(&self, tx: &Transaction<'_>) -> Result<(), StoreError> {
+    pub(super) fn finish(&self, tx: &Transaction<'_>, marks: Marks) -> Result<(), StoreError> {
         self.store(tx)?;
-        let run = &self.run;
         tx.prepare_cached(
-            "UPDATE run SET state = ?2, slices = ?3, readings = ?4, bytes = ?5, oldest = ?6, newest = ?7 WHERE id = ?1",
+            "UPDATE run SET state = ?2, slices = ?3, readings = ?4, bytes = ?5, oldest = ?6, newest = ?7,
+             rolled = ?8, heard = ?9, spoiled = ?10, trimmed = ?11 WHERE id = ?1",
         )?
         .execute([
-            run.id,
-            if run.readings == 0 { state::DEAD } else { state::LIVE },
-            run.slices,
-            run.readings,
-            run.bytes,
-            run.oldest.as_micros(),
-            run.newest.as_micros(),
+            self.id,
+            if self.readings == 0 { state::DEAD } else { state::LIVE },
+            self.slices,
+            self.readings,
+            self.bytes,
+            self.oldest.as_micros(),
+            self.newest.as_micros(),
+            marks.rolled,
+            marks.heard,
+            i64::from(marks.is_spoiled),
+            marks.trimmed,
         ])?;
         Ok(())
     }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::store::StoreError;
 
 /// The tables' version, in `PRAGMA user_version`.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 
 /// A hot row is tens of kilobytes and a block two or three: pages larger than SQLite's 4096 mean fewer of them per row
 /// and less waste between blocks, and a commit of one reading still writes only three.
@@ -49,7 +49,7 @@ const TABLES: &str = "
     INSERT INTO mark (id, sealed_through) VALUES (1, 0);
 ";
 
-/// Format 2: rollups. `run.rolled` is 0 before a run is rolled up, 1 after, 2 when it cannot be; `mark.raw_from` is where
+/// Format 2: rollups. `run.rolled` was 0 before a run is rolled up, 1 after, 2 when it cannot be; `mark.raw_from` where
 /// days begin that retention took nothing from. The runs of a file of format 1 are rolled up like new ones.
 const ROLLUPS: &str = "
     ALTER TABLE series ADD COLUMN hold INTEGER NOT NULL DEFAULT 0;
@@ -60,6 +60,37 @@ const ROLLUPS: &str = "
         id INTEGER PRIMARY KEY, series INTEGER NOT NULL, tier INTEGER NOT NULL, chunk INTEGER NOT NULL,
         data BLOB NOT NULL, UNIQUE (series, tier, chunk)
     ) STRICT;
+";
+
+/// Format 3: days are rolled up once they are over, and retention knows classes of series.
+///
+/// - `run.rolled` is now a time: what was observed before it is rolled up. `run.heard` is when its last reading came; of
+///   runs of an earlier format nobody knows. A run that is `spoiled` cannot be rolled up. `run.trimmed` has a bit for each
+///   class of which retention took all that it has to take.
+/// - `series.class` is NULL until somebody describes the series; `series.raw_from` is where days begin that retention
+///   took nothing from.
+/// - `mark.rolled` is the time up to which days have been rolled up, apart from what came later; `mark.*_bytes` are the
+///   bytes of each tier.
+const CLASSES: &str = "
+    ALTER TABLE run ADD COLUMN heard INTEGER NOT NULL DEFAULT 9223372036854775807;
+    ALTER TABLE run ADD COLUMN spoiled INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE run ADD COLUMN trimmed INTEGER NOT NULL DEFAULT 0;
+    UPDATE run SET spoiled = rolled = 2,
+        rolled = CASE rolled WHEN 1 THEN 9223372036854775807 ELSE -9223372036854775808 END;
+    ALTER TABLE block ADD COLUMN oldest INTEGER;
+    ALTER TABLE series ADD COLUMN class INTEGER;
+    ALTER TABLE series ADD COLUMN minutes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE series ADD COLUMN raw_from INTEGER NOT NULL DEFAULT -9223372036854775808;
+    UPDATE series SET raw_from = (SELECT raw_from FROM mark);
+    ALTER TABLE mark DROP COLUMN raw_from;
+    ALTER TABLE mark ADD COLUMN rolled INTEGER NOT NULL DEFAULT -9223372036854775808;
+    ALTER TABLE mark ADD COLUMN minute_bytes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE mark ADD COLUMN hour_bytes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE mark ADD COLUMN day_bytes INTEGER NOT NULL DEFAULT 0;
+    UPDATE mark SET
+        minute_bytes = (SELECT COALESCE(SUM(length(data)), 0) FROM rollup WHERE tier = 0),
+        hour_bytes = (SELECT COALESCE(SUM(length(data)), 0) FROM rollup WHERE tier = 1),
+        day_bytes = (SELECT COALESCE(SUM(length(data)), 0) FROM rollup WHERE tier = 2);
 ";
 
 /// The connection that writes; makes the tables of a new file.
@@ -83,8 +114,9 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
          PRAGMA cache_size = -4096;"
     ))?;
     let missing = match found {
-        0 => [TABLES, ROLLUPS].concat(),
-        1 => ROLLUPS.to_owned(),
+        0 => [TABLES, ROLLUPS, CLASSES].concat(),
+        1 => [ROLLUPS, CLASSES].concat(),
+        2 => CLASSES.to_owned(),
         _ => String::new(),
     };
     conn.execute_batch(&format!("BEGIN; {missing} PRAGMA user_version = {FORMAT}; COMMIT;"))?;

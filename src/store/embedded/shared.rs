@@ -56,6 +56,8 @@ pub(super) struct Shared {
     /// Wakes those who wait for the keeper.
     pub(super) progress: Condvar,
     pub(super) memory: RwLock<Memory>,
+    /// Held by the one that forgets; taken before all others.
+    pub(super) forgetting: Mutex<()>,
     writer: Mutex<Connection>,
 }
 
@@ -76,6 +78,11 @@ impl Catalog {
     /// What the series is.
     pub(super) fn nature(&self, series: SeriesId) -> Nature {
         self.natures.get(series.index()).copied().unwrap_or_default()
+    }
+
+    /// By number.
+    pub(super) fn natures(&self) -> &[Nature] {
+        &self.natures
     }
 
     fn add(&mut self, key: SeriesKey, nature: Nature) {
@@ -135,6 +142,8 @@ pub(super) struct Status {
     pub(super) flush_through: CommitSeq,
     /// Grows with everything that the keeper should look at.
     pub(super) signals: u64,
+    /// Days before this time, in microseconds, are to be rolled up although they may not be over.
+    pub(super) roll_before: Option<i64>,
     pub(super) stopping: bool,
     /// Why the keeper could not do its last step.
     pub(super) failure: Option<String>,
@@ -161,6 +170,7 @@ impl Shared {
             work: Condvar::new(),
             progress: Condvar::new(),
             memory: RwLock::new(memory),
+            forgetting: Mutex::default(),
             writer: Mutex::new(writer),
         };
         lock(&shared.status).head_is_due = shared.head_is_due(&read(&shared.memory).head);
@@ -256,10 +266,20 @@ impl Shared {
             return Ok(());
         }
         self.transact(|tx| {
-            let mut set =
-                tx.prepare_cached("UPDATE series SET hold = ?2, occupied = ?3 WHERE id = ?1")?;
+            let mut moves =
+                tx.prepare_cached("SELECT 1 FROM series WHERE id = ?1 AND class <> ?2")?;
+            let mut set = tx.prepare_cached(
+                "UPDATE series SET hold = ?2, occupied = ?3, class = ?4, minutes = ?5 WHERE id = ?1",
+            )?;
+            let mut some_moved = false;
             for (series, nature) in &new {
-                set.execute(params![series.0, nature.hold_micros(), nature.occupied])?;
+                some_moved |= moves.exists(params![series.0, nature.class])?;
+                let (hold, minutes) = (nature.hold_micros(), nature.minutes);
+                set.execute(params![series.0, hold, nature.occupied, nature.class, minutes])?;
+            }
+            if some_moved {
+                // What retention has looked at, it has to look at again.
+                tx.execute("UPDATE run SET trimmed = 0", [])?;
             }
             Ok(((), new.len() * 64))
         })?;
@@ -388,8 +408,9 @@ pub(super) fn unknown_series(series: SeriesId) -> StoreError {
 
 fn load_catalog(conn: &Connection) -> Result<Catalog, StoreError> {
     let mut catalog = Catalog::default();
-    let mut statement =
-        conn.prepare("SELECT id, device, metric, hold, occupied FROM series ORDER BY id")?;
+    let mut statement = conn.prepare(
+        "SELECT id, device, metric, hold, occupied, class, minutes FROM series ORDER BY id",
+    )?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let damaged = |why| Defect(why).of("of series names");
@@ -400,7 +421,10 @@ fn load_catalog(conn: &Connection) -> Result<Catalog, StoreError> {
         let device = device.parse().map_err(|_| damaged("a device has no valid name"))?;
         let metric = metric.parse().map_err(|_| damaged("a metric has no valid name"))?;
         let hold = std::time::Duration::from_micros(row.get::<_, i64>(3)?.unsigned_abs());
-        catalog.add(SeriesKey { device, metric }, Nature { hold, occupied: row.get(4)? });
+        let class: Option<u8> = row.get(5)?;
+        let (occupied, minutes) = (row.get(4)?, row.get(6)?);
+        let nature = Nature { hold, occupied, class: class.unwrap_or_default(), minutes };
+        catalog.add(SeriesKey { device, metric }, nature);
     }
     Ok(catalog)
 }

@@ -1,0 +1,137 @@
+//! Forgetting in time: once an hour the store is told what each class of readings may forget.
+//!
+//! The store does it in short steps behind the commits; between two of its steps this task rests, so that it never takes
+//! the disk for itself. What could not be done is tried again at the next look.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{error, info};
+
+use crate::clock::Clock;
+use crate::store::keep::Keep;
+use crate::store::{Cutoffs, Forgotten, Store, StoreError};
+
+/// Between two looks. What may go changes once a day.
+const LOOK: Duration = Duration::from_secs(60 * 60);
+
+/// Before the first look: a hub that starts has better things to do.
+const FIRST_LOOK: Duration = Duration::from_secs(2 * 60);
+
+/// Between two steps, and while the store still rolls up what is to go.
+const REST: Duration = Duration::from_millis(200);
+const ROLLING: Duration = Duration::from_secs(30);
+
+/// Tells the store what it may forget.
+pub(super) struct Forgetter {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) keep: Keep,
+    pub(super) clock: Clock,
+}
+
+impl Forgetter {
+    /// Works until the hub goes down.
+    pub(super) async fn run(self, going_down: impl Future<Output = ()> + Send) -> &'static str {
+        tokio::select! {
+            () = going_down => {}
+            () = self.look_for_ever() => {}
+        }
+        "forgetting"
+    }
+
+    async fn look_for_ever(&self) {
+        let mut done = Vec::new();
+        tokio::time::sleep(FIRST_LOOK).await;
+        loop {
+            let cutoffs = self.keep.cutoffs(self.clock.now());
+            if cutoffs != done {
+                match self.forget(&cutoffs).await {
+                    Ok(()) => done = cutoffs,
+                    Err(why) => error!(
+                        error = %crate::error_chain(&why),
+                        "old readings cannot be deleted; it is tried again in an hour"
+                    ),
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn forget(&self, cutoffs: &[Cutoffs]) -> Result<(), StoreError> {
+        let (mut readings, mut rollup_bytes) = (0, 0);
+        loop {
+            // Many short steps, none of which keeps a commit waiting for long.
+            let step = tokio::task::block_in_place(|| self.store.forget(cutoffs))?;
+            readings += step.readings;
+            rollup_bytes += step.rollup_bytes;
+            match step {
+                Forgotten { waits: true, .. } => tokio::time::sleep(ROLLING).await,
+                Forgotten { more: true, .. } => tokio::time::sleep(REST).await,
+                Forgotten { .. } => break,
+            }
+        }
+        if readings > 0 || rollup_bytes > 0 {
+            info!(readings, rollup_bytes, "old readings were deleted");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Measurement, Quality, SeriesId, Timestamp};
+    use crate::store::{EmbeddedStore, Nature, SeriesKey};
+
+    /// Days of readings at the clock's noon, sealed.
+    fn store_of(folder: &tempfile::TempDir, days: std::ops::Range<u64>) -> EmbeddedStore {
+        let store = EmbeddedStore::open(&folder.path().join("readings.db")).unwrap();
+        let key = |metric: &str| SeriesKey {
+            device: "a".parse().unwrap(),
+            metric: metric.parse().unwrap(),
+        };
+        store.series(&[key("level"), key("rssi")]).unwrap();
+        let class = |class| Nature { class, ..Nature::default() };
+        store.describe(&[(SeriesId(0), class(0)), (SeriesId(1), class(1))]).unwrap();
+        for day in days {
+            let at = Timestamp::EPOCH.plus(Duration::from_secs(day * 86_400 + 43_200));
+            let reading = |series| Measurement {
+                series: SeriesId(series),
+                quality: Quality::GOOD,
+                observed_at: at,
+                received_at: at,
+                value: 1.0,
+            };
+            let commit = store.append(&[&[reading(0), reading(1)]]).unwrap();
+            store.release(commit);
+        }
+        assert!(store.seal_now().unwrap());
+        store
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn each_class_goes_in_its_own_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(store_of(&folder, 20_000..20_100));
+        let config: crate::store::keep::KeepConfig =
+            toml::from_str("raw = \"30d\"\n[[class]]\nmetrics = [\"rssi\"]\nraw = \"10d\"")
+                .unwrap();
+        let now = Timestamp::EPOCH.plus(Duration::from_secs(20_100 * 86_400));
+        let (clock, _) = Clock::manual(now);
+        let keep = config.keep().unwrap();
+        let forgetter = Forgetter { store: store.clone(), keep: keep.clone(), clock };
+        // The first step only asks for what is to be rolled up before.
+        let cutoffs = keep.cutoffs(now);
+        while store.forget(&cutoffs).unwrap().waits {
+            store.seal_now().unwrap();
+        }
+        forgetter.forget(&cutoffs).await.unwrap();
+        let left = |series| {
+            let end = now.plus(Duration::from_secs(86_400));
+            store.range(SeriesId(series), Timestamp::EPOCH, end, 999).unwrap().len()
+        };
+        // A block of readings of many months is written again; a shorter one goes when all of it is over.
+        assert!((30..=60).contains(&left(0)), "{}", left(0));
+        assert!((10..=40).contains(&left(1)), "{}", left(1));
+    }
+}
