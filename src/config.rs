@@ -14,6 +14,9 @@ use crate::case::{CalendarConfig, CalendarError, DutyCalendar, Promises, Setting
 use crate::model::{Label, Position, Severity};
 use crate::notify::{NotifyConfig, NotifyConfigError};
 use crate::profile::Flap;
+use crate::store::{
+    EngineKind, InfluxDb2Config, QueueConfig, RemoteConfigError, VictoriaMetricsConfig,
+};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -39,6 +42,22 @@ pub struct Config {
     pub notify: NotifyConfig,
     /// Reports on both.
     pub report: ReportConfig,
+    /// Where readings are kept.
+    pub store: StoreConfig,
+}
+
+/// Where readings are kept.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// `embedded`: the hub's own file has all of them. `influxdb2`, `victoriametrics`: the far past is there.
+    pub engine: EngineKind,
+    /// The engine of this name.
+    pub influxdb2: InfluxDb2Config,
+    /// The engine of this name.
+    pub victoriametrics: VictoriaMetricsConfig,
+    /// What waits for an engine, and what is kept beside it.
+    pub queue: QueueConfig,
 }
 
 /// What the town is called and where the map opens.
@@ -266,6 +285,7 @@ impl Default for Config {
             map: MapConfig::default(),
             notify: NotifyConfig::default(),
             report: ReportConfig::default(),
+            store: StoreConfig::default(),
         }
     }
 }
@@ -340,6 +360,9 @@ pub enum ConfigError {
     /// The channels or routes of notifications are none.
     #[error("the configuration's {0}")]
     Notify(#[from] NotifyConfigError),
+    /// The engine cannot be used so.
+    #[error("the configuration's {0}")]
+    Store(#[from] RemoteConfigError),
     /// A value that cannot be.
     #[error("the configuration's {key} is {found}; {remedy}")]
     Value {
@@ -405,7 +428,19 @@ impl Config {
         }
         self.case.settings()?;
         self.notify.settings(&self.case.duty.zone)?;
+        self.store.check()?;
         self.map.check()
+    }
+}
+
+impl StoreConfig {
+    fn check(&self) -> Result<(), RemoteConfigError> {
+        self.queue.check()?;
+        match self.engine {
+            EngineKind::Embedded => Ok(()),
+            EngineKind::InfluxDb2 => self.influxdb2.check(),
+            EngineKind::VictoriaMetrics => self.victoriametrics.check(),
+        }
     }
 }
 
@@ -513,5 +548,13 @@ mod tests {
         check("[map]\nbase = \"tianditu\"\nkey_file = \"tk\"\ntimeout = \"2s\"", Ok(()));
         check("[map]\nmax_zoom = 30", Err("use map.min_zoom to 22"));
         check("[map]\ncache_mb = 0", Err("use 1 to 1024"));
+        check("[store]\nengine = \"mysql\"", Err("unknown variant `mysql`, expected one of"));
+        check("[store]\nengine = \"victoriametrics\"", Err("store.victoriametrics.write is ``"));
+        check(
+            "[store]\nengine = \"influxdb2\"\ninfluxdb2 = { url = \"http://i:8086\", org = \"town\" }",
+            Err("store.influxdb2.bucket is ``; write its name"),
+        );
+        check("[store.queue]\nmax = \"2 GB\"\nnear = \"14d\"", Ok(()));
+        check("[store.queue]\nnear = \"1d\"", Err("at least 5d"));
     }
 }

@@ -8,6 +8,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::bus_metrics::BusMetrics;
+use crate::clock::Clock;
 use crate::codec::Codecs;
 use crate::command::Commands;
 use crate::ingest::modbus::Poller;
@@ -28,6 +29,7 @@ pub(super) struct Watched {
     pub(super) commands: Commands,
     pub(super) codecs: Codecs,
     pub(super) notifier: Notifier,
+    pub(super) clock: Clock,
 }
 
 /// A labelled value.
@@ -50,6 +52,7 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
         codecs,
         commands,
         notifier,
+        clock,
     } = watched;
     let add = |name, help, label, is_counter, read: Read| {
         registry.register(Box::new(Pulled::new(name, help, label, is_counter, read)?))
@@ -95,6 +98,27 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
         "queue",
         true,
         Box::new(move || vec![("feed", services.dropped())]),
+    )?;
+    let remote = Arc::clone(&store);
+    add(
+        "store_queue",
+        "What waits for the remote engine, and whether it takes it; empty without one.",
+        "what",
+        false,
+        Box::new(move || {
+            let Some(status) = remote.remote() else { return Vec::new() };
+            let age = status.oldest.map_or(0, |oldest| clock.now().since(oldest).as_secs());
+            vec![
+                ("up", u64::from(status.up)),
+                ("readings", status.queue_readings),
+                ("bytes", status.queue_bytes),
+                ("max_bytes", status.queue_max_bytes),
+                ("oldest_age_s", age),
+                ("sent", status.sent),
+                ("folded", status.folded),
+                ("refused", status.refused),
+            ]
+        }),
     )?;
     add(
         "store",
