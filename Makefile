@@ -35,7 +35,7 @@ run: build ## Start the hub with the demo town; prints the address and a login.
 	wait $$hub
 
 deps: ## Install what the tests need (Debian packages, Python packages).
-	@missing=$$(for package in ca-certificates mosquitto mosquitto-clients ejabberd mbpoll socat openssl chromium fonts-noto-cjk python3-venv; do \
+	@missing=$$(for package in ca-certificates mosquitto mosquitto-clients ejabberd mbpoll socat openssl chromium fonts-noto-cjk python3-venv victoria-metrics; do \
 	    dpkg -s $$package >/dev/null 2>&1 || echo $$package; done); \
 	if [ -n "$$missing" ]; then \
 	    sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \

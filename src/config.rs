@@ -16,8 +16,11 @@ use crate::ingest::broker::{BrokerConfig, BrokerConfigError};
 use crate::model::{Label, Position, Severity};
 use crate::notify::{NotifyConfig, NotifyConfigError};
 use crate::profile::Flap;
-use crate::upkeep::DiskConfig;
 use crate::store::keep::{KeepConfig, KeepConfigError};
+use crate::store::{
+    EngineKind, InfluxDb2Config, QueueConfig, RemoteConfigError, VictoriaMetricsConfig,
+};
+use crate::upkeep::DiskConfig;
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -51,6 +54,24 @@ pub struct Config {
     pub report: ReportConfig,
 }
 
+/// How readings are kept, and the data folder with them.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// `embedded`: the hub's own file has all of them. `influxdb2`, `victoriametrics`: the far past is there.
+    pub engine: EngineKind,
+    /// For how long.
+    pub keep: KeepConfig,
+    /// When the disk is low, and when it is full.
+    pub disk: DiskConfig,
+    /// The engine of this name.
+    pub influxdb2: InfluxDb2Config,
+    /// The engine of this name.
+    pub victoriametrics: VictoriaMetricsConfig,
+    /// What waits for an engine, and what is kept beside it.
+    pub queue: QueueConfig,
+}
+
 /// What the town is called and where the map opens.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -103,84 +124,6 @@ pub struct HttpConfig {
     pub listen: String,
     /// Whether people reach the hub by https only (a TLS proxy stands in front): the session cookie is then `Secure`.
     pub https_only: bool,
-}
-
-/// How readings are kept, and the data folder with them.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct StoreConfig {
-    /// For how long.
-    pub keep: KeepConfig,
-    /// When the disk is low, and when it is full.
-    pub disk: DiskConfig,
-}
-
-/// What the town is called and where the map opens.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TownConfig {
-    /// Its name.
-    pub name: Label,
-    /// Longitude and latitude in degrees, WGS-84.
-    pub center: [f64; 2],
-    /// The map's first zoom.
-    pub zoom: f64,
-}
-
-/// The MQTT door.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct MqttConfig {
-    /// Address and port.
-    pub listen: String,
-    /// Connections at once, all clients together.
-    pub max_connections: usize,
-    /// Largest packet in bytes.
-    pub max_packet_bytes: usize,
-    /// How long a client may take to say CONNECT.
-    #[serde(with = "duration")]
-    pub connect_timeout: Duration,
-    /// Messages a second that one device may send in the long run (ten seconds' worth at once); 0 is no limit. Over it
-    /// its socket is read more slowly.
-    pub max_messages_per_second: u32,
-    /// A second port that speaks TLS; absent, there is none.
-    pub tls: Option<TlsConfig>,
-}
-
-/// The MQTT door's TLS port.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TlsConfig {
-    /// Address and port; 8883 is the usual one.
-    pub listen: String,
-    /// The certificate chain, PEM, the hub's own first.
-    pub certificate: PathBuf,
-    /// The certificate's private key, PEM.
-    pub key: PathBuf,
-}
-
-/// The API and the console.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct HttpConfig {
-    /// Address and port.
-    pub listen: String,
-    /// Whether people reach the hub by https only (a TLS proxy stands in front): the session cookie is then `Secure`.
-    pub https_only: bool,
-}
-
-/// How readings are kept, and the data folder with them.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct StoreConfig {
-    /// When the disk is low, and when it is full.
-    pub disk: DiskConfig,
-/// How readings are kept.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct StoreConfig {
-    /// For how long.
-    pub keep: KeepConfig,
 }
 
 /// The ground that the console's map draws.
@@ -440,6 +383,9 @@ pub enum ConfigError {
     /// Readings are to be kept for a time that makes no sense.
     #[error("the configuration's {0}")]
     Keep(#[from] KeepConfigError),
+    /// The engine cannot be used so.
+    #[error("the configuration's {0}")]
+    Store(#[from] RemoteConfigError),
     /// A value that cannot be.
     #[error("the configuration's {key} is {found}; {remedy}")]
     Value {
@@ -512,7 +458,19 @@ impl Config {
         self.case.settings()?;
         self.store.keep.keep()?;
         self.notify.settings(&self.case.duty.zone)?;
+        self.store.check()?;
         self.map.check()
+    }
+}
+
+impl StoreConfig {
+    fn check(&self) -> Result<(), RemoteConfigError> {
+        self.queue.check()?;
+        match self.engine {
+            EngineKind::Embedded => Ok(()),
+            EngineKind::InfluxDb2 => self.influxdb2.check(),
+            EngineKind::VictoriaMetrics => self.victoriametrics.check(),
+        }
     }
 }
 
@@ -629,5 +587,13 @@ mod tests {
         check("[map]\ncache_mb = 0", Err("use 1 to 1024"));
         check("[store.disk]\nwarn_below = \"10 %\"\nstop_below = \"2 GB\"", Ok(()));
         check("[store.disk]\nstop_below = \"2\"", Err("`2` is no amount of disk; write for"));
+        check("[store]\nengine = \"mysql\"", Err("unknown variant `mysql`, expected one of"));
+        check("[store]\nengine = \"victoriametrics\"", Err("store.victoriametrics.write is ``"));
+        check(
+            "[store]\nengine = \"influxdb2\"\ninfluxdb2 = { url = \"http://i:8086\", org = \"town\" }",
+            Err("store.influxdb2.bucket is ``; write its name"),
+        );
+        check("[store.queue]\nmax = \"2 GB\"\nnear = \"14d\"", Ok(()));
+        check("[store.queue]\nnear = \"1d\"", Err("at least 5d"));
     }
 }

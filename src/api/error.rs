@@ -225,6 +225,9 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::BadQuery(why) => Problem::new(StatusCode::BAD_REQUEST, Code::BadQuery, why),
+            StoreError::Remote { engine, before, .. } => Problem::unavailable(error.to_string())
+                .with("engine", engine)
+                .with("before", before.to_string()),
             StoreError::Database(_)
             | StoreError::Damaged { .. }
             | StoreError::Format { .. }

@@ -17,7 +17,7 @@ use crate::ingest::broker;
 use crate::live::Freshness;
 use crate::model::{Label, Severity, Timestamp};
 use crate::pipeline::ReadingCounts;
-use crate::store::StoreStats;
+use crate::store::{RemoteStatus, StoreStats};
 use crate::upkeep::{DiskState, DiskView};
 
 /// The hub in numbers.
@@ -38,6 +38,9 @@ pub(crate) struct Status {
     readings: ReadingTotals,
     #[schema(value_type = wire::StoreStats)]
     store: StoreStats,
+    /// The engine that keeps the far past; null when the hub's own file keeps all.
+    #[schema(required, value_type = Option<wire::RemoteStatus>)]
+    remote: Option<RemoteStatus>,
     /// Messages to people and other systems; null for an account that is limited to zones.
     #[schema(required)]
     notifications: Option<Notifications>,
@@ -304,6 +307,7 @@ pub(crate) async fn show(State(hub): State<Hub>, sight: Sight) -> Result<Json<St
             ),
             readings: hub.counters.read().into(),
             store: hub.store.stats()?,
+            remote: hub.store.remote(),
             notifications,
             started_at: hub.house.started_at,
             mqtt: (&hub.house).into(),

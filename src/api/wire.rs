@@ -671,6 +671,45 @@ pub(crate) struct StoreStats {
     last_commit: u64,
 }
 
+/// How it stands with the engine that keeps the far past.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct RemoteStatus {
+    /// `InfluxDB 2` or `VictoriaMetrics`.
+    engine: String,
+    /// Whether it took what it was sent last.
+    up: bool,
+    /// What is wrong; null when nothing is.
+    #[schema(required)]
+    problem: Option<RemoteProblem>,
+    /// Readings that wait on the hub's disk until it has them.
+    queue_readings: u64,
+    /// Their bytes.
+    queue_bytes: u64,
+    /// Bytes that may wait at most.
+    queue_max_bytes: u64,
+    /// When the oldest of them arrived; null when none waits.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    oldest: Option<String>,
+    /// Readings that it acknowledged since the start.
+    sent: u64,
+    /// Readings of which it only gets rollups, because more waited than may; the hub keeps them itself.
+    folded: u64,
+    /// Readings that it refused for good since the start.
+    refused: u64,
+    /// Its words for the last of them.
+    #[schema(required)]
+    refusal: Option<String>,
+}
+
+/// What is wrong with an engine.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct RemoteProblem {
+    #[schema(value_type = String, format = DateTime)]
+    since: String,
+    /// In the words of the log.
+    why: String,
+}
+
 /// Where a Modbus device is reached.
 #[derive(ToSchema, Serialize)]
 pub(crate) struct ModbusAddress {
@@ -816,6 +855,19 @@ mod tests {
     fn the_document_describes_what_is_written() {
         check::<super::Label>(&Label::same("x"));
         check::<super::StoreStats>(&store::StoreStats::default());
+        check::<super::RemoteStatus>(&store::RemoteStatus {
+            engine: "VictoriaMetrics",
+            up: false,
+            problem: Some(store::RemoteProblem { since: Timestamp::EPOCH, why: "away".into() }),
+            queue_readings: 1,
+            queue_bytes: 2,
+            queue_max_bytes: 3,
+            oldest: Some(Timestamp::EPOCH),
+            sent: 4,
+            folded: 5,
+            refused: 6,
+            refusal: None,
+        });
         let admin = registry::User { name: "a".into(), role: model::Role::Admin, zones: None };
         check::<super::User>(&admin);
         check::<super::ModbusAddress>(&registry::ModbusAddress { endpoint: "h:1".into(), unit: 1 });

@@ -9,6 +9,7 @@ use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::bus_metrics::BusMetrics;
 use crate::bridge;
+use crate::clock::Clock;
 use crate::codec::Codecs;
 use crate::command::Commands;
 use crate::ingest::broker;
@@ -17,8 +18,8 @@ use crate::ingest::mqtt::{Door, SecurityLog, Services};
 use crate::model::Timestamp;
 use crate::notify::Notifier;
 use crate::pipeline::{Counters, Present};
-use crate::upkeep::DiskGuard;
 use crate::store::{Store, StoreStats};
+use crate::upkeep::DiskGuard;
 
 /// What is looked at.
 pub(super) struct Watched {
@@ -35,6 +36,7 @@ pub(super) struct Watched {
     pub(super) disk: Arc<DiskGuard>,
     pub(super) broker: Option<Arc<broker::Health>>,
     pub(super) bridge: Option<Arc<bridge::Health>>,
+    pub(super) clock: Clock,
 }
 
 fn oldest_secs(stats: &StoreStats) -> u64 {
@@ -64,6 +66,7 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
         disk,
         broker,
         bridge,
+        clock,
     } = watched;
     let add = |name, help, label, is_counter, read: Read| {
         registry.register(Box::new(Pulled::new(name, help, label, is_counter, read)?))
@@ -110,6 +113,27 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
         true,
         Box::new(move || {
             vec![("feed", services.dropped()), ("session", services.dropped_by_session())]
+        }),
+    )?;
+    let remote = Arc::clone(&store);
+    add(
+        "store_queue",
+        "What waits for the remote engine, and whether it takes it; empty without one.",
+        "what",
+        false,
+        Box::new(move || {
+            let Some(status) = remote.remote() else { return Vec::new() };
+            let age = status.oldest.map_or(0, |oldest| clock.now().since(oldest).as_secs());
+            vec![
+                ("up", u64::from(status.up)),
+                ("readings", status.queue_readings),
+                ("bytes", status.queue_bytes),
+                ("max_bytes", status.queue_max_bytes),
+                ("oldest_age_s", age),
+                ("sent", status.sent),
+                ("folded", status.folded),
+                ("refused", status.refused),
+            ]
         }),
     )?;
     add(

@@ -58,7 +58,7 @@ use crate::pipeline::{
 };
 use crate::profile::{ProfileSet, Source};
 use crate::registry::{Registry, RegistryError};
-use crate::store::{EmbeddedStore, Store, StoreError};
+use crate::store::{EmbeddedStore, EngineKind, RemoteOpenError, RemoteStore, Store, StoreError};
 use crate::upkeep::DiskGuard;
 
 /// Events that a page which lost its connection can still catch up with: some minutes of a storm.
@@ -92,6 +92,8 @@ pub enum HubError {
     Registry(#[from] RegistryError),
     #[error("cannot open the readings")]
     Store(#[from] StoreError),
+    #[error("cannot open the readings")]
+    RemoteStore(#[from] RemoteOpenError),
     #[error("cannot open the alerts")]
     Alert(#[from] AlertError),
     #[error("cannot open the rule book")]
@@ -260,6 +262,7 @@ impl Hub {
             disk: Arc::clone(&disk),
             broker: broker.as_ref().map(Broker::health),
             bridge: bridge_health.clone(),
+            clock: clock.clone(),
         })?;
         let readiness = Arc::new(Readiness::new(&["store", "mqtt", "judge", "services"]));
         readiness.set("mqtt", true);
@@ -400,10 +403,25 @@ impl Hub {
     }
 }
 
+/// The store of the readings: the hub's own file, with or without an engine behind it.
+fn open_store(config: &Config, clock: &Clock) -> Result<Arc<dyn Store>, HubError> {
+    let (file, store, clock) = (config.data.join("readings.db"), &config.store, clock.clone());
+    Ok(match store.engine {
+        EngineKind::Embedded => Arc::new(EmbeddedStore::open(&file)?),
+        EngineKind::InfluxDb2 => {
+            Arc::new(RemoteStore::influxdb2(&file, &store.influxdb2, store.queue, clock)?)
+        }
+        EngineKind::VictoriaMetrics => {
+            let engine = &store.victoriametrics;
+            Arc::new(RemoteStore::victoriametrics(&file, engine, store.queue, clock)?)
+        }
+    })
+}
+
 impl Rooms {
     fn open(config: &Config, clock: Clock) -> Result<Self, HubError> {
         let registry = Registry::open(&config.data.join("town.db"), clock.clone())?;
-        let store = Arc::new(EmbeddedStore::open(&config.data.join("readings.db"))?);
+        let store = open_store(config, &clock)?;
         let town = registry.clone();
         let in_use =
             move |id: &ProfileId| town.town().devices.values().any(|device| device.profile == *id);

@@ -45,3 +45,11 @@ impl From<Measurement> for Sample {
         }
     }
 }
+
+impl Sample {
+    /// The measurement of this series that it is.
+    pub fn of(self, series: SeriesId) -> Measurement {
+        let Sample { observed_at, received_at, value, quality } = self;
+        Measurement { series, quality, observed_at, received_at, value }
+    }
+}

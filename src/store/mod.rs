@@ -1,15 +1,23 @@
 //! Memory: every measurement, durable, for years.
 //!
 //! Takes batches of [`Measurement`]s; hands back ranges, aggregates and the latest. Knows series by number and name only:
-//! no units, no profiles, no assets.
+//! no units, no profiles, no assets. [`EmbeddedStore`] keeps all in the hub's own file; [`RemoteStore`] has an engine of
+//! others behind that file, for the far past.
 
+#[cfg(test)]
+mod conformance;
 mod embedded;
 pub mod keep;
 pub mod names;
+mod remote;
 
 use std::time::Duration;
 
 pub use self::embedded::{EmbeddedStore, Limits};
+pub use self::remote::{
+    EngineKind, InfluxDb2Config, OpenError as RemoteOpenError, QueueConfig, RemoteConfigError,
+    RemoteProblem, RemoteStatus, RemoteStore, VictoriaMetricsConfig,
+};
 use serde::Serialize;
 
 use crate::model::{DeviceId, Measurement, MetricName, Sample, SeriesId, Timestamp};
@@ -196,6 +204,16 @@ pub enum StoreError {
     /// A query that cannot be answered as asked.
     #[error("{0}")]
     BadQuery(String),
+    /// Readings are asked for that only the remote engine has, and it gives none.
+    #[error("readings before {before} are in {engine} only, and cannot be had now: {why}")]
+    Remote {
+        /// Which engine.
+        engine: &'static str,
+        /// From when on the hub has all readings itself.
+        before: Timestamp,
+        /// Why the engine gives none.
+        why: String,
+    },
 }
 
 /// Where measurements are kept. One thread appends; any thread queries.
@@ -278,4 +296,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// What the store holds.
     fn stats(&self) -> Result<StoreStats, StoreError>;
+
+    /// How it stands with the remote engine, when there is one. Never waits for it.
+    fn remote(&self) -> Option<RemoteStatus> {
+        None
+    }
 }

@@ -15,10 +15,16 @@
 //! - The *fields*: `value` (float), when the reading is Good or Uncertain; `bad` (float) in its place, when it is Bad, so that
 //!   no average and no picture of `value` ever has one; `quality` (integer), always:
 //!   [`Quality::to_byte`](crate::model::Quality::to_byte), from which the reason comes back.
-//! - The *time* is `observed_at` in microseconds. The same series and time written again is the same point.
+//!   `lag` (integer), when the reading came a second or more after it was observed: by how many seconds.
+//! - The *time* is `observed_at` in microseconds; in VictoriaMetrics, which keeps no shorter ones, in milliseconds, rounded
+//!   down. The same series and time written again is the same point.
 //!
 //! VictoriaMetrics joins measurement and field: `level_value{device="mh-014"}` ([`promql_name`]).
+//!
+//! What the queue had to give up in a long outage is sent as the rollups of the minutes and hours concerned: fields of the
+//! same measurement, at the start of the window ([`rollup`]): `level,device=mh-014 mean_1m=1.2,min_1m=1.1,...,count_1m=4i`.
 
+use super::Tier;
 use crate::model::MetricName;
 
 /// The tag that every reading has.
@@ -29,6 +35,13 @@ pub const VALUE: &str = "value";
 pub const BAD: &str = "bad";
 /// The field of a reading's quality.
 pub const QUALITY: &str = "quality";
+/// The field of the whole seconds between a reading and its arrival.
+pub const LAG: &str = "lag";
+
+/// The field of a window's figure: `mean_1m`, `count_1h`.
+pub fn rollup(tier: Tier, figure: &str) -> String {
+    format!("{figure}_{tier}")
+}
 
 /// The measurement of a metric.
 pub fn measurement(metric: &MetricName) -> &str {

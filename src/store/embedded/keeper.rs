@@ -227,9 +227,11 @@ impl Keeper {
         })
     }
 
-    /// Deletes some hot rows that are sealed.
+    /// Deletes some hot rows that are sealed and that nobody else waits for.
     fn delete_hot_rows(&mut self) -> Result<bool, StoreError> {
-        self.shared.readers.read(last_row_to_delete)?.map_or(Ok(false), |last| {
+        let forwarded = lock(&self.shared.status).forwarded.unwrap_or(CommitSeq(i64::MAX as u64));
+        let find = |conn: &Connection| last_row_to_delete(conn, forwarded);
+        self.shared.readers.read(find)?.map_or(Ok(false), |last| {
             self.shared.transact(|tx| {
                 tx.prepare_cached("DELETE FROM hot WHERE seq <= ?1")?.execute([last])?;
                 Ok((true, 0))
@@ -336,12 +338,12 @@ impl Keeper {
 }
 
 /// The last of some hot rows that are sealed, about [`DELETED_BYTES`] together.
-fn last_row_to_delete(conn: &Connection) -> Result<Option<i64>, StoreError> {
+fn last_row_to_delete(conn: &Connection, forwarded: CommitSeq) -> Result<Option<i64>, StoreError> {
     let mut find = conn.prepare_cached(
-        "SELECT seq, length(data) FROM hot WHERE seq <= (SELECT sealed_through FROM mark)
-         ORDER BY seq LIMIT ?1",
+        "SELECT seq, length(data) FROM hot
+         WHERE seq <= min((SELECT sealed_through FROM mark), ?2) ORDER BY seq LIMIT ?1",
     )?;
-    let mut rows = find.query([DELETED_ROWS])?;
+    let mut rows = find.query([DELETED_ROWS, forwarded.0 as i64])?;
     let (mut last, mut bytes) = (None, 0);
     while let Some(row) = rows.next()? {
         last = Some(row.get(0)?);

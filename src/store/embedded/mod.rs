@@ -18,6 +18,7 @@
 
 mod block;
 mod compaction;
+mod feed;
 mod head;
 mod keeper;
 mod merge;
@@ -31,8 +32,12 @@ mod row;
 mod run;
 mod schema;
 mod shared;
+mod steps;
 #[cfg(test)]
-mod tests;
+pub(in crate::store) mod tests;
+
+pub(super) use self::feed::{Commit, FeedMarks};
+pub(super) use self::steps::count_steps;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -92,7 +97,11 @@ impl EmbeddedStore {
     /// # Errors
     /// As there.
     pub fn open_with(path: &Path, limits: Limits) -> Result<Self, StoreError> {
-        let shared = Arc::new(Shared::open(path, limits)?);
+        Self::start(Shared::open(path, limits)?)
+    }
+
+    fn start(shared: Shared) -> Result<Self, StoreError> {
+        let shared = Arc::new(shared);
         let keeper = Keeper::new(Arc::clone(&shared))?;
         let thread = std::thread::Builder::new()
             .name("store-keeper".to_owned())

@@ -130,6 +130,8 @@ impl Memory {
 pub(super) struct Status {
     pub(super) last_commit: CommitSeq,
     pub(super) released: CommitSeq,
+    /// With a remote engine: what it has. Later hot rows stay, sealed or not.
+    pub(super) forwarded: Option<CommitSeq>,
     /// Readings in the head and the sealing generation.
     pub(super) hot: usize,
     /// The head is large or old enough to be sealed.

@@ -17,7 +17,7 @@ use crate::model::{Grade, Measurement, Quality, Reason, Sample, SeriesId, Timest
 use crate::store::{Bucket, CommitSeq, Cutoffs, Nature, SeriesKey, Store, StoreError, Tier};
 
 /// Measurements of few series and times, so that they collide, with values of every kind.
-pub(super) fn any_measurement() -> impl Strategy<Value = Measurement> {
+pub(in crate::store) fn any_measurement() -> impl Strategy<Value = Measurement> {
     let series = 0..6_u32;
     let base = 1_790_000_000_000_000_i64;
     let observed = prop_oneof![

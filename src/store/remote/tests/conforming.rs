@@ -1,0 +1,57 @@
+//! The promises of every store, kept with an engine behind it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::super::engine::Engine;
+use super::super::{QueueConfig, RemoteStore};
+use super::victoria::Victoria;
+use super::wait_until_sent;
+use crate::clock::Clock;
+use crate::model::Timestamp;
+use crate::store::Store;
+use crate::store::conformance::{self, Bench};
+
+/// Remote stores over an engine that is made anew for each.
+pub(super) struct Remote<E, F> {
+    pub(super) engine: E,
+    /// Makes readable what was acknowledged.
+    pub(super) flush: F,
+    /// How long readings stay here.
+    pub(super) near: Duration,
+}
+
+impl<E: Fn() -> Box<dyn Engine>, F: Fn()> Bench for Remote<E, F> {
+    type Store = RemoteStore;
+
+    fn open(&self, folder: &Path) -> RemoteStore {
+        let path = folder.join("readings.db");
+        let queue = QueueConfig { near: self.near, ..QueueConfig::default() };
+        let limits = conformance::SMALL;
+        RemoteStore::open(&path, limits, (self.engine)(), queue, Clock::system()).unwrap()
+    }
+
+    /// All of it goes to the engine, and is deleted here.
+    fn age(&self, store: &RemoteStore) {
+        wait_until_sent(store);
+        (self.flush)();
+        assert!(store.post.local.seal_now().unwrap());
+        let long_after = Timestamp::from_secs(1_760_000_000);
+        store.delete_before(long_after).unwrap();
+        // Later still when the engine knew series before: the store then counts as one that lost its own file.
+        assert!(store.post.marks().near_from.as_micros() / 3_600_000_000 >= 1_760_000_000 / 3_600);
+        assert_eq!(store.post.local.stats().unwrap().sealed_readings, 0, "it is read from there");
+    }
+
+    fn forgets(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn victoriametrics_conforms() {
+    let Some(server) = Victoria::start() else { return };
+    let engine = || Box::new(server.engine(Duration::from_millis(20))) as Box<dyn Engine>;
+    let near = Duration::from_secs(50 * 365 * 86_400);
+    conformance::suite(&Remote { engine, flush: || server.flush(), near });
+}
