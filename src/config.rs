@@ -14,12 +14,15 @@ use crate::case::{CalendarConfig, CalendarError, DutyCalendar, Promises, Setting
 use crate::model::{Label, Position, Severity};
 use crate::notify::{NotifyConfig, NotifyConfigError};
 use crate::profile::Flap;
-use crate::upkeep::DiskConfig;
+use crate::upkeep::{BackupConfig, DiskConfig};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// The file that it was read from; a backup takes it along.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
     /// Where everything that must survive is kept.
     pub data: PathBuf,
     /// The folder of device profiles.
@@ -104,6 +107,8 @@ pub struct HttpConfig {
 pub struct StoreConfig {
     /// When the disk is low, and when it is full.
     pub disk: DiskConfig,
+    /// Backups by the clock.
+    pub backup: BackupConfig,
 }
 
 /// The ground that the console's map draws.
@@ -267,6 +272,7 @@ impl Default for CaseConfig {
 impl Default for Config {
     fn default() -> Self {
         Config {
+            file: None,
             data: PathBuf::from("data"),
             profiles: PathBuf::from("device-profiles"),
             town: TownConfig::default(),
@@ -377,7 +383,7 @@ impl Config {
             message: why.to_string(),
         })?;
         config.check()?;
-        Ok(config)
+        Ok(Config { file: Some(file.to_owned()), ..config })
     }
 
     /// Checks what a type alone cannot.
@@ -414,6 +420,9 @@ impl Config {
                 found: "0".to_owned(),
                 remedy,
             });
+        }
+        if let Some((key, found, remedy)) = self.store.backup.fault() {
+            return Err(ConfigError::Value { key, found, remedy });
         }
         self.case.settings()?;
         self.notify.settings(&self.case.duty.zone)?;
@@ -526,6 +535,9 @@ mod tests {
         check("[map]\nmax_zoom = 30", Err("use map.min_zoom to 22"));
         check("[map]\ncache_mb = 0", Err("use 1 to 1024"));
         check("[store.disk]\nwarn_below = \"10 %\"\nstop_below = \"2 GB\"", Ok(()));
+        check("[store.backup]\nfolder = \"/b\"\nevery = \"1d\"\nat = \"03:00\"", Ok(()));
+        check("[store.backup]\nat = \"3 am\"", Err("`3 am` is no time of day; write for"));
+        check("[store.backup]\nevery = \"1s\"", Err("store.backup.every is 1s; use at least"));
         check("[store.disk]\nstop_below = \"2\"", Err("`2` is no amount of disk; write for"));
     }
 }

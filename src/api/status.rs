@@ -16,7 +16,7 @@ use crate::live::Freshness;
 use crate::model::{Label, Severity, Timestamp};
 use crate::pipeline::ReadingCounts;
 use crate::store::StoreStats;
-use crate::upkeep::{DiskState, DiskView};
+use crate::upkeep::{BackupView, Backups, DiskState, DiskView};
 
 /// The hub in numbers.
 #[derive(Serialize, ToSchema)]
@@ -47,6 +47,9 @@ pub(crate) struct Status {
     /// The file system of the data; null when it does not say.
     #[schema(required)]
     disk: Option<Disk>,
+    /// Backups by the clock; null when none are configured, and for an account that is limited to zones.
+    #[schema(required)]
+    backups: Option<BackupView>,
     /// What waits between the rooms.
     queues: Vec<Queue>,
 }
@@ -221,6 +224,7 @@ pub(crate) async fn show(State(hub): State<Hub>, sight: Sight) -> Result<Json<St
             started_at: hub.house.started_at,
             mqtt: (&hub.house).into(),
             disk: hub.house.disk.view().map(Disk::from),
+            backups: hub.house.backups.as_ref().filter(|_| sight.is_whole()).map(Backups::view),
             queues: (hub.house.queues)(),
         })
     });

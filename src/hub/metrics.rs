@@ -8,6 +8,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::bus_metrics::BusMetrics;
+use crate::clock::Clock;
 use crate::codec::Codecs;
 use crate::command::Commands;
 use crate::ingest::modbus::Poller;
@@ -15,7 +16,7 @@ use crate::ingest::mqtt::{Door, SecurityLog, Services};
 use crate::notify::Notifier;
 use crate::pipeline::{Counters, Present};
 use crate::store::Store;
-use crate::upkeep::DiskGuard;
+use crate::upkeep::{Backups, DiskGuard};
 
 /// What is looked at.
 pub(super) struct Watched {
@@ -30,6 +31,8 @@ pub(super) struct Watched {
     pub(super) codecs: Codecs,
     pub(super) notifier: Notifier,
     pub(super) disk: Arc<DiskGuard>,
+    pub(super) backups: Option<Backups>,
+    pub(super) clock: Clock,
 }
 
 /// A labelled value.
@@ -53,6 +56,8 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
         commands,
         notifier,
         disk,
+        backups,
+        clock,
     } = watched;
     let add = |name, help, label, is_counter, read: Read| {
         registry.register(Box::new(Pulled::new(name, help, label, is_counter, read)?))
@@ -132,6 +137,23 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
             })
         }),
     )?;
+    if let Some(backups) = backups {
+        add(
+            "backup",
+            "The last backup that is whole: its age and size; failed is 1 while the last try failed.",
+            "what",
+            false,
+            Box::new(move || {
+                let view = backups.view();
+                let mut rows = vec![("failed", u64::from(view.failure.is_some()))];
+                if let Some(at) = view.last_at {
+                    rows.push(("age_seconds", clock.now().since(at).as_secs()));
+                    rows.push(("size_bytes", view.last_bytes));
+                }
+                rows
+            }),
+        )?;
+    }
     registry.register(Box::new(BusMetrics::new(Arc::clone(&poller))?))?;
     add(
         "modbus_total",

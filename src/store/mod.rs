@@ -8,7 +8,7 @@ pub mod names;
 
 use std::time::Duration;
 
-pub use self::embedded::{EmbeddedStore, Limits};
+pub use self::embedded::{Depth, EmbeddedStore, Ends, Flaw, Limits, Looked, ReadingsFile, Scan};
 use serde::Serialize;
 
 use crate::model::{DeviceId, Measurement, MetricName, Sample, SeriesId, Timestamp};
