@@ -156,12 +156,14 @@ pub(super) fn look(pair: &Pair, depth: Depth, tell: &mut dyn FnMut(Finding)) -> 
     checked
 }
 
-fn town(conn: &Connection, checked: &mut Checked, wrong: &mut dyn FnMut(String, &'static str)) {
-    let parts: [fn(
-        &Connection,
-        &mut Checked,
-        &mut dyn FnMut(String, &'static str),
-    ) -> rusqlite::Result<()>; 4] = [pages, references, logs, cursors];
+/// Hears what is wrong and what can be done.
+type Wrong<'a> = dyn FnMut(String, &'static str) + 'a;
+
+/// A part of the look at the town's state.
+type Part = fn(&Connection, &mut Checked, &mut Wrong<'_>) -> rusqlite::Result<()>;
+
+fn town(conn: &Connection, checked: &mut Checked, wrong: &mut Wrong<'_>) {
+    let parts: [Part; 4] = [pages, references, logs, cursors];
     for part in parts {
         if let Err(why) = part(conn, checked, wrong) {
             wrong(format!("it cannot be read on: {why}"), RESTORE);
@@ -177,11 +179,7 @@ fn town(conn: &Connection, checked: &mut Checked, wrong: &mut dyn FnMut(String, 
     }
 }
 
-fn pages(
-    conn: &Connection,
-    _: &mut Checked,
-    wrong: &mut dyn FnMut(String, &'static str),
-) -> rusqlite::Result<()> {
+fn pages(conn: &Connection, _: &mut Checked, wrong: &mut Wrong<'_>) -> rusqlite::Result<()> {
     let mut statement = conn.prepare("PRAGMA integrity_check")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
@@ -193,11 +191,7 @@ fn pages(
     Ok(())
 }
 
-fn references(
-    conn: &Connection,
-    _: &mut Checked,
-    wrong: &mut dyn FnMut(String, &'static str),
-) -> rusqlite::Result<()> {
+fn references(conn: &Connection, _: &mut Checked, wrong: &mut Wrong<'_>) -> rusqlite::Result<()> {
     let mut statement = conn.prepare("PRAGMA foreign_key_check")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
@@ -210,11 +204,7 @@ fn references(
 }
 
 /// The logs of alerts and cases, from which all else about them follows: no step is missing, and what is shown is the last.
-fn logs(
-    conn: &Connection,
-    checked: &mut Checked,
-    wrong: &mut dyn FnMut(String, &'static str),
-) -> rusqlite::Result<()> {
+fn logs(conn: &Connection, checked: &mut Checked, wrong: &mut Wrong<'_>) -> rusqlite::Result<()> {
     let logs = [
         ("alert", "alert_event", "alert", "alert"),
         ("case", "case_event", "case_id", "town_case"),
@@ -257,11 +247,7 @@ fn logs(
 }
 
 /// Who follows a log has not followed it further than it goes: what comes next would be passed over.
-fn cursors(
-    conn: &Connection,
-    _: &mut Checked,
-    wrong: &mut dyn FnMut(String, &'static str),
-) -> rusqlite::Result<()> {
+fn cursors(conn: &Connection, _: &mut Checked, wrong: &mut Wrong<'_>) -> rusqlite::Result<()> {
     let cursors = [
         ("cases follow", "case_progress", "alert_seq", "alert_event"),
         ("notifications follow", "notify_progress", "alert_seq", "alert_event"),

@@ -229,7 +229,13 @@ fn units(
 /// A file that is being written, under another name until it is whole.
 enum Table {
     Csv { writer: Box<csv::Writer<BufWriter<File>>>, names: Names },
-    Parquet { writer: SerializedFileWriter<BufWriter<File>>, rows: Rows, names: Names },
+    Parquet { sheet: Box<Sheet>, names: Names },
+}
+
+/// A Parquet file and the row group that is being filled for it.
+struct Sheet {
+    writer: SerializedFileWriter<BufWriter<File>>,
+    rows: Rows,
 }
 
 struct Names {
@@ -260,7 +266,7 @@ impl Table {
                     .set_created_by(format!("townhub version {}", env!("CARGO_PKG_VERSION")))
                     .build();
                 let writer = SerializedFileWriter::new(file, schema, Arc::new(properties))?;
-                Table::Parquet { writer, rows: Rows::default(), names }
+                Table::Parquet { sheet: Box::new(Sheet { writer, rows: Rows::default() }), names }
             }
         })
     }
@@ -281,10 +287,10 @@ impl Table {
                     reason,
                 ])?;
             }
-            Table::Parquet { writer, rows, .. } => {
-                rows.push(column, m);
-                if rows.observed.len() >= ROWS {
-                    rows.write(writer)?;
+            Table::Parquet { sheet, .. } => {
+                sheet.rows.push(column, m);
+                if sheet.rows.observed.len() >= ROWS {
+                    sheet.rows.write(&mut sheet.writer)?;
                 }
             }
         }
@@ -300,9 +306,9 @@ impl Table {
                     .map_err(|why| UpkeepError::file(&names.partial)(why.into_error()))?;
                 (file, names)
             }
-            Table::Parquet { mut writer, mut rows, names } => {
-                rows.write(&mut writer)?;
-                (writer.into_inner()?, names)
+            Table::Parquet { mut sheet, names } => {
+                sheet.rows.write(&mut sheet.writer)?;
+                (sheet.writer.into_inner()?, names)
             }
         };
         let written = || -> std::io::Result<()> {
