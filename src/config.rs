@@ -20,12 +20,15 @@ use crate::store::keep::{KeepConfig, KeepConfigError};
 use crate::store::{
     EngineKind, InfluxDb2Config, QueueConfig, RemoteConfigError, VictoriaMetricsConfig,
 };
-use crate::upkeep::DiskConfig;
+use crate::upkeep::{BackupConfig, DiskConfig};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// The file that it was read from; a backup takes it along.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
     /// Where everything that must survive is kept.
     pub data: PathBuf,
     /// The folder of device profiles.
@@ -64,6 +67,8 @@ pub struct StoreConfig {
     pub keep: KeepConfig,
     /// When the disk is low, and when it is full.
     pub disk: DiskConfig,
+    /// Backups by the clock.
+    pub backup: BackupConfig,
     /// The engine of this name.
     pub influxdb2: InfluxDb2Config,
     /// The engine of this name.
@@ -287,6 +292,7 @@ impl Default for CaseConfig {
 impl Default for Config {
     fn default() -> Self {
         Config {
+            file: None,
             data: PathBuf::from("data"),
             profiles: PathBuf::from("device-profiles"),
             town: TownConfig::default(),
@@ -411,7 +417,7 @@ impl Config {
             message: why.to_string(),
         })?;
         config.check()?;
-        Ok(config)
+        Ok(Config { file: Some(file.to_owned()), ..config })
     }
 
     /// Checks what a type alone cannot.
@@ -454,6 +460,9 @@ impl Config {
         }
         if let Some(bridge) = &self.bridge {
             bridge.server()?;
+        }
+        if let Some((key, found, remedy)) = self.store.backup.fault() {
+            return Err(ConfigError::Value { key, found, remedy });
         }
         self.case.settings()?;
         self.store.keep.keep()?;
@@ -586,6 +595,9 @@ mod tests {
         check("[map]\nmax_zoom = 30", Err("use map.min_zoom to 22"));
         check("[map]\ncache_mb = 0", Err("use 1 to 1024"));
         check("[store.disk]\nwarn_below = \"10 %\"\nstop_below = \"2 GB\"", Ok(()));
+        check("[store.backup]\nfolder = \"/b\"\nevery = \"1d\"\nat = \"03:00\"", Ok(()));
+        check("[store.backup]\nat = \"3 am\"", Err("`3 am` is no time of day; write for"));
+        check("[store.backup]\nevery = \"1s\"", Err("store.backup.every is 1s; use at least"));
         check("[store.disk]\nstop_below = \"2\"", Err("`2` is no amount of disk; write for"));
         check("[store]\nengine = \"mysql\"", Err("unknown variant `mysql`, expected one of"));
         check("[store]\nengine = \"victoriametrics\"", Err("store.victoriametrics.write is ``"));

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use cli::access::{AuditCommand, TokenCommand, UserCommand};
+use cli::data::DataCommand;
 use townhub::clock::Clock;
 use townhub::config::Config;
 use townhub::hub::Hub;
@@ -65,6 +66,9 @@ enum Command {
         #[arg(long, default_value = "dashboards/grafana")]
         out: PathBuf,
     },
+    /// Copies of the data, its check and its export.
+    #[command(flatten)]
+    Data(DataCommand),
     /// Print the API's OpenAPI document.
     Openapi,
     /// Run codecs for the hub, which starts this itself.
@@ -228,6 +232,7 @@ fn with_config(command: Command, config: Config) -> anyhow::Result<ExitCode> {
             println!("{}", registry(&config)?.put_service(account)?);
         }
         Command::Devices(command) => return devices(command, &config),
+        Command::Data(command) => return cli::data::run(command, &config),
         Command::Enrolment(command) => return enrolment(command, &config),
         _ => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -33,7 +33,7 @@ use crate::pipeline::{Counters, Present};
 use crate::profile::ProfileSet;
 use crate::registry::{Registry, RegistryError};
 use crate::store::Store;
-use crate::upkeep::DiskGuard;
+use crate::upkeep::{Backups, DiskGuard};
 
 /// The state that every handler gets.
 pub(crate) type Hub = Arc<AppState>;
@@ -102,6 +102,8 @@ pub struct House {
     pub started_at: Timestamp,
     /// Watches the disk of its data.
     pub disk: Arc<DiskGuard>,
+    /// Backups by the clock, when there are any.
+    pub backups: Option<Backups>,
     /// Where MQTT clients connect.
     pub mqtt: SocketAddr,
     /// Where they connect with TLS.

@@ -18,7 +18,7 @@ use crate::live::Freshness;
 use crate::model::{Label, Severity, Timestamp};
 use crate::pipeline::ReadingCounts;
 use crate::store::{RemoteStatus, StoreStats};
-use crate::upkeep::{DiskState, DiskView};
+use crate::upkeep::{BackupView, Backups, DiskState, DiskView};
 
 /// The hub in numbers.
 #[derive(Serialize, ToSchema)]
@@ -58,6 +58,9 @@ pub(crate) struct Status {
     /// The file system of the data; null when it does not say.
     #[schema(required)]
     disk: Option<Disk>,
+    /// Backups by the clock; null when none are configured, and for an account that is limited to zones.
+    #[schema(required)]
+    backups: Option<BackupView>,
     /// What waits between the rooms.
     queues: Vec<Queue>,
 }
@@ -314,6 +317,7 @@ pub(crate) async fn show(State(hub): State<Hub>, sight: Sight) -> Result<Json<St
             disk: hub.house.disk.view().map(Disk::from),
             broker: hub.house.broker.as_ref().map(|broker| broker.look().into()),
             bridge: hub.house.bridge.as_ref().map(|bridge| bridge.look().into()),
+            backups: hub.house.backups.as_ref().filter(|_| sight.is_whole()).map(Backups::view),
             queues: (hub.house.queues)(),
         })
     });

@@ -19,7 +19,7 @@ use crate::model::Timestamp;
 use crate::notify::Notifier;
 use crate::pipeline::{Counters, Present};
 use crate::store::{Store, StoreStats};
-use crate::upkeep::DiskGuard;
+use crate::upkeep::{Backups, DiskGuard};
 
 /// What is looked at.
 pub(super) struct Watched {
@@ -36,6 +36,7 @@ pub(super) struct Watched {
     pub(super) disk: Arc<DiskGuard>,
     pub(super) broker: Option<Arc<broker::Health>>,
     pub(super) bridge: Option<Arc<bridge::Health>>,
+    pub(super) backups: Option<Backups>,
     pub(super) clock: Clock,
 }
 
@@ -66,6 +67,7 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
         disk,
         broker,
         bridge,
+        backups,
         clock,
     } = watched;
     let add = |name, help, label, is_counter, read: Read| {
@@ -116,6 +118,7 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
         }),
     )?;
     let remote = Arc::clone(&store);
+    let now = clock.clone();
     add(
         "store_queue",
         "What waits for the remote engine, and whether it takes it; empty without one.",
@@ -123,7 +126,7 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
         false,
         Box::new(move || {
             let Some(status) = remote.remote() else { return Vec::new() };
-            let age = status.oldest.map_or(0, |oldest| clock.now().since(oldest).as_secs());
+            let age = status.oldest.map_or(0, |oldest| now.now().since(oldest).as_secs());
             vec![
                 ("up", u64::from(status.up)),
                 ("readings", status.queue_readings),
@@ -173,6 +176,23 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
             })
         }),
     )?;
+    if let Some(backups) = backups {
+        add(
+            "backup",
+            "The last backup that is whole: its age and size; failed is 1 while the last try failed.",
+            "what",
+            false,
+            Box::new(move || {
+                let view = backups.view();
+                let mut rows = vec![("failed", u64::from(view.failure.is_some()))];
+                if let Some(at) = view.last_at {
+                    rows.push(("age_seconds", clock.now().since(at).as_secs()));
+                    rows.push(("size_bytes", view.last_bytes));
+                }
+                rows
+            }),
+        )?;
+    }
     registry.register(Box::new(BusMetrics::new(Arc::clone(&poller))?))?;
     add(
         "modbus_total",

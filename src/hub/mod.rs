@@ -59,7 +59,7 @@ use crate::pipeline::{
 use crate::profile::{ProfileSet, Source};
 use crate::registry::{Registry, RegistryError};
 use crate::store::{EmbeddedStore, EngineKind, RemoteOpenError, RemoteStore, Store, StoreError};
-use crate::upkeep::DiskGuard;
+use crate::upkeep::{BackupThread, Backups, Belongings, DiskGuard, UNFINISHED};
 
 /// Events that a page which lost its connection can still catch up with: some minutes of a storm.
 const FEED_RING: usize = 4_096;
@@ -86,6 +86,10 @@ pub enum HubError {
     Folder { folder: PathBuf, source: std::io::Error },
     #[error("another hub works on the data folder {}; stop it first", folder.display())]
     InUse { folder: PathBuf },
+    #[error(
+        "a backup was being restored into {} and that did not end: run `townhub restore` again", folder.display()
+    )]
+    Unfinished { folder: PathBuf },
     #[error("cannot read the profile folder {}", folder.display())]
     Profiles { folder: PathBuf, source: std::io::Error },
     #[error("cannot open the town's state")]
@@ -141,6 +145,7 @@ pub struct Hub {
     notifier: NotifierThread,
     bridge: Option<Bridge>,
     codecs: Codecs,
+    backups: Option<BackupThread>,
     /// Held until the end: two hubs on one folder would lose readings.
     _lock: File,
 }
@@ -248,6 +253,7 @@ impl Hub {
         ));
         let (office, office_thread) = rooms.office(&config, &present)?;
         let (notifier, notifier_thread, channels) = rooms.notifier(&config, &office, &services)?;
+        let (backup_thread, backups) = backups(&config, clock.clone())?.unzip();
         let metrics = metrics::registry(metrics::Watched {
             counters: Arc::clone(&counters),
             log,
@@ -262,6 +268,7 @@ impl Hub {
             disk: Arc::clone(&disk),
             broker: broker.as_ref().map(Broker::health),
             bridge: bridge_health.clone(),
+            backups: backups.clone(),
             clock: clock.clone(),
         })?;
         let readiness = Arc::new(Readiness::new(&["store", "mqtt", "judge", "services"]));
@@ -284,6 +291,7 @@ impl Hub {
             house: House {
                 started_at,
                 disk: Arc::clone(&disk),
+                backups,
                 mqtt: addresses.0,
                 mqtt_tls: tls_address,
                 max_connections: config.mqtt.max_connections,
@@ -342,6 +350,7 @@ impl Hub {
             notifier: notifier_thread,
             bridge,
             codecs,
+            backups: backup_thread,
             _lock: lock,
         })
     }
@@ -394,6 +403,9 @@ impl Hub {
             self.notifier.join();
             if let Some(bridge) = self.bridge {
                 bridge.join();
+            }
+            if let Some(backups) = self.backups {
+                backups.join();
             }
         });
         if joined.await.is_err() {
@@ -764,10 +776,26 @@ fn lock(folder: &PathBuf) -> Result<File, HubError> {
     std::fs::create_dir_all(folder).map_err(failed)?;
     let file = File::create(folder.join("lock")).map_err(failed)?;
     match file.try_lock() {
+        Ok(()) if folder.join(UNFINISHED).exists() => {
+            Err(HubError::Unfinished { folder: folder.clone() })
+        }
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(HubError::InUse { folder: folder.clone() }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
+}
+
+/// Who makes backups by the clock, when they are wanted.
+fn backups(config: &Config, clock: Clock) -> Result<Option<(BackupThread, Backups)>, HubError> {
+    let belongings = Belongings {
+        data: config.data.clone(),
+        profiles: config.profiles.clone(),
+        config: config.file.clone(),
+        disk: config.store.disk,
+    };
+    let calendar = DutyCalendar::new(&config.case.duty).map_err(ConfigError::from)?;
+    BackupThread::start(&config.store.backup, belongings, calendar.zone().clone(), clock)
+        .map_err(HubError::Thread)
 }
 
 async fn listen(what: &'static str, address: &str) -> Result<TcpListener, HubError> {

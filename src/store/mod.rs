@@ -13,7 +13,7 @@ mod remote;
 
 use std::time::Duration;
 
-pub use self::embedded::{EmbeddedStore, Limits};
+pub use self::embedded::{Depth, EmbeddedStore, Ends, Flaw, Limits, Looked, ReadingsFile, Scan};
 pub use self::remote::{
     EngineKind, InfluxDb2Config, OpenError as RemoteOpenError, QueueConfig, RemoteConfigError,
     RemoteProblem, RemoteStatus, RemoteStore, VictoriaMetricsConfig,

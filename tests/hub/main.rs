@@ -4,6 +4,7 @@
 
 mod support;
 
+mod a_backup_is_taken_and_restored;
 mod a_bad_packet_harms_only_its_sender;
 mod a_case_closes_when_its_sensor_agrees;
 mod a_device_registers_itself;

@@ -234,6 +234,7 @@ impl Rig {
             house: House {
                 started_at: NOW,
                 disk: Arc::new(disk),
+                backups: None,
                 mqtt: ([0, 0, 0, 0], 1883).into(),
                 mqtt_tls: None,
                 max_connections: 10_000,

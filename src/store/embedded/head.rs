@@ -82,6 +82,13 @@ impl Generation {
         self.received.map_or(Timestamp::from_micros(i64::MIN), |(_, last)| last)
     }
 
+    /// The first and the last time that a reading was observed.
+    pub(super) fn span(&self) -> Option<(Timestamp, Timestamp)> {
+        let times = || self.log.iter().flat_map(|segment| segment.observed.iter().copied());
+        let (first, last) = (times().min()?, times().max()?);
+        Some((Timestamp::from_micros(first), Timestamp::from_micros(last)))
+    }
+
     /// Takes a commit's readings. Commits come in order.
     pub(super) fn push(&mut self, seq: CommitSeq, batch: &[Measurement]) {
         let first = self.commits.map_or(seq, |(first, _)| first);

@@ -63,6 +63,8 @@ impl Keeper {
     /// A keeper that has not begun.
     pub(super) fn new(shared: Arc<Shared>) -> Result<Self, StoreError> {
         let copier = Connection::open(&shared.path)?;
+        // A backup may read for minutes: the log stays long then, but nobody who commits waits for that.
+        copier.busy_timeout(Duration::ZERO)?;
         Ok(Keeper {
             shared,
             copier,

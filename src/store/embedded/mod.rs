@@ -17,8 +17,10 @@
 //! before they look at the file, so that a reading on its way from one to the other is seen (twice, and merged).
 
 mod block;
+mod check;
 mod compaction;
 mod feed;
+mod file;
 mod head;
 mod keeper;
 mod merge;
@@ -44,6 +46,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub use self::check::{Depth, Flaw, Looked};
+pub use self::file::{Ends, ReadingsFile, Scan};
 use self::keeper::Keeper;
 use self::row::RowEncoder;
 use self::shared::{Shared, lock, read};

@@ -2679,6 +2679,26 @@ export interface components {
             /** @description How many wait for approval. */
             waiting_total: number;
         };
+        /** @description How the backups are. */
+        Backups: {
+            /** @description Why the last try failed; null when it did not. */
+            failure: string | null;
+            /**
+             * Format: date-time
+             * @description When the last one was made that is whole; null when there is none.
+             */
+            last_at: string | null;
+            /**
+             * Format: int64
+             * @description Its size.
+             */
+            last_bytes: number;
+            /**
+             * Format: date-time
+             * @description When the next is due.
+             */
+            next_at: string | null;
+        };
         /** @description A file system. */
         Disk: {
             /**
@@ -2686,9 +2706,26 @@ export interface components {
              * @description Bytes that the hub may still write.
              */
             free_bytes: number;
+            /** @description `low`: somebody should make room. `full`: readings are refused until somebody does; devices keep theirs. */
+            state: components["schemas"]["DiskState"];
+            /**
+             * Format: int64
+             * @description Below so many free bytes it is full.
+             */
+            stop_below_bytes: number;
             /** Format: int64 */
             total_bytes: number;
+            /**
+             * Format: int64
+             * @description Below so many free bytes it is low.
+             */
+            warn_below_bytes: number;
         };
+        /**
+         * @description How the disk is.
+         * @enum {string}
+         */
+        DiskState: "ok" | "low" | "full";
         /** @description A rule, in force or not, and where its fields come from. */
         EffectiveRule: {
             asset: string | null;
@@ -4296,6 +4333,8 @@ export interface components {
             /** @description Which base map the console draws. */
             basemap: string;
             devices: components["schemas"]["DeviceCounts"];
+            /** @description Backups by the clock; null when none are configured, and for an account that is limited to zones. */
+            backups: components["schemas"]["Backups"] | null;
             disk: components["schemas"]["Disk"] | null;
             /**
              * Format: int32

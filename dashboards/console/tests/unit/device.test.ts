@@ -78,15 +78,21 @@ describe("the hub's health", () => {
 
   it("tells what is wrong, and nothing when all is well", () => {
     const status = {
-      disk: { free_bytes: 5e10, total_bytes: 1e11 },
+      disk: { free_bytes: 5e10, total_bytes: 1e11, state: "ok", warn_below_bytes: 5e9, stop_below_bytes: 1e9 },
+      backups: null,
       queues: [{ name: "disk", waiting: 1, size: 100 }],
       devices: { dead: 0 },
       notifications: null,
     };
     const seen = { missing: [], status, buses: [], refused: [], dropped: 0 } as unknown as Seen;
     expect(troubles(seen)).toEqual([]);
-    const bad = { ...status, disk: { free_bytes: 5e9, total_bytes: 1e11 }, queues: [{ name: "disk", waiting: 90, size: 100 }], devices: { dead: 2 } };
+    const bad = { ...status, disk: { ...status.disk, free_bytes: 4e9, state: "low" }, queues: [{ name: "disk", waiting: 90, size: 100 }], devices: { dead: 2 } };
     expect(troubles({ ...seen, missing: ["mqtt"], status: bad as never }).map(({ is }) => is)).toEqual(["ready", "disk", "queue", "dead"]);
+    const full = { ...status, disk: { ...status.disk, free_bytes: 9e8, state: "full" }, backups: { failure: "no room" } };
+    expect(troubles({ ...seen, status: full as never })).toEqual([
+      { is: "full", with: { free: "900 MB", share: 1, stop: "1.0 GB" } },
+      { is: "backup", with: { why: "no room" } },
+    ]);
     expect(bytesText(1_500)).toBe("1.5 kB");
   });
 

@@ -4,7 +4,7 @@ import type { Schemas } from "../../api/hub";
 import type { PageName } from "../route";
 
 export interface Trouble {
-  is: "ready" | "disk" | "queue" | "dead" | "bus" | "unit" | "profile" | "channels" | "services";
+  is: "ready" | "full" | "disk" | "backup" | "queue" | "dead" | "bus" | "unit" | "profile" | "channels" | "services";
   with: Record<string, string | number>;
   /** Where one sees more. */
   page?: PageName;
@@ -19,9 +19,6 @@ export interface Seen {
   dropped: number;
 }
 
-/** Below this share of free disk, or this many bytes, somebody should act. */
-const LOW_SHARE = 0.1;
-const LOW_BYTES = 1 << 30;
 const FULL_SHARE = 0.5;
 
 export function bytesText(bytes: number): string {
@@ -40,11 +37,13 @@ export function troubles({ missing, status, buses, refused, dropped }: Seen): Tr
   if (missing.length > 0) found.push({ is: "ready", with: { parts: missing.join(", ") } });
   const { disk } = status;
   if (disk !== null && disk.total_bytes > 0) {
-    const share = disk.free_bytes / disk.total_bytes;
-    if (share < LOW_SHARE || disk.free_bytes < LOW_BYTES) {
-      found.push({ is: "disk", with: { free: bytesText(disk.free_bytes), share: Math.round(share * 100) } });
-    }
+    const share = Math.round((disk.free_bytes / disk.total_bytes) * 100);
+    const about = { free: bytesText(disk.free_bytes), share, stop: bytesText(disk.stop_below_bytes) };
+    if (disk.state === "full") found.push({ is: "full", with: about });
+    if (disk.state === "low") found.push({ is: "disk", with: about });
   }
+  const failure = status.backups?.failure ?? null;
+  if (failure !== null) found.push({ is: "backup", with: { why: failure } });
   for (const { name, waiting, size } of status.queues) {
     if (waiting / size > FULL_SHARE) found.push({ is: "queue", with: { name, share: Math.round((waiting / size) * 100) } });
   }
