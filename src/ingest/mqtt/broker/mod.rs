@@ -327,14 +327,34 @@ impl Broker {
 
     /// A session ends, and with it whatever delay its will had.
     fn end(&mut self, id: SessionId, now: Instant) {
-        let Some(session) = self.sessions.remove(&id) else { return };
+        let Some(mut session) = self.sessions.remove(&id) else { return };
         self.by_client.remove(&session.client);
         for filter in session.subscriptions.keys() {
-            self.subscriptions.remove(topics::share(filter), id);
+            self.subscriptions.remove(filter, id);
             self.forget_interest(filter);
         }
-        session.release(&mut self.ledger);
-        self.do_will(session.will, now);
+        let will = session.will.take();
+        for orphan in session.release(&mut self.ledger) {
+            self.share_again(orphan, now);
+        }
+        self.do_will(will, now);
+    }
+
+    /// What a member of a group left behind goes to another.
+    fn share_again(&mut self, orphan: Delivery, now: Instant) {
+        let sessions = &self.sessions;
+        let is_up = |id| sessions.get(&id).is_some_and(Session::is_up);
+        let path = orphan.share.as_deref().unwrap_or("");
+        let Some(chosen) = self.subscriptions.choose(path, is_up) else { return };
+        let Options { qos, identifier, .. } = chosen.options;
+        let delivery = Delivery {
+            qos: qos.min(orphan.message.qos),
+            identifiers: identifier.into_iter().collect(),
+            ..orphan
+        };
+        if let Some(session) = self.sessions.get_mut(&chosen.session) {
+            session.deliver(delivery, now, &mut self.ledger);
+        }
     }
 
     fn do_will(&mut self, will: Option<Will>, now: Instant) {
@@ -354,17 +374,18 @@ impl Broker {
         let sessions = &self.sessions;
         let is_up = |id| sessions.get(&id).is_some_and(Session::is_up);
         self.subscriptions.matches(&message.topic, is_up, &mut found);
-        let mut deliveries: Vec<(Match, Delivery)> = Vec::with_capacity(found.len());
+        let mut deliveries: Vec<(SessionId, Delivery)> = Vec::with_capacity(found.len());
         for matched in found.drain(..) {
-            let Options { qos, no_local, retain_as_published, identifier } = matched.options;
-            if no_local && sender == Some(matched.session) {
+            let Match { session, options, share } = matched;
+            let Options { qos, no_local, retain_as_published, identifier } = options;
+            if no_local && sender == Some(session) {
                 continue;
             }
             let (qos, retain) = (qos.min(message.qos), message.retain && retain_as_published);
             // Of one client's overlapping subscriptions one copy, at the greatest QoS, with all identifiers
             // [MQTT-3.3.4-2, -4]; what it gets as a member of a group comes beside it.
-            let known = deliveries.iter_mut().find(|(known, _)| {
-                known.session == matched.session && !known.is_shared && !matched.is_shared
+            let known = deliveries.iter_mut().find(|(known, delivery)| {
+                *known == session && delivery.share.is_none() && share.is_none()
             });
             if let Some((_, delivery)) = known {
                 delivery.qos = delivery.qos.max(qos);
@@ -373,12 +394,12 @@ impl Broker {
                 continue;
             }
             let (message, identifiers) = (Arc::clone(message), identifier.into_iter().collect());
-            deliveries.push((matched, Delivery { message, qos, retain, identifiers }));
+            deliveries.push((session, Delivery { message, qos, retain, identifiers, share }));
         }
         self.found = found;
         let has_subscriber = !deliveries.is_empty();
-        for (matched, delivery) in deliveries {
-            if let Some(session) = self.sessions.get_mut(&matched.session) {
+        for (session, delivery) in deliveries {
+            if let Some(session) = self.sessions.get_mut(&session) {
                 session.deliver(delivery, now, &mut self.ledger);
             }
         }
@@ -403,6 +424,7 @@ impl Broker {
                 qos: qos.min(message.qos),
                 retain: true,
                 identifiers: identifier.into_iter().collect(),
+                share: None,
             };
             session.send(delivery, now, &mut self.ledger);
         }
@@ -571,7 +593,7 @@ impl Broker {
             session.replays.retain(|replay| replay.filter != plain);
             session.replays.push_back(Replay { filter: plain.to_owned(), options, after: None });
         }
-        self.subscriptions.insert((share, plain), link.session, options);
+        self.subscriptions.insert(&filter.path, link.session, options);
         if !is_known {
             *self.interest.entry(plain.to_owned()).or_default() += 1;
             self.interest_has_changed = true;
@@ -594,7 +616,7 @@ impl Broker {
                 continue;
             }
             session.replays.retain(|replay| share.is_some() || replay.filter != plain);
-            self.subscriptions.remove((share, plain), link.session);
+            self.subscriptions.remove(filter, link.session);
             self.forget_interest(filter);
             codes.push(SUCCESS);
         }

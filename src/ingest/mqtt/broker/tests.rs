@@ -200,7 +200,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn nothing_that_happens_breaks_the_books(events in proptest::collection::vec(event(), 1..60)) {
         let mut bench = Bench::new();
