@@ -203,8 +203,7 @@ fn main() -> anyhow::Result<ExitCode> {
     townhub::codec::set_program(std::env::current_exe()?);
     tracing_subscriber::fmt()
         .with_env_filter(
-            EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| EnvFilter::new("info")),
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
         )
         .with_writer(std::io::stderr)
         .init();
