@@ -122,7 +122,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Service<S> {
         let outcome = self.serve(early, kick).await;
         // What it was sent before the end; a session that was taken over has nothing more.
         if !matches!(outcome, Ok(Parting::Lost)) {
-            let _ = timeout(GOODBYE_TIMEOUT, self.flush()).await;
+            let all = async { while self.flush().await == Ok(true) {} };
+            let _ = timeout(GOODBYE_TIMEOUT, all).await;
         }
         let parting = *outcome.as_ref().unwrap_or(&Parting::Lost);
         self.services.with(|broker| broker.part(self.link, parting, Instant::now()));
@@ -191,19 +192,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Service<S> {
         outcome
     }
 
-    /// Writes all that the broker has for it.
-    async fn flush(&mut self) -> Result<(), Refusal> {
-        loop {
-            let out = self.services.with(|broker| broker.take_out(self.link, Instant::now()))?;
-            if out.is_empty() {
-                return Ok(());
-            }
-            match timeout(WRITE_TIMEOUT, self.stream.write_all(&out)).await {
-                Ok(Ok(())) => {}
-                // The next reading finds out that it is gone.
-                Ok(Err(_)) => return Ok(()),
-                Err(_) => return Err(Refusal::SlowReader),
-            }
+    /// Writes what the broker has for it now; false when that is nothing. What comes meanwhile wakes the session again, so
+    /// that a client is heard however much it is sent.
+    async fn flush(&mut self) -> Result<bool, Refusal> {
+        let out = self.services.with(|broker| broker.take_out(self.link, Instant::now()))?;
+        if out.is_empty() {
+            return Ok(false);
+        }
+        match timeout(WRITE_TIMEOUT, self.stream.write_all(&out)).await {
+            Ok(Ok(())) => Ok(true),
+            // The next reading finds out that it is gone.
+            Ok(Err(_)) => Ok(false),
+            Err(_) => Err(Refusal::SlowReader),
         }
     }
 }

@@ -110,6 +110,7 @@ async fn every_statement_that_the_door_claims_holds() {
     let rows: Vec<_> = rows.map(Arc::new).collect();
     let town = Town::new("");
     let arguments = ["service", "put", "svc-c", "--publish", "c/#", "--subscribe", "c/#"];
+    let arguments = [&arguments[..], &["--subscribe", "devices/#"]].concat();
     let output = town.home.command(&arguments).output().expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let secret = String::from_utf8(output.stdout).expect("text").trim().to_owned();
@@ -143,6 +144,7 @@ async fn every_statement_that_the_door_claims_holds() {
                     place: place.clone(),
                     user: user.to_owned(),
                     password,
+                    device: (device.clone(), secret_of(&device)),
                     is_strict: side != Side::Mosquitto,
                 };
                 let (row, room) = (Arc::clone(row), Arc::clone(&room));

@@ -3,7 +3,7 @@
 //! A script is lines: `# group`, then rows. A row begins with `= v4:3.3.1-6 v5:3.3.1-5 | what it asks`; the versions that
 //! it names are those that it is run for. After it come `for devices` or `for both` (services otherwise), `gap SIDE [v4|v5]: reason`,
 //! and steps `[v4|v5] CLIENT VERB key=value ...`. `~` is a place of the row's own in which its clients may speak,
-//! `%` the version.
+//! `%` the version; `^` is the place of a device of the row's own, for which the client `dev` speaks.
 //!
 //! A verb sends and reads the protocol's own answer, which must be a success; with `!` it only sends. `expect KIND ...`
 //! reads the next packet, which must have these values (`a|b` allows either, `-` asks for none, `*` for any), and answers a
@@ -62,6 +62,8 @@ pub struct Stage {
     pub place: String,
     pub user: String,
     pub password: String,
+    /// The row's own device, and its secret: who speaks for the client `dev`.
+    pub device: (String, String),
     /// Whether the end of a connection must be explained, which the standard leaves open.
     pub is_strict: bool,
 }
@@ -153,7 +155,9 @@ impl Row {
             for (key, value) in &mut step.words {
                 let place = &stage.place;
                 let place = if key == "id" { place.replace('/', "-") } else { place.clone() };
-                *value = value.replace('~', &place).replace('%', &(stage.level as u8).to_string());
+                let own = format!("devices/{}", stage.device.0);
+                let version = (stage.level as u8).to_string();
+                *value = value.replace('~', &place).replace('^', &own).replace('%', &version);
             }
             if step.verb == "wait" {
                 // Seconds that the standard counts in: nothing says that they are over but the clock.
@@ -221,7 +225,11 @@ impl Client {
                 *value = self.last_id.to_string();
             }
         }
-        let bytes = wire::write(verb, self.stage.level, &words, &stage.user, &stage.password);
+        let (user, password) = match step.client.as_str() {
+            "dev" => (&*stage.device.0, &*stage.device.1),
+            _ => (&*stage.user, &*stage.password),
+        };
+        let bytes = wire::write(verb, self.stage.level, &words, user, password);
         // A server that has closed already is found out by the next reading.
         let _ = tokio::io::AsyncWriteExt::write_all(&mut self.device.stream, &bytes).await;
         if waits { self.await_answer(verb, &words).await } else { Ok(()) }

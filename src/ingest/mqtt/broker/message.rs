@@ -1,5 +1,7 @@
 //! One application message, and the PUBLISH packet that carries it to a subscriber.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use rumqttd::protocol::LastWillProperties;
 use tokio::time::Instant;
@@ -26,12 +28,14 @@ pub(in super::super) struct Message {
 /// A message on its way to one subscriber.
 #[derive(Debug, Clone)]
 pub(super) struct Delivery {
-    pub(super) message: std::sync::Arc<Message>,
+    pub(super) message: Arc<Message>,
     /// The lesser of the message's and the subscription's.
     pub(super) qos: u8,
     pub(super) retain: bool,
     /// The identifiers of the subscriptions that it matches.
     pub(super) identifiers: Vec<u32>,
+    /// The group that it goes to one of.
+    pub(super) share: Option<Arc<str>>,
 }
 
 impl Message {

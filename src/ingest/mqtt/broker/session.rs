@@ -291,9 +291,15 @@ impl Session {
         self.link.take()
     }
 
-    /// The session is over; what it held is free.
-    pub(super) fn release(&self, ledger: &mut Ledger) {
+    /// The session is over; what it held is free. What it had as a member of a group and did not acknowledge is returned, for
+    /// another member; but not what was sent at QoS 2, which may have arrived [MQTT-4.8.2-5].
+    pub(super) fn release(self, ledger: &mut Ledger) -> impl Iterator<Item = Delivery> + use<> {
         ledger.bytes -= self.queue_bytes + self.in_flight_bytes;
+        let sent = self.in_flight.into_iter().filter_map(|item| match item.step {
+            Step::Sent(delivery) if delivery.qos == 1 => Some(delivery),
+            Step::Sent(_) | Step::Released => None,
+        });
+        sent.chain(self.queue).filter(|delivery| delivery.share.is_some())
     }
 
     /// When time alone changes something.

@@ -1,6 +1,9 @@
 //! Who subscribes to what: filters as a tree of their levels, so that a message meets only the filters that it matches.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::super::topics;
 
 /// A session's number.
 pub(super) type SessionId = u64;
@@ -32,53 +35,59 @@ struct Node {
 /// The members of one shared subscription.
 #[derive(Debug)]
 struct Group {
-    name: Box<str>,
+    /// The filter as its members write it, with the share's name.
+    path: Arc<str>,
     members: Vec<(SessionId, Options)>,
     /// Whose turn it is.
     next: usize,
 }
 
 /// A subscription that a message matches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Match {
     pub(super) session: SessionId,
     pub(super) options: Options,
-    /// Chosen of a group: delivered by itself.
-    pub(super) is_shared: bool,
+    /// The group that it was chosen of: then it is delivered by itself.
+    pub(super) share: Option<Arc<str>>,
 }
 
 impl Trie {
-    /// Adds a subscription, or replaces it [MQTT-3.8.4-3]; true when it is new.
-    pub(super) fn insert(
-        &mut self,
-        (share, filter): (Option<&str>, &str),
-        session: SessionId,
-        options: Options,
-    ) -> bool {
+    /// Adds a subscription to a filter as it is written, or replaces it [MQTT-3.8.4-3].
+    pub(super) fn insert(&mut self, path: &str, session: SessionId, options: Options) {
+        let (share, filter) = topics::share(path);
         let mut node = &mut self.0;
         for level in filter.split('/') {
             node = node.children.entry(level.into()).or_default();
         }
         let members = match share {
             None => &mut node.plain,
-            Some(name) => node.group(name),
+            Some(_) => node.group(path),
         };
         match members.iter_mut().find(|(member, _)| *member == session) {
-            Some((_, known)) => {
-                *known = options;
-                false
-            }
-            None => {
-                members.push((session, options));
-                true
-            }
+            Some((_, known)) => *known = options,
+            None => members.push((session, options)),
         }
     }
 
     /// Takes a subscription away, and the branch that it alone held.
-    pub(super) fn remove(&mut self, (share, filter): (Option<&str>, &str), session: SessionId) {
+    pub(super) fn remove(&mut self, path: &str, session: SessionId) {
+        let (share, filter) = topics::share(path);
         let levels: Vec<_> = filter.split('/').collect();
-        self.0.remove(&levels, share, session);
+        self.0.remove(&levels, share.map(|_| path), session);
+    }
+
+    /// The member of a group whose turn it is, if there is one.
+    pub(super) fn choose(
+        &mut self,
+        path: &str,
+        is_up: impl Fn(SessionId) -> bool,
+    ) -> Option<Match> {
+        let (_, filter) = topics::share(path);
+        let mut node = &mut self.0;
+        for level in filter.split('/') {
+            node = node.children.get_mut(level)?;
+        }
+        node.shared.iter_mut().find(|group| &*group.path == path).map(|group| group.choose(is_up))
     }
 
     /// Every subscription that `topic` matches; of each group one member, in turn, preferably one that `is_up`.
@@ -91,22 +100,18 @@ impl Trie {
         let levels: Vec<_> = topic.split('/').collect();
         self.0.visit(&levels, true, &mut |node| {
             let plain = node.plain.iter();
-            found.extend(plain.map(|&(session, options)| Match {
-                session,
-                options,
-                is_shared: false,
-            }));
+            found.extend(plain.map(|&(session, options)| Match { session, options, share: None }));
             found.extend(node.shared.iter_mut().map(|group| group.choose(&is_up)));
         });
     }
 }
 
 impl Node {
-    fn group(&mut self, name: &str) -> &mut Vec<(SessionId, Options)> {
-        let place = match self.shared.iter().position(|group| &*group.name == name) {
+    fn group(&mut self, path: &str) -> &mut Vec<(SessionId, Options)> {
+        let place = match self.shared.iter().position(|group| &*group.path == path) {
             Some(place) => place,
             None => {
-                self.shared.push(Group { name: name.into(), members: Vec::new(), next: 0 });
+                self.shared.push(Group { path: path.into(), members: Vec::new(), next: 0 });
                 self.shared.len() - 1
             }
         };
@@ -117,8 +122,8 @@ impl Node {
         let Some((level, rest)) = levels.split_first() else {
             match share {
                 None => self.plain.retain(|(member, _)| *member != session),
-                Some(name) => {
-                    self.group(name).retain(|(member, _)| *member != session);
+                Some(path) => {
+                    self.group(path).retain(|(member, _)| *member != session);
                     self.shared.retain(|group| !group.members.is_empty());
                 }
             }
@@ -161,7 +166,7 @@ impl Group {
         let place = up.unwrap_or(self.next % count);
         self.next = place + 1;
         let (session, options) = self.members[place];
-        Match { session, options, is_shared: true }
+        Match { session, options, share: Some(Arc::clone(&self.path)) }
     }
 }
 
@@ -169,7 +174,6 @@ impl Group {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::super::topics;
     use super::*;
 
     const PLAIN: Options =
@@ -187,14 +191,14 @@ mod tests {
     fn a_group_takes_turns_and_prefers_who_is_there() {
         let mut trie = Trie::default();
         for session in [1, 2, 100] {
-            assert!(trie.insert((Some("g"), "a/+"), session, PLAIN));
+            trie.insert("$share/g/a/+", session, PLAIN);
         }
         let turns: Vec<_> = (0..4).flat_map(|_| found(&mut trie, "a/b")).collect();
         assert_eq!(turns, [1, 2, 1, 2]);
-        trie.remove((Some("g"), "a/+"), 1);
-        trie.remove((Some("g"), "a/+"), 2);
+        trie.remove("$share/g/a/+", 1);
+        trie.remove("$share/g/a/+", 2);
         assert_eq!(found(&mut trie, "a/b"), [100], "nobody else is left");
-        trie.remove((Some("g"), "a/+"), 100);
+        trie.remove("$share/g/a/+", 100);
         assert!(trie.0.is_empty());
     }
 
@@ -207,13 +211,13 @@ mod tests {
             let mut trie = Trie::default();
             let filters: Vec<_> = filters.into_iter().filter(|f| topics::is_filter(f)).collect();
             for (session, filter) in filters.iter().enumerate() {
-                trie.insert((None, filter), session as SessionId, PLAIN);
+                trie.insert(filter, session as SessionId, PLAIN);
             }
             let by_rule = filters.iter().enumerate().filter(|(_, f)| topics::matches(f, &topic));
             let by_rule: Vec<_> = by_rule.map(|(session, _)| session as SessionId).collect();
             prop_assert_eq!(found(&mut trie, &topic), by_rule);
             for (session, filter) in filters.iter().enumerate() {
-                trie.remove((None, filter), session as SessionId);
+                trie.remove(filter, session as SessionId);
             }
             prop_assert!(trie.0.is_empty());
         }
