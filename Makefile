@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test torture bench console build lint deps e2e
+.PHONY: help run test torture fuzz bench console build lint deps e2e
 
 CONSOLE := dashboards/console
 DEMO := simulators/towns/wuzhen/townhub.toml
@@ -60,6 +60,9 @@ test: deps console lint ## Run every check.
 torture: console ## Endurance: kills, full and failing disks, jumping clocks, overload, soak. ARGS="NAME --seed N".
 	cargo build --release
 	ulimit -n 32768 && TOWNHUB_TEST_BINARY=$(abspath target/release/townhub) cargo test --test endure -- torture $(ARGS)
+
+fuzz: ## Hostile input, millions of it, about a quarter of an hour; TOWNHUB_FUZZ_SEED=N for other ones.
+	TOWNHUB_FUZZ=thorough cargo test --lib -- fuzz --nocapture --test-threads=2
 
 bench: console ## Measure; the figures that we quote stand in benches/README.md.
 	cargo bench --bench store

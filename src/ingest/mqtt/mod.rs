@@ -12,6 +12,8 @@ mod codec;
 mod doorman;
 mod downlink;
 mod frame;
+#[cfg(test)]
+mod fuzz;
 mod gateway;
 mod publish;
 mod refusal;
