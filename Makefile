@@ -35,7 +35,8 @@ run: build ## Start the hub with the demo town; prints the address and a login.
 	wait $$hub
 
 deps: ## Install what the tests need (Debian packages, Python packages).
-	@missing=$$(for package in ca-certificates mosquitto-clients mbpoll socat openssl chromium fonts-noto-cjk python3-venv; do \
+	@missing=$$(for package in ca-certificates mosquitto-clients mbpoll socat openssl chromium fonts-noto-cjk python3-venv \
+	    mosquitto victoria-metrics faketime; do \
 	    dpkg -s $$package >/dev/null 2>&1 || echo $$package; done); \
 	if [ -n "$$missing" ]; then \
 	    sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
@@ -67,3 +68,4 @@ fuzz: ## Hostile input, millions of it, about a quarter of an hour; TOWNHUB_FUZZ
 bench: console ## Measure; the figures that we quote stand in benches/README.md.
 	cargo bench --bench store
 	ulimit -n 32768 && cargo bench --bench hub
+	cargo bench --bench peers

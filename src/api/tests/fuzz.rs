@@ -78,7 +78,7 @@ fn requests() {
     let runtime = runtime.unwrap();
     let mut rig = runtime.block_on(async { Rig::new() });
     let fuzz =
-        Fuzz { name: "api", usual: 600, thorough: 20_000, seeds: seeds(), most_bytes: 8_192 };
+        Fuzz { name: "api", usual: 600, thorough: 200_000, seeds: seeds(), most_bytes: 8_192 };
     fuzz.run(|text| {
         let Some(request) = request(&rig, text) else { return 0 };
         let path = request.uri().path().to_owned();
