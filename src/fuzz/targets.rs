@@ -63,7 +63,7 @@ fn payloads() {
         topics.dedup();
         let memory = Memory::default();
         let mut track = Track::new(&file.profile);
-        let fuzz = Fuzz { name, usual: 1_500, thorough: 1_000_000, seeds, most_bytes: 8_192 };
+        let fuzz = Fuzz { name, usual: 1_500, thorough: 300_000, seeds, most_bytes: 8_192 };
         fuzz.run(|payload| {
             let topic = |i: usize| topics[i % topics.len()];
             let one = take(&file.profile, topic(payload.len()), payload, &memory, &mut track);

@@ -40,6 +40,6 @@ fn read(mut buffer: &[u8], version: Version) -> Vec<String> {
 #[test]
 fn packets() {
     let seeds = corpus("mqtt");
-    let fuzz = Fuzz { name: "mqtt", usual: 20_000, thorough: 5_000_000, seeds, most_bytes: 4_096 };
+    let fuzz = Fuzz { name: "mqtt", usual: 20_000, thorough: 2_000_000, seeds, most_bytes: 4_096 };
     fuzz.run(|bytes| outcome(&[Version::V4, Version::V5].map(|version| read(bytes, version))));
 }
