@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test torture bench console build lint deps e2e
+.PHONY: help run test torture fuzz bench console build lint deps e2e
 
 CONSOLE := dashboards/console
 DEMO := simulators/towns/wuzhen/townhub.toml
@@ -35,7 +35,8 @@ run: build ## Start the hub with the demo town; prints the address and a login.
 	wait $$hub
 
 deps: ## Install what the tests need (Debian packages, Python packages).
-	@missing=$$(for package in ca-certificates mosquitto mosquitto-clients ejabberd mbpoll socat openssl chromium fonts-noto-cjk python3-venv victoria-metrics; do \
+	@missing=$$(for package in ca-certificates mosquitto-clients mbpoll socat openssl chromium fonts-noto-cjk python3-venv \
+	    mosquitto ejabberd victoria-metrics faketime; do \
 	    dpkg -s $$package >/dev/null 2>&1 || echo $$package; done); \
 	if [ -n "$$missing" ]; then \
 	    sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
@@ -62,6 +63,10 @@ torture: console ## Endurance: kills, full and failing disks, jumping clocks, ov
 	cargo build --release
 	ulimit -n 32768 && TOWNHUB_TEST_BINARY=$(abspath target/release/townhub) cargo test --test endure -- torture $(ARGS)
 
+fuzz: ## Hostile input, millions of it, about a quarter of an hour; TOWNHUB_FUZZ_SEED=N for other ones.
+	TOWNHUB_FUZZ=thorough cargo test --lib -- fuzz --nocapture --test-threads=2
+
 bench: console ## Measure; the figures that we quote stand in benches/README.md.
 	cargo bench --bench store
 	ulimit -n 32768 && cargo bench --bench hub
+	cargo bench --bench peers

@@ -59,7 +59,8 @@
 //!
 //! Beside `src/`: `device-profiles/` (real profiles), `simulators/` (`townsim`, which shares no code with the hub),
 //! `dashboards/console/` (the operators' console, embedded into the binary), `tests/hub/` (the whole hub as a process),
-//! `benches/` (the load generator and the store's benchmark, with the figures that we quote).
+//! `tests/endure/` (the same through kills, power cuts, failing disks, jumping clocks, overload), `src/fuzz/` (hostile
+//! input, with its corpus in `tests/corpus/`), `benches/` (the load generator and the store's benchmark, with the figures that we quote).
 //!
 //! # Invariants
 //!
@@ -120,6 +121,9 @@ pub mod library;
 pub mod provision;
 pub mod trial;
 pub mod workshop;
+
+#[cfg(test)]
+mod fuzz;
 
 /// An error with all its causes, for the log: `Display` never repeats its source.
 pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {

@@ -4,7 +4,7 @@
 //! [--kills N] [--seconds N] [--short]`. Prints a row for each with its seed, what was counted, the verdict, and the
 //! command that repeats it. The hub under test is the one of this build, or the one that `TOWNHUB_TEST_BINARY` names.
 //!
-//! Without `torture` (so in `make test`) a short run of the kills. Every scenario is bounded in time, memory and disk.
+//! Without `torture` (so in `make test`) a short run of the kills and of the power cuts. Every scenario is bounded in time, memory and disk.
 
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
@@ -44,7 +44,7 @@ const SCENARIOS: &[(&str, Run)] = &[
 ];
 
 /// What runs with the other tests.
-const SHORT: &[&str] = &["kills"];
+const SHORT: &[&str] = &["kills", "power-cuts"];
 
 /// A seed that nobody has to think about; another one is another run.
 const SEED: u64 = 20_261_128;

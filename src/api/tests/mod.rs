@@ -4,6 +4,7 @@ mod access;
 mod cases;
 mod commands;
 mod doors;
+mod fuzz;
 mod ground;
 mod notifications;
 mod parking_lots;

@@ -17,6 +17,8 @@ mod codec;
 mod doorman;
 mod downlink;
 mod frame;
+#[cfg(test)]
+mod fuzz;
 pub(super) mod gateway;
 mod properties;
 mod publish;
