@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
-use tracing::error;
+use tracing::{error, info};
 
 use super::committer::Commit;
 use super::holdback::Holdback;
@@ -35,6 +35,10 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 
 /// How often every asset's age is looked at.
 const FRESHNESS_EVERY: Duration = Duration::from_secs(1);
+
+/// Refused writes of alerts after which the log is told again: there are some tens a second, and a full disk often holds the
+/// log, too.
+const REMIND_REFUSALS: u32 = 1_500;
 
 /// The most readings of one series that windows are filled with: a day of one a second. Of more, the oldest are left out.
 const MAX_REMEMBERED: usize = 100_000;
@@ -125,6 +129,8 @@ struct State {
     readings_since_checkpoint: usize,
     checkpoint_at: Timestamp,
     freshness_at: Timestamp,
+    /// Writes of alerts that the disk refused since the last one that it took.
+    refusals: u32,
     /// When a schedule next changes the rules.
     rules_until: Option<Timestamp>,
 }
@@ -182,6 +188,7 @@ impl State {
             readings_since_checkpoint: 0,
             checkpoint_at: start.plus(CHECKPOINT_EVERY),
             freshness_at: start.plus(FRESHNESS_EVERY),
+            refusals: 0,
         }
     }
 
@@ -335,21 +342,31 @@ impl State {
         if self.rules_until.is_some_and(|until| now >= until) {
             self.handle(JudgeMessage::Stations);
         }
-        if now >= self.freshness_at {
+        if is_due(now, self.freshness_at, FRESHNESS_EVERY) {
             self.freshness_at = now.plus(FRESHNESS_EVERY);
             // A few nanoseconds an asset: cheaper than a timer for each of them.
             self.touched.extend(self.table.assets());
         }
-        if now >= self.checkpoint_at {
+        if is_due(now, self.checkpoint_at, CHECKPOINT_EVERY) {
             self.checkpoint();
         }
     }
 
     /// Writes what the engine changed and shows it. On an error the engine keeps its changes for the next try.
     fn commit_changes(&mut self) {
-        if let Err(why) = self.persist_and_show() {
-            let error = crate::error_chain(&why);
-            error!(error, "cannot write alerts; they are kept and tried again");
+        match self.persist_and_show() {
+            Ok(()) if self.refusals > 0 => {
+                info!(refusals = self.refusals, "alerts are written again");
+                self.refusals = 0;
+            }
+            Ok(()) => {}
+            Err(why) => {
+                if self.refusals.is_multiple_of(REMIND_REFUSALS) {
+                    let error = crate::error_chain(&why);
+                    error!(error, "cannot write alerts; they are kept and tried again");
+                }
+                self.refusals = self.refusals.saturating_add(1);
+            }
         }
     }
 
@@ -512,10 +529,22 @@ fn newest(
     }
 }
 
+/// Whether it is time, also when the clock was set back since: `at` then lies further away than it ever can.
+fn is_due(now: Timestamp, at: Timestamp, every: Duration) -> bool {
+    now >= at || at > now.plus(every)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{Quality, SeriesId};
+
+    #[test]
+    fn a_clock_that_is_set_back_stops_nothing() {
+        let at = Timestamp::from_secs;
+        let is_due = |now| is_due(at(now), at(1_000), Duration::from_secs(30));
+        assert_eq!([969, 970, 999, 1_000, 2_000].map(is_due), [true, false, false, true, true]);
+    }
 
     #[test]
     fn of_too_many_readings_the_newest_are_remembered() {

@@ -183,6 +183,10 @@ async fn fill(task: &Task, disk: &SmallDisk, town: &Town) -> Outcome {
     fleet.settle(&hub).await;
     fleet.check_readings(&hub).await;
     let (raises, alerts, cases) = fleet.check_alerts(&hub).await;
+    // Told when it begins, and now and then: a log that grows fast is one more thing that fills a disk.
+    let log = std::fs::read_to_string(town.home.folder.join("log")).expect("a log");
+    let told = log.lines().filter(|line| line.contains("cannot write alerts")).count();
+    assert!(told as u64 <= 2 * rounds, "{told} lines on alerts that cannot be written");
     Outcome::Well(vec![
         format!(
             "{rounds} times full to the last block, {kills} with a kill and a start on the full disk"

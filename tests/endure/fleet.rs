@@ -70,7 +70,7 @@ impl Device {
 
     /// How often what was sent went over the limit.
     fn raises(&self) -> u64 {
-        self.sent.saturating_sub(1) / WAVE / 2 + u64::from((self.sent.saturating_sub(1) / WAVE) % 2)
+        (self.sent.saturating_sub(1) / WAVE).div_ceil(2)
     }
 
     /// How many readings of it the hub holds between two times, a year apart at most, and how many of them are marked
