@@ -204,8 +204,8 @@ fn main() -> anyhow::Result<ExitCode> {
     tracing_subscriber::fmt()
         .with_env_filter(
             EnvFilter::try_from_default_env()
-                // rumqttd tells of every packet; the door has its own log.
-                .unwrap_or_else(|_| EnvFilter::new("info,rumqttd=warn")),
+                // rumqttd tells of every packet, rumqttc of every refused one; the rooms have their own logs.
+                .unwrap_or_else(|_| EnvFilter::new("info,rumqttd=warn,rumqttc=off")),
         )
         .with_writer(std::io::stderr)
         .init();
