@@ -207,7 +207,9 @@ fn main() -> anyhow::Result<ExitCode> {
     townhub::codec::set_program(std::env::current_exe()?);
     tracing_subscriber::fmt()
         .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+            EnvFilter::try_from_default_env()
+                // rumqttc tells of every refused packet; the rooms have their own logs.
+                .unwrap_or_else(|_| EnvFilter::new("info,rumqttc=off")),
         )
         .with_writer(std::io::stderr)
         .init();

@@ -81,7 +81,6 @@ impl Collector {
     }
 
     fn look(&mut self) -> Result<(), BridgeError> {
-        self.directory.take_up(&self.stations.load(), &self.config);
         self.follow_readings()?;
         while self.follow_alerts()? == ALERTS {}
         Ok(())
@@ -92,14 +91,15 @@ impl Collector {
         let mut page: Vec<Message> = Vec::new();
         let mut outcome = Ok(());
         let mut through = self.cursor.commits;
+        let mut skipped = 0;
         store.replay(self.cursor.commits, &mut |seq, commit| {
             if outcome.is_err() {
                 return;
             }
-            if seq.0 > through.0 + 1 {
-                self.health.skipped(seq.0 - through.0 - 1);
-            }
+            skipped += seq.0.saturating_sub(through.0 + 1);
             through = seq;
+            // A device's table is there before its first reading is stored.
+            self.directory.take_up(&self.stations.load(), &self.config);
             if !self.config.readings.is_empty() {
                 page.extend(letter::readings(&self.directory, &self.config, seq, commit));
             }
@@ -110,6 +110,9 @@ impl Collector {
         outcome?;
         if through > self.cursor.commits {
             self.put(&page, through)?;
+        }
+        if skipped > 0 {
+            self.health.skipped(skipped);
         }
         Ok(())
     }

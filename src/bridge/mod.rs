@@ -94,10 +94,13 @@ impl Bridge {
     ) -> Result<(Self, Way, Arc<Health>), BridgeError> {
         let server = config.server()?;
         let file = data.join("bridge.db");
-        let outbox = Outbox::open(&file, config.max)?;
+        let mut outbox = Outbox::open(&file, config.max)?;
         let health = Arc::new(Health::new(server.address(), config.max, around.clock));
         health.set_waiting(outbox.waiting()?);
         let cursor = Collector::begin(&outbox, &*around.store, &around.town)?;
+        // From here on it is known where to go on, whenever the hub is killed.
+        let overflow = outbox.put(&[], cursor, health.waiting())?;
+        health.put(0, overflow);
         around.holdback.read_through(cursor.commits);
         let courier = Courier {
             server,

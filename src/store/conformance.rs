@@ -270,8 +270,8 @@ fn steps_are_counted_rightly<B: Bench>(bench: &B) {
     let (_folder, store, series) = opened(bench, "steps", 3);
     let natures = [
         Nature::default(),
-        Nature { hold: Duration::from_secs(1_000), occupied: None },
-        Nature { hold: Duration::from_secs(30_000), occupied: Some(0.25) },
+        Nature { hold: Duration::from_secs(1_000), occupied: None, ..Nature::default() },
+        Nature { hold: Duration::from_secs(30_000), occupied: Some(0.25), ..Nature::default() },
     ];
     store.describe(&series.iter().copied().zip(natures).collect::<Vec<_>>()).unwrap();
     let all = assorted(&series);

@@ -181,6 +181,41 @@ async fn two_hubs_share_the_load_and_one_takes_over() {
     assert!(twice < 200, "each reading goes to one hub: {twice} went to both");
 }
 
+/// What a broker keeps for a member of the group that is away waits for that member (Mosquitto keeps half of everything); when
+/// its session has expired, the others get all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_session_of_a_dead_hub_is_over_the_other_one_gets_everything() {
+    let broker = Mosquitto::start().await;
+    let more = "share = \"town\"\nsession_expiry = \"1s\"";
+    let towns = ["hub-1", "hub-2"].map(|name| Town::new(&broker.section(name, more)));
+    let ids = devices(1);
+    let [first, second] = [&towns[0], &towns[1]].map(|town| town.home.start());
+    for hub in [&first, &second] {
+        hub.import_devices("probe", &ids).await;
+        subscribed(&broker, hub, &ids[0]).await;
+    }
+    first.kill();
+    let begin = whole_ms();
+    let begin_of_wait = Instant::now();
+    for batch in 0.. {
+        let numbers = batch * 10..(batch + 1) * 10;
+        let first_status = second.get("/api/v1/status").await;
+        let before = first_status["broker"]["received"].as_u64();
+        broker.publish(readings(&ids, begin, numbers.clone(), &[QoS::AtLeastOnce])).await;
+        // Its own share comes at once, and so would the rest.
+        status_when(&second, |broker| {
+            broker["received"].as_u64() >= before.map(|n| n + 5) && broker["unacknowledged"] == 0
+        })
+        .await;
+        let there = values(&second, &ids, begin).await;
+        if numbers.clone().all(|n| there.contains(&n)) {
+            return;
+        }
+        assert!(begin_of_wait.elapsed() < PATIENCE, "the second hub gets everything: {there:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_goes_down_and_who_is_unknown_is_refused() {
     let broker = Mosquitto::start().await;

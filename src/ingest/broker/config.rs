@@ -99,6 +99,10 @@ impl BrokerConfig {
         if self.receive_maximum == 0 {
             return wrong("receive_maximum", &0, "use 1 to 65535");
         }
+        if self.session_expiry < Duration::from_secs(1) {
+            let remedy = "use 1s or more; without a session the broker forgets what the hub has not acknowledged";
+            return wrong("session_expiry", &format_args!("{:?}", self.session_expiry), remedy);
+        }
         let seconds = self.keep_alive.as_secs();
         if !(5..=3600).contains(&seconds) {
             return wrong("keep_alive", &format_args!("{seconds}s"), "use 5s to 1h");
@@ -141,6 +145,7 @@ mod tests {
         check("filters = [\"a/#/b\"]", Err("broker.filters is `a/#/b`"));
         check("filters = [\"$share/g/a\"]", Err("name the group in `share`"));
         check("receive_maximum = 0", Err("broker.receive_maximum"));
+        check("session_expiry = \"0s\"", Err("broker.session_expiry is `0ns`; use 1s"));
         check("keep_alive = \"1s\"", Err("broker.keep_alive is `1s`"));
         check("protocol = \"4\"", Err("expected `3.1.1` or `5`"));
         check("pasword_file = \"x\"", Err("unknown field `pasword_file`"));
