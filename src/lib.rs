@@ -27,7 +27,9 @@
 //!   format. *Never here: a scaled value.*
 //! - [`normalize`]: one shape. Derived points follow from what came. *Only here does a value change its unit and get
 //!   its quality.*
-//! - [`store`]: memory. Every measurement, durable; [`store::keep`] says for how long. *Never here: a profile, an asset.*
+//! - [`store`]: memory. Every measurement, durable: in the hub's own file, and for the far past in an engine of others behind
+//!   it, which may be away; [`store::keep`] says for how long. *Never here: a profile, an asset; never before the own file:
+//!   an engine.*
 //! - [`alert`]: judgement. One owner, no locks, no clock. *No I/O but its own tables.*
 //! - [`case`]: what people do about alerts, from the first look to the sensor's agreement. One owner, one log.
 //!   *Never here: a reading; whether a sensor agrees is asked of [`case::Evidence`].*

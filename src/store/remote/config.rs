@@ -55,7 +55,7 @@ pub struct QueueConfig {
     #[serde(deserialize_with = "bytes")]
     pub max: u64,
     /// How long raw readings stay here as well, after the engine has them: the near past is read without it.
-    #[serde(with = "crate::config::duration")]
+    #[serde(deserialize_with = "days")]
     pub near: Duration,
     /// How long the engine may take for one answer.
     #[serde(with = "crate::config::duration")]
@@ -194,6 +194,15 @@ fn token(key: &'static str, file: &Path) -> Result<String, RemoteConfigError> {
     let token =
         text.map_err(|source| RemoteConfigError::Token { key, file: file.to_owned(), source })?;
     Ok(token.trim().to_owned())
+}
+
+/// `7d`, or a duration as everywhere.
+fn days<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(from)?;
+    match text.strip_suffix('d').and_then(|days| days.trim().parse::<u32>().ok()) {
+        Some(days) => Ok(Duration::from_secs(u64::from(days) * 24 * 3_600)),
+        None => crate::config::duration::deserialize(de::value::StringDeserializer::new(text)),
+    }
 }
 
 /// `4 GB`, `500MB` or a number of bytes; thousands, not 1024s, as disks are sold.

@@ -3994,6 +3994,58 @@ export interface components {
             value: number | null;
         };
         /** @description Why a closed case goes on. */
+        /** @description What is wrong with an engine. */
+        RemoteProblem: {
+            /** Format: date-time */
+            since: string;
+            /** @description In the words of the log. */
+            why: string;
+        };
+        /** @description How it stands with the engine that keeps the far past. */
+        RemoteStatus: {
+            /** @description `InfluxDB 2` or `VictoriaMetrics`. */
+            engine: string;
+            /**
+             * Format: int64
+             * @description Readings of which it only gets rollups, because more waited than may; the hub keeps them itself.
+             */
+            folded: number;
+            /**
+             * Format: date-time
+             * @description When the oldest of them arrived; null when none waits.
+             */
+            oldest: string | null;
+            problem: components["schemas"]["RemoteProblem"] | null;
+            /**
+             * Format: int64
+             * @description Their bytes.
+             */
+            queue_bytes: number;
+            /**
+             * Format: int64
+             * @description Bytes that may wait at most.
+             */
+            queue_max_bytes: number;
+            /**
+             * Format: int64
+             * @description Readings that wait on the hub's disk until it has them.
+             */
+            queue_readings: number;
+            /** @description Its words for the last of them. */
+            refusal: string | null;
+            /**
+             * Format: int64
+             * @description Readings that it refused for good since the start.
+             */
+            refused: number;
+            /**
+             * Format: int64
+             * @description Readings that it acknowledged since the start.
+             */
+            sent: number;
+            /** @description Whether it took what it was sent last. */
+            up: boolean;
+        };
         Reopening: {
             reason: string;
         };
@@ -4347,6 +4399,7 @@ export interface components {
             /** @description What waits between the rooms. */
             queues: components["schemas"]["Queue"][];
             readings: components["schemas"]["ReadingTotals"];
+            remote: components["schemas"]["RemoteStatus"] | null;
             /**
              * Format: date-time
              * @description Since when it runs.

@@ -17,11 +17,17 @@ fn wait_until_sent(store: &RemoteStore) {
     });
 }
 
-/// Waits for something that another thread or process brings about.
+/// Waits for something that another thread or process brings about, for as long as it gets on.
 fn wait_until(store: &RemoteStore, what: &str, is_so: impl Fn(&RemoteStore) -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let (mut before, mut deadline) = (store.remote(), Instant::now() + PATIENCE);
     while !is_so(store) {
-        assert!(Instant::now() < deadline, "{what}: {:?}", store.remote());
+        let now = store.remote();
+        if now != before {
+            (before, deadline) = (now, Instant::now() + PATIENCE);
+        }
+        assert!(Instant::now() < deadline, "{what}: {before:?}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+const PATIENCE: Duration = Duration::from_secs(60);

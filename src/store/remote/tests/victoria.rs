@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -90,6 +89,18 @@ impl Victoria {
         assert!(get(self.address, "/internal/force_flush").is_some());
     }
 
+    /// The same, once there are so many: it finds series that are new to it some seconds late.
+    pub(super) fn stored_at_last(&self, name: &str, count: u64) -> u64 {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let stored = self.stored(name);
+            if stored >= count || Instant::now() > deadline {
+                return stored;
+            }
+            sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Samples as they are stored, duplicates too.
     pub(super) fn stored(&self, name: &str) -> u64 {
         self.flush();
@@ -106,11 +117,6 @@ impl Victoria {
                 line["values"].as_array().unwrap().len() as u64
             })
             .sum()
-    }
-
-    #[allow(dead_code)]
-    pub(super) fn folder(&self) -> &Path {
-        self.folder.path()
     }
 }
 

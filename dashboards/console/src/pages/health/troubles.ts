@@ -4,7 +4,9 @@ import type { Schemas } from "../../api/hub";
 import type { PageName } from "../route";
 
 export interface Trouble {
-  is: "ready" | "full" | "disk" | "backup" | "queue" | "dead" | "bus" | "unit" | "profile" | "channels" | "services";
+  is:
+    | "ready" | "full" | "disk" | "backup" | "engine" | "overfull" | "refusing" | "queue" | "dead" | "bus" | "unit" | "profile" | "channels"
+    | "services";
   with: Record<string, string | number>;
   /** Where one sees more. */
   page?: PageName;
@@ -44,6 +46,16 @@ export function troubles({ missing, status, buses, refused, dropped }: Seen): Tr
   }
   const failure = status.backups?.failure ?? null;
   if (failure !== null) found.push({ is: "backup", with: { why: failure } });
+  const { remote } = status;
+  if (remote?.problem) {
+    const waiting = remote.queue_readings;
+    const share = Math.round((remote.queue_bytes / remote.queue_max_bytes) * 100);
+    found.push({ is: "engine", with: { engine: remote.engine, waiting, share, why: remote.problem.why } });
+  }
+  if (remote && remote.folded > 0) found.push({ is: "overfull", with: { engine: remote.engine, count: remote.folded } });
+  if (remote && remote.refused > 0) {
+    found.push({ is: "refusing", with: { engine: remote.engine, count: remote.refused, why: remote.refusal ?? "" } });
+  }
   for (const { name, waiting, size } of status.queues) {
     if (waiting / size > FULL_SHARE) found.push({ is: "queue", with: { name, share: Math.round((waiting / size) * 100) } });
   }
