@@ -17,6 +17,7 @@ mod a_serial_line_is_read_rightly;
 mod a_sleeping_device_finds_its_command;
 mod an_alert_lives_until_the_sensor_agrees;
 mod an_alert_reaches_people_and_their_systems;
+mod an_engine_goes_away_and_comes_back;
 mod peers_that_we_did_not_write_are_served;
 mod published_codecs_run_as_they_are;
 mod refusals_say_what_would_be_right;
