@@ -49,7 +49,7 @@ impl Scene {
             metric: "level".parse().unwrap(),
         });
         let numbers = store.series(&keys.collect::<Vec<_>>()).unwrap();
-        let nature = Nature { hold: Duration::from_secs(600), occupied: None, ..Nature::default() };
+        let nature = Nature { hold: Duration::from_secs(600), minutes: true, ..Nature::default() };
         let natures: Vec<_> = numbers.into_iter().map(|number| (number, nature)).collect();
         store.describe(&natures).unwrap();
         store

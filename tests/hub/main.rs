@@ -20,6 +20,7 @@ mod a_sleeping_device_finds_its_command;
 mod a_town_feeds_its_city;
 mod an_alert_lives_until_the_sensor_agrees;
 mod an_alert_reaches_people_and_their_systems;
+mod an_engine_goes_away_and_comes_back;
 mod other_brokers_carry_the_towns_devices;
 mod peers_that_we_did_not_write_are_served;
 mod published_codecs_run_as_they_are;

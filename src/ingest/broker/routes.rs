@@ -216,7 +216,8 @@ mod tests {
         check("devices/nobody/telemetry", "unknown_device");
         check("devices/solo/commands", "unknown_device");
         check("application/1/device/2/event/join", "unknown_device");
-        check("井/1", "bad_topic");
+        check("井/1", "unknown_device");
+        check("well/+", "bad_topic");
     }
 
     #[test]

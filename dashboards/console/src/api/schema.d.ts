@@ -12,7 +12,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists alerts, newest first. */
-        get: operations["get_v1_alerts"];
+        get: operations["list"];
         put?: never;
         post?: never;
         delete?: never;
@@ -31,7 +31,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Acknowledges many alerts at once, each by itself: what cannot be is told and keeps none of the others. */
-        post: operations["post_v1_alerts_acknowledge"];
+        post: operations["acknowledge_many"];
         delete?: never;
         options?: never;
         head?: never;
@@ -46,7 +46,7 @@ export interface paths {
             cookie?: never;
         };
         /** One alert and everything that happened to it. */
-        get: operations["get_v1_alerts_id"];
+        get: operations["show"];
         put?: never;
         post?: never;
         delete?: never;
@@ -65,7 +65,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Acknowledges an alert. Answers when it is on disk. */
-        post: operations["post_v1_alerts_id_acknowledge"];
+        post: operations["acknowledge"];
         delete?: never;
         options?: never;
         head?: never;
@@ -82,7 +82,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Puts an alert's rule, or its whole device, back into service. */
-        post: operations["post_v1_alerts_id_in_service"];
+        post: operations["in_service"];
         delete?: never;
         options?: never;
         head?: never;
@@ -99,7 +99,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Takes an alert's rule, or its whole device, out of service until somebody puts it back. */
-        post: operations["post_v1_alerts_id_out_of_service"];
+        post: operations["out_of_service"];
         delete?: never;
         options?: never;
         head?: never;
@@ -116,7 +116,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Keeps an alert's rule from being announced for a while. Answers when it is on disk. */
-        post: operations["post_v1_alerts_id_shelve"];
+        post: operations["shelve"];
         delete?: never;
         options?: never;
         head?: never;
@@ -133,7 +133,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Ends a shelf before its time: a condition that is active is announced as if it were new. */
-        post: operations["post_v1_alerts_id_unshelve"];
+        post: operations["unshelve"];
         delete?: never;
         options?: never;
         head?: never;
@@ -148,7 +148,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists assets. */
-        get: operations["get_v1_assets"];
+        get: operations["list"];
         put?: never;
         post?: never;
         delete?: never;
@@ -167,7 +167,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Imports assets from GeoJSON, or point assets from CSV. */
-        post: operations["post_v1_assets_import"];
+        post: operations["assets"];
         delete?: never;
         options?: never;
         head?: never;
@@ -182,7 +182,7 @@ export interface paths {
             cookie?: never;
         };
         /** An asset with its state and its devices. */
-        get: operations["get_v1_assets_id"];
+        get: operations["show"];
         put?: never;
         post?: never;
         delete?: never;
@@ -199,7 +199,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists who changed what, newest first. */
-        get: operations["get_v1_audit"];
+        get: operations["list"];
         put?: never;
         post?: never;
         delete?: never;
@@ -216,58 +216,7 @@ export interface paths {
             cookie?: never;
         };
         /** The log as JSON lines, oldest first, each with its hash: `townhub audit verify --file` proves it whole. */
-        get: operations["get_v1_audit_export"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/basemap": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Which base map the console draws, and how. */
-        get: operations["get_v1_basemap"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/basemap/data": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** The base map's GeoJSON document, when it is one. */
-        get: operations["get_v1_basemap_data"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/basemap/tiles/{layer}/{z}/{x}/{y}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** A tile of the base map, from its archive or through the hub from the map server. */
-        get: operations["get_v1_basemap_tiles_layer_z_x_y"];
+        get: operations["export"];
         put?: never;
         post?: never;
         delete?: never;
@@ -284,10 +233,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists cases, newest first. */
-        get: operations["get_v1_cases"];
+        get: operations["list"];
         put?: never;
         /** Opens a case by hand. */
-        post: operations["post_v1_cases"];
+        post: operations["register"];
         delete?: never;
         options?: never;
         head?: never;
@@ -302,7 +251,7 @@ export interface paths {
             cookie?: never;
         };
         /** One case, its history, and what the caller may do with it. */
-        get: operations["get_v1_cases_id"];
+        get: operations["show"];
         put?: never;
         post?: never;
         delete?: never;
@@ -321,7 +270,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Attaches an alert of the same root, though of another asset. */
-        post: operations["post_v1_cases_id_attach"];
+        post: operations["attach"];
         delete?: never;
         options?: never;
         head?: never;
@@ -338,7 +287,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Keeps a photo (JPEG, PNG or WebP, 4 MiB at most) for a case; a `handle` move then names it. */
-        post: operations["post_v1_cases_id_photos"];
+        post: operations["put_photo"];
         delete?: never;
         options?: never;
         head?: never;
@@ -353,7 +302,7 @@ export interface paths {
             cookie?: never;
         };
         /** A case's photo. */
-        get: operations["get_v1_cases_id_photos_name"];
+        get: operations["photo"];
         put?: never;
         post?: never;
         delete?: never;
@@ -372,7 +321,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Goes on with a closed case as a new one that is linked to it. */
-        post: operations["post_v1_cases_id_reopen"];
+        post: operations["reopen"];
         delete?: never;
         options?: never;
         head?: never;
@@ -389,7 +338,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Makes a move: dispatch, accept, return, recall, handle, report, verify, reject, close. Answers when it is on disk. */
-        post: operations["post_v1_cases_id_move"];
+        post: operations["make"];
         delete?: never;
         options?: never;
         head?: never;
@@ -404,10 +353,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists commands, newest first. */
-        get: operations["get_v1_commands"];
+        get: operations["list"];
         put?: never;
         /** Selects a command: checks everything, and keeps the device for 30 s. An emergency command is sent at once. */
-        post: operations["post_v1_commands"];
+        post: operations["select"];
         delete?: never;
         options?: never;
         head?: never;
@@ -424,7 +373,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** The emergency stop of a device: one step, also while another command executes, which it ends. */
-        post: operations["post_v1_commands_stop"];
+        post: operations["stop"];
         delete?: never;
         options?: never;
         head?: never;
@@ -439,7 +388,7 @@ export interface paths {
             cookie?: never;
         };
         /** A command with its steps, and the challenge of whoever asks, if it waits for that person. */
-        get: operations["get_v1_commands_id"];
+        get: operations["show"];
         put?: never;
         post?: never;
         delete?: never;
@@ -458,7 +407,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Takes a command back; while it executes, by the profile's stop command. */
-        post: operations["post_v1_commands_id_cancel"];
+        post: operations["cancel"];
         delete?: never;
         options?: never;
         head?: never;
@@ -478,7 +427,7 @@ export interface paths {
          * Confirms a command: everything is checked again, then it is sent. By the same person, or by another one where the
          *     profile asks for two.
          */
-        post: operations["post_v1_commands_id_confirm"];
+        post: operations["confirm"];
         delete?: never;
         options?: never;
         head?: never;
@@ -493,10 +442,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists devices by id. */
-        get: operations["get_v1_devices"];
+        get: operations["list"];
         put?: never;
         /** Makes a device. Its secret is in the answer and never shown again. */
-        post: operations["post_v1_devices"];
+        post: operations["create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -516,7 +465,7 @@ export interface paths {
          * Imports devices from CSV. New devices' secrets are in the answer and never shown again; with `Accept: text/csv` the
          *     answer is a table `id,secret` of them, unless a row is wrong.
          */
-        post: operations["post_v1_devices_import"];
+        post: operations["devices"];
         delete?: never;
         options?: never;
         head?: never;
@@ -533,7 +482,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Gives many devices new secrets, all or none. With `Accept: text/csv` the answer is a table `id,secret`. */
-        post: operations["post_v1_devices_secrets"];
+        post: operations["rotate_many"];
         delete?: never;
         options?: never;
         head?: never;
@@ -548,7 +497,7 @@ export interface paths {
             cookie?: never;
         };
         /** A device with all that it last said. */
-        get: operations["get_v1_devices_id"];
+        get: operations["show"];
         put?: never;
         post?: never;
         delete?: never;
@@ -567,7 +516,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Makes a device of one that waits: it keeps the secret that it chose, and is connected anew. */
-        post: operations["post_v1_devices_id_approve"];
+        post: operations["approve"];
         delete?: never;
         options?: never;
         head?: never;
@@ -584,7 +533,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Turns a waiting device away: under this id it is not let in again by an enrolment key. */
-        post: operations["post_v1_devices_id_reject"];
+        post: operations["reject"];
         delete?: never;
         options?: never;
         head?: never;
@@ -601,7 +550,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Gives a device a new secret. */
-        post: operations["post_v1_devices_id_secret"];
+        post: operations["rotate"];
         delete?: never;
         options?: never;
         head?: never;
@@ -616,10 +565,10 @@ export interface paths {
             cookie?: never;
         };
         /** Every enrolment key, the newest first. */
-        get: operations["get_v1_enrolments"];
+        get: operations["list"];
         put?: never;
         /** Makes an enrolment key. It is in the answer and never shown again. */
-        post: operations["post_v1_enrolments"];
+        post: operations["create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -637,7 +586,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** Ends a key now. Devices that came with it and wait go on waiting. */
-        delete: operations["delete_v1_enrolments_id"];
+        delete: operations["revoke"];
         options?: never;
         head?: never;
         patch?: never;
@@ -656,7 +605,7 @@ export interface paths {
          *     Alert); `value [[asset,device,metric,value|null,grade,reason|null,observed_at_ms],...]`; `reload {reason}` (read the map
          *     and the alerts again); `beat {at}` every 10 s.
          */
-        get: operations["get_v1_live"];
+        get: operations["stream"];
         put?: never;
         post?: never;
         delete?: never;
@@ -673,10 +622,10 @@ export interface paths {
             cookie?: never;
         };
         /** The maintenance windows that are not over. */
-        get: operations["get_v1_maintenance"];
+        get: operations["list"];
         put?: never;
         /** Plans a maintenance window. */
-        post: operations["post_v1_maintenance"];
+        post: operations["plan"];
         delete?: never;
         options?: never;
         head?: never;
@@ -694,7 +643,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** Ends a maintenance window before its time, or takes back one that has not begun. */
-        delete: operations["delete_v1_maintenance_id"];
+        delete: operations["end"];
         options?: never;
         head?: never;
         patch?: never;
@@ -708,7 +657,7 @@ export interface paths {
             cookie?: never;
         };
         /** Every asset in sight with what it shows now. `townhub` carries the event id from which the live feed goes on. */
-        get: operations["get_v1_map"];
+        get: operations["show"];
         put?: never;
         post?: never;
         delete?: never;
@@ -725,7 +674,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists the Modbus buses with their units. */
-        get: operations["get_v1_modbus"];
+        get: operations["show"];
         put?: never;
         post?: never;
         delete?: never;
@@ -742,7 +691,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists messages, newest first. */
-        get: operations["get_v1_notifications"];
+        get: operations["list"];
         put?: never;
         post?: never;
         delete?: never;
@@ -759,7 +708,7 @@ export interface paths {
             cookie?: never;
         };
         /** How every channel is. */
-        get: operations["get_v1_notifications_channels"];
+        get: operations["channels"];
         put?: never;
         post?: never;
         delete?: never;
@@ -778,7 +727,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Sends a message that says that somebody tries the channel. */
-        post: operations["post_v1_notifications_channels_name_test"];
+        post: operations["test"];
         delete?: never;
         options?: never;
         head?: never;
@@ -796,7 +745,7 @@ export interface paths {
          * One message with all that it tells. What a webhook is posted, and what it may answer, is in the schema
          *     `WebhookContract`.
          */
-        get: operations["get_v1_notifications_id"];
+        get: operations["show"];
         put?: never;
         post?: never;
         delete?: never;
@@ -815,7 +764,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Tries a waiting or failed message again, at once and for another day. */
-        post: operations["post_v1_notifications_id_retry"];
+        post: operations["retry"];
         delete?: never;
         options?: never;
         head?: never;
@@ -830,7 +779,7 @@ export interface paths {
             cookie?: never;
         };
         /** The document as it was made with the router. */
-        get: operations["get_v1_openapi_json"];
+        get: operations["show"];
         put?: never;
         post?: never;
         delete?: never;
@@ -847,7 +796,7 @@ export interface paths {
             cookie?: never;
         };
         /** The lots and their free bays, for everybody. A lot of which not every bay is known tells bounds: `least` and `most`. */
-        get: operations["get_v1_parking"];
+        get: operations["board"];
         put?: never;
         post?: never;
         delete?: never;
@@ -867,7 +816,7 @@ export interface paths {
          * Occupancy, turnover, utilisation, stays, overstays and stuck bays of the lots in sight. Closed bays count as if they were
          *     not there; where a bay is not known of, the shares are bounds.
          */
-        get: operations["get_v1_parking_figures"];
+        get: operations["figures"];
         put?: never;
         post?: never;
         delete?: never;
@@ -884,7 +833,7 @@ export interface paths {
             cookie?: never;
         };
         /** Every profile with the number of devices in sight that use it. */
-        get: operations["get_v1_profiles"];
+        get: operations["list"];
         put?: never;
         post?: never;
         delete?: never;
@@ -906,7 +855,7 @@ export interface paths {
          * Reads the profile folder anew and answers as the list does. The hub looks by itself every second; this is for those
          *     who cannot wait.
          */
-        post: operations["post_v1_profiles_reload"];
+        post: operations["reload"];
         delete?: never;
         options?: never;
         head?: never;
@@ -921,7 +870,7 @@ export interface paths {
             cookie?: never;
         };
         /** One profile with its points, alerts and tests. */
-        get: operations["get_v1_profiles_id"];
+        get: operations["show"];
         put?: never;
         post?: never;
         delete?: never;
@@ -941,7 +890,7 @@ export interface paths {
          * How the alarms of a span did (ISA-18.2, IEC 62682, EEMUA 191), and those of the span before it. JSON, or CSV when
          *     `format=csv` or `Accept` asks for `text/csv`.
          */
-        get: operations["get_v1_reports_alarms"];
+        get: operations["alarms"];
         put?: never;
         post?: never;
         delete?: never;
@@ -961,7 +910,7 @@ export interface paths {
          * How people did about cases in a span (综合评价), and in the span before it. JSON, or CSV when `format=csv` or `Accept`
          *     asks for `text/csv`.
          */
-        get: operations["get_v1_reports_cases"];
+        get: operations["cases"];
         put?: never;
         post?: never;
         delete?: never;
@@ -978,7 +927,7 @@ export interface paths {
             cookie?: never;
         };
         /** The alerts or cases of a span, one to a line, oldest first, as CSV. Streamed: it may be long. */
-        get: operations["get_v1_reports_export"];
+        get: operations["export"];
         put?: never;
         post?: never;
         delete?: never;
@@ -995,7 +944,7 @@ export interface paths {
             cookie?: never;
         };
         /** The rules of devices, as they are in force or not, and where each of their fields comes from. */
-        get: operations["get_v1_rules"];
+        get: operations["list"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1012,7 +961,7 @@ export interface paths {
             cookie?: never;
         };
         /** Who changed the rule book, when, from what to what, and why. */
-        get: operations["get_v1_rules_history"];
+        get: operations["history"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1029,7 +978,7 @@ export interface paths {
             cookie?: never;
         };
         /** The overrides in sight. */
-        get: operations["get_v1_rules_overrides"];
+        get: operations["overrides"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1046,12 +995,12 @@ export interface paths {
             cookie?: never;
         };
         /** One override. */
-        get: operations["get_v1_rules_overrides_id"];
+        get: operations["show_override"];
         /** Makes or replaces an override. It is in force when this answers. */
-        put: operations["put_v1_rules_overrides_id"];
+        put: operations["put_override"];
         post?: never;
         /** Takes an override out. */
-        delete: operations["delete_v1_rules_overrides_id"];
+        delete: operations["delete_override"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1065,7 +1014,7 @@ export interface paths {
             cookie?: never;
         };
         /** The town's own rules in sight. */
-        get: operations["get_v1_rules_own"];
+        get: operations["own"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1082,15 +1031,15 @@ export interface paths {
             cookie?: never;
         };
         /** One of the town's own rules. */
-        get: operations["get_v1_rules_own_id"];
+        get: operations["show_own"];
         /**
          * Makes or replaces a rule of the town's own: on one metric of a device, or an expression over points of several
          *     devices. It is in force when this answers.
          */
-        put: operations["put_v1_rules_own_id"];
+        put: operations["put_own"];
         post?: never;
         /** Takes one of the town's own rules out. */
-        delete: operations["delete_v1_rules_own_id"];
+        delete: operations["delete_own"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1109,7 +1058,7 @@ export interface paths {
          * Plays a rule over stored history: when it would have been raised and cleared, how often, for how long and how bad;
          *     beside the present rule over the same readings, and the alert log. Nothing is changed.
          */
-        post: operations["post_v1_rules_rehearse"];
+        post: operations["rehearse_rule"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1124,7 +1073,7 @@ export interface paths {
             cookie?: never;
         };
         /** The schedules. */
-        get: operations["get_v1_schedules"];
+        get: operations["schedules"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1141,12 +1090,12 @@ export interface paths {
             cookie?: never;
         };
         /** One schedule. */
-        get: operations["get_v1_schedules_name"];
+        get: operations["show_schedule"];
         /** Makes or replaces a schedule. Rules that name it follow when this answers. */
-        put: operations["put_v1_schedules_name"];
+        put: operations["put_schedule"];
         post?: never;
         /** Takes a schedule out that no page names. */
-        delete: operations["delete_v1_schedules_name"];
+        delete: operations["delete_schedule"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1160,7 +1109,7 @@ export interface paths {
             cookie?: never;
         };
         /** A part of one point's history; CSV when `Accept` asks for `text/csv`. */
-        get: operations["get_v1_series_device_metric"];
+        get: operations["show"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1177,12 +1126,12 @@ export interface paths {
             cookie?: never;
         };
         /** Who is logged in. */
-        get: operations["get_v1_session"];
+        get: operations["show"];
         put?: never;
         /** Logs in; the answer sets the session's cookie. */
-        post: operations["post_v1_session"];
+        post: operations["create"];
         /** Logs out. */
-        delete: operations["delete_v1_session"];
+        delete: operations["delete"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1198,7 +1147,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Changes the caller's password and ends its other sessions. Only a person's session can. */
-        post: operations["post_v1_session_password"];
+        post: operations["change"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1212,8 +1161,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists sessions. */
-        get: operations["get_v1_sessions"];
+        /** The caller's sessions. */
+        get: operations["list"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1232,8 +1181,8 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Ends a session: one's own, or anybody's for those who may change accounts. */
-        delete: operations["delete_v1_sessions_id"];
+        /** Ends one of the caller's sessions. */
+        delete: operations["end"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1247,7 +1196,7 @@ export interface paths {
             cookie?: never;
         };
         /** The hub in numbers; devices and alerts are those in sight. */
-        get: operations["get_v1_status"];
+        get: operations["show"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1264,10 +1213,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists tokens. */
-        get: operations["get_v1_tokens"];
+        get: operations["list"];
         put?: never;
         /** Makes a bearer token for a program, with the caller's rights and zones. Only a person's session can. */
-        post: operations["post_v1_tokens"];
+        post: operations["create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1285,7 +1234,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** Deletes a token: one's own, or anybody's for those who may change accounts. */
-        delete: operations["delete_v1_tokens_id"];
+        delete: operations["delete"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1299,7 +1248,7 @@ export interface paths {
             cookie?: never;
         };
         /** The units. */
-        get: operations["get_v1_units"];
+        get: operations["units"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1317,7 +1266,7 @@ export interface paths {
         };
         get?: never;
         /** Makes or replaces a unit. */
-        put: operations["put_v1_units_id"];
+        put: operations["put_unit"];
         post?: never;
         delete?: never;
         options?: never;
@@ -1333,10 +1282,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists users by name. */
-        get: operations["get_v1_users"];
+        get: operations["list"];
         put?: never;
         /** Makes a user. Its first password is in the answer and never shown again. */
-        post: operations["post_v1_users"];
+        post: operations["create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1354,11 +1303,11 @@ export interface paths {
         put?: never;
         post?: never;
         /** Deletes a user with its sessions and tokens. */
-        delete: operations["delete_v1_users_name"];
+        delete: operations["delete"];
         options?: never;
         head?: never;
         /** Changes a user's role, zones, or whether it is kept out. */
-        patch: operations["patch_v1_users_name"];
+        patch: operations["change"];
         trace?: never;
     };
     "/api/v1/users/{name}/password": {
@@ -1371,7 +1320,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Gives a user a new first password and ends its sessions. */
-        post: operations["post_v1_users_name_password"];
+        post: operations["reset"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1391,7 +1340,7 @@ export interface paths {
          * Makes a link for a wall screen: it works once, for 15 minutes, and lets the screen look at what the caller sees. Only a
          *     person's session can.
          */
-        post: operations["post_v1_wall_links"];
+        post: operations["create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1408,7 +1357,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Trades a link's code for the wall's cookie. */
-        post: operations["post_v1_wall_links_redeem"];
+        post: operations["redeem"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1423,7 +1372,7 @@ export interface paths {
             cookie?: never;
         };
         /** Every zone in sight, WGS-84. */
-        get: operations["get_v1_zones"];
+        get: operations["list"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1442,7 +1391,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Imports zones from GeoJSON. */
-        post: operations["post_v1_zones_import"];
+        post: operations["zones"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1457,7 +1406,7 @@ export interface paths {
             cookie?: never;
         };
         /** The process is alive. */
-        get: operations["get_healthz"];
+        get: operations["alive"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1474,10 +1423,10 @@ export interface paths {
             cookie?: never;
         };
         /** The login page. */
-        get: operations["get_login"];
+        get: operations["page"];
         put?: never;
         /** Logs in from the page: on to the console, or the page again with what is wrong. */
-        post: operations["post_login"];
+        post: operations["log_in_by_page"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1492,7 +1441,7 @@ export interface paths {
             cookie?: never;
         };
         /** The login page's style sheet. */
-        get: operations["get_login_css"];
+        get: operations["style"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1511,7 +1460,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Logs out from a page. */
-        post: operations["post_logout"];
+        post: operations["log_out_by_page"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1526,7 +1475,7 @@ export interface paths {
             cookie?: never;
         };
         /** The hub's own numbers in Prometheus' text format. */
-        get: operations["get_metrics"];
+        get: operations["metrics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1543,7 +1492,7 @@ export interface paths {
             cookie?: never;
         };
         /** A file of the pages for everybody. */
-        get: operations["get_open_file"];
+        get: operations["public_file"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1560,7 +1509,7 @@ export interface paths {
             cookie?: never;
         };
         /** The page that shows the board, for everybody. */
-        get: operations["get_parking"];
+        get: operations["page"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1577,10 +1526,10 @@ export interface paths {
             cookie?: never;
         };
         /** The page on which a person chooses a new password. */
-        get: operations["get_password"];
+        get: operations["page"];
         put?: never;
         /** Changes the password from the page: on to the console, or the page again with what is wrong. */
-        post: operations["post_password"];
+        post: operations["change_by_page"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1595,7 +1544,7 @@ export interface paths {
             cookie?: never;
         };
         /** Everything is up; else 503 with `missing`, the parts that are not. */
-        get: operations["get_readyz"];
+        get: operations["ready"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1612,7 +1561,7 @@ export interface paths {
             cookie?: never;
         };
         /** The page that a link opens. It is the same for everybody: the code stays in the browser. */
-        get: operations["get_wall_join"];
+        get: operations["page"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1639,7 +1588,7 @@ export interface components {
          * @description A column of a step.
          * @enum {string}
          */
-        Aggregate: "mean" | "min" | "max" | "last" | "count" | "time_mean" | "occupied_share";
+        Aggregate: "mean" | "min" | "max" | "last" | "count";
         /** @description The figures of the norm. */
         AlarmFigures: {
             acknowledge: components["schemas"]["Times"];
@@ -2020,49 +1969,6 @@ export interface components {
              * @description Alert hours within the span.
              */
             hours: number;
-        };
-        /** @description The ground of the map. */
-        BaseMap: {
-            attribution: components["schemas"]["Label"] | null;
-            /** @description `schematic`, `file`, `tianditu` or `xyz`. */
-            base: components["schemas"]["BaseName"];
-            /** @description West, south, east, north in degrees; null: everywhere. */
-            bounds: number[] | null;
-            /** @description The coordinates in which it is drawn: ask for the map in the same (`/map?crs=`). */
-            crs: components["schemas"]["DatumName"];
-            /** @description Where its document is, when it is one. */
-            data: string | null;
-            /** @description How to draw it. */
-            kind: components["schemas"]["BaseMapKind"];
-            /** @description Raster: the layers' names, the lowest first. Vector: `base`. */
-            layers: string[];
-            /** Format: int32 */
-            max_zoom: number;
-            /** Format: int32 */
-            min_zoom: number;
-            /** @description Vector: the layers in the tiles, as far as they are told. */
-            parts: string[];
-            /** @description Why the configured base map is not drawn; null when it is. */
-            problem: string | null;
-            /** @description Where its tiles are, when it has tiles. */
-            tiles: string | null;
-        };
-        /**
-         * @description How a ground is drawn.
-         * @enum {string}
-         */
-        BaseMapKind: "schematic" | "geojson" | "raster" | "vector";
-        /**
-         * @description The base maps' names.
-         * @enum {string}
-         */
-        BaseName: "schematic" | "file" | "tianditu" | "xyz";
-        /** @description What a device said of its battery last. */
-        Battery: {
-            /** @description UCUM unit. */
-            unit: string;
-            /** Format: double */
-            value: number;
         };
         /** @description What somebody acknowledges at once: by number, or all open ones that a filter finds. */
         BulkAcknowledgement: {
@@ -2619,11 +2525,6 @@ export interface components {
             /** @description Shown once, stored hashed. A device connects with the user name `enroll` and the password `KEY:OWN-SECRET`. */
             key: string;
         };
-        /**
-         * @description The coordinates' names.
-         * @enum {string}
-         */
-        DatumName: "wgs84" | "gcj02";
         /** @description A device with all that it last said. */
         Device: components["schemas"]["DeviceSummary"] & {
             bus: components["schemas"]["BusUnit"] | null;
@@ -2655,7 +2556,6 @@ export interface components {
             address?: string | null;
             /** @description The asset that it observes. */
             asset: string | null;
-            battery?: components["schemas"]["Battery"] | null;
             /** @description Whether it has an MQTT session, or answers on its bus. */
             connected: boolean;
             freshness: components["schemas"]["Freshness"];
@@ -2668,8 +2568,6 @@ export interface components {
             modbus?: components["schemas"]["ModbusAddress"] | null;
             name: components["schemas"]["Label"];
             profile: string;
-            /** @description How many payloads are kept that its profile could not decode. */
-            undecoded_total: number;
         };
         /** @description Devices by id. */
         Devices: {
@@ -2679,53 +2577,6 @@ export interface components {
             /** @description How many wait for approval. */
             waiting_total: number;
         };
-        /** @description How the backups are. */
-        Backups: {
-            /** @description Why the last try failed; null when it did not. */
-            failure: string | null;
-            /**
-             * Format: date-time
-             * @description When the last one was made that is whole; null when there is none.
-             */
-            last_at: string | null;
-            /**
-             * Format: int64
-             * @description Its size.
-             */
-            last_bytes: number;
-            /**
-             * Format: date-time
-             * @description When the next is due.
-             */
-            next_at: string | null;
-        };
-        /** @description A file system. */
-        Disk: {
-            /**
-             * Format: int64
-             * @description Bytes that the hub may still write.
-             */
-            free_bytes: number;
-            /** @description `low`: somebody should make room. `full`: readings are refused until somebody does; devices keep theirs. */
-            state: components["schemas"]["DiskState"];
-            /**
-             * Format: int64
-             * @description Below so many free bytes it is full.
-             */
-            stop_below_bytes: number;
-            /** Format: int64 */
-            total_bytes: number;
-            /**
-             * Format: int64
-             * @description Below so many free bytes it is low.
-             */
-            warn_below_bytes: number;
-        };
-        /**
-         * @description How the disk is.
-         * @enum {string}
-         */
-        DiskState: "ok" | "low" | "full";
         /** @description A rule, in force or not, and where its fields come from. */
         EffectiveRule: {
             asset: string | null;
@@ -3013,8 +2864,6 @@ export interface components {
         };
         /** @description The map. */
         Map: {
-            /** @description Playback only: the alerts that stood at that time. */
-            alerts?: components["schemas"]["Alert"][] | null;
             features: components["schemas"]["MapFeature"][];
             townhub: components["schemas"]["Snapshot"];
             type: components["schemas"]["CollectionType"];
@@ -3032,8 +2881,6 @@ export interface components {
             name: components["schemas"]["Label"];
             /** @description The lot of a bay. */
             parent: string | null;
-            /** @description Where it is in WGS-84, longitude and latitude: only on a map in other coordinates, which navigation must not take. */
-            position?: number[] | null;
             /**
              * Format: int32
              * @description The worst open alert: 0 none, 1 critical, 2 major, 3 minor, 4 info.
@@ -3044,8 +2891,6 @@ export interface components {
              * @description The code of the headline point, when that is a state.
              */
             state: number | null;
-            /** @description The street that its import names. */
-            street: string | null;
             zone: string | null;
         };
         /** @description A cluster. */
@@ -3054,10 +2899,6 @@ export interface components {
             cluster: boolean;
             /** @description How many assets it stands for. */
             count: number;
-            /** @description How many of each kind. */
-            kinds: {
-                [key: string]: number;
-            };
         };
         /** @description An asset, or a cluster of assets with nothing to report. */
         MapFeature: {
@@ -3186,19 +3027,6 @@ export interface components {
              */
             version: number;
         };
-        /** @description Where devices connect. An address of zeros is every address of the host. */
-        MqttDoors: {
-            host: string;
-            /** @description How many clients may be connected at a time. */
-            max_connections: number;
-            /** Format: int32 */
-            port: number;
-            /**
-             * Format: int32
-             * @description The port that speaks TLS; null when there is none.
-             */
-            tls_port: number | null;
-        };
         /** @description A case that is opened by hand. */
         NewCase: {
             /** @description The asset that it is about. */
@@ -3313,20 +3141,6 @@ export interface components {
             test?: boolean;
             /** @description How many alerts and cases it tells of. */
             total: number;
-        };
-        /** @description How the channels are. */
-        NotificationCounts: {
-            /** @description How many are configured. */
-            channels: number;
-            /**
-             * Format: int64
-             * @description Messages that were given up.
-             */
-            failed: number;
-            /** @description Those whose last attempt failed. */
-            failing: string[];
-            /** @description Messages that are not sent yet. */
-            waiting: number;
         };
         /** @description Messages, newest first. */
         Notifications: {
@@ -3642,7 +3456,7 @@ export interface components {
             /** Format: date-time */
             received_at: string | null;
             state: components["schemas"]["Label"] | null;
-            states: components["schemas"]["PointState"][] | null;
+            states: components["schemas"]["State"][] | null;
             /** @description UCUM unit; `1` for states and counts. */
             unit: string;
             /**
@@ -3650,13 +3464,6 @@ export interface components {
              * @description Null when nothing was heard yet, or the device gave no number.
              */
             value: number | null;
-        };
-        /** @description A state's code and name. */
-        PointState: {
-            /** Format: double */
-            code: number;
-            label: components["schemas"]["Label"];
-            name: string;
         };
         /** @description Alarms by priority: critical is high, major medium, minor low. */
         Priorities: {
@@ -3743,30 +3550,13 @@ export interface components {
         ProfileDetail: components["schemas"]["ProfileSummary"] & {
             /** @description What its devices may be told. */
             commands: components["schemas"]["ProfileCommand"][];
-            example: components["schemas"]["ProfileExample"] | null;
             /** @description Its points in the order of the file. */
             points_in_full: components["schemas"]["ProfilePoint"][];
             refusal?: components["schemas"]["Refused"] | null;
-            register: components["schemas"]["ProfileRegister"] | null;
             /** @description Names of its tests. */
             tests: string[];
             /** @description The text of the version in force, unless it is long. */
             text?: string | null;
-            /** @description Where its devices publish besides `devices/{device}/telemetry`. */
-            topics: string[];
-        };
-        /** @description A message to try a device with. `{device}` in it stands for the device's id. */
-        ProfileExample: {
-            /** @description The payload's bytes in hexadecimal digits; null when it is text. */
-            hex: string | null;
-            /**
-             * Format: date-time
-             * @description When the payload says that it was observed; null when that is now.
-             */
-            observed_at: string | null;
-            /** @description The payload; null when it is no text. */
-            text: string | null;
-            topic: string;
         };
         /** @description A value that the device reports. */
         ProfilePoint: {
@@ -3780,22 +3570,6 @@ export interface components {
             states: components["schemas"]["ProfileStateName"][];
             /** @description UCUM. */
             unit: string;
-        };
-        /** @description Where the point that stands for a polled device is read. */
-        ProfileRegister: {
-            /**
-             * Format: int32
-             * @description From 0.
-             */
-            address: number;
-            /**
-             * Format: int32
-             * @description How many registers, or bits.
-             */
-            count: number;
-            metric: string;
-            /** @description `coil`, `discrete`, `holding` or `input`. */
-            table: string;
         };
         /** @description A step of a ladder of limits. */
         ProfileRung: {
@@ -3852,15 +3626,6 @@ export interface components {
             profiles: components["schemas"]["ProfileSummary"][];
             /** @description Files that are no profile, and files whose former version stays in force. */
             refused: components["schemas"]["Refused"][];
-        };
-        /** @description A bounded queue: what waits in it, and how much may. */
-        Queue: {
-            /** @description `disk` (readings before they are stored) or `judge` (commits before they are judged). */
-            name: string;
-            /** @description How much may wait. */
-            size: number;
-            /** @description What waits. */
-            waiting: number;
         };
         /** @description Readings since the hub started. */
         ReadingTotals: {
@@ -3994,58 +3759,6 @@ export interface components {
             value: number | null;
         };
         /** @description Why a closed case goes on. */
-        /** @description What is wrong with an engine. */
-        RemoteProblem: {
-            /** Format: date-time */
-            since: string;
-            /** @description In the words of the log. */
-            why: string;
-        };
-        /** @description How it stands with the engine that keeps the far past. */
-        RemoteStatus: {
-            /** @description `InfluxDB 2` or `VictoriaMetrics`. */
-            engine: string;
-            /**
-             * Format: int64
-             * @description Readings of which it only gets rollups, because more waited than may; the hub keeps them itself.
-             */
-            folded: number;
-            /**
-             * Format: date-time
-             * @description When the oldest of them arrived; null when none waits.
-             */
-            oldest: string | null;
-            problem: components["schemas"]["RemoteProblem"] | null;
-            /**
-             * Format: int64
-             * @description Their bytes.
-             */
-            queue_bytes: number;
-            /**
-             * Format: int64
-             * @description Bytes that may wait at most.
-             */
-            queue_max_bytes: number;
-            /**
-             * Format: int64
-             * @description Readings that wait on the hub's disk until it has them.
-             */
-            queue_readings: number;
-            /** @description Its words for the last of them. */
-            refusal: string | null;
-            /**
-             * Format: int64
-             * @description Readings that it refused for good since the start.
-             */
-            refused: number;
-            /**
-             * Format: int64
-             * @description Readings that it acknowledged since the start.
-             */
-            sent: number;
-            /** @description Whether it took what it was sent last. */
-            up: boolean;
-        };
         Reopening: {
             reason: string;
         };
@@ -4238,7 +3951,7 @@ export interface components {
             role: components["schemas"]["Label"];
             user: components["schemas"]["User"];
         };
-        /** @description A session as a list shows it. */
+        /** @description One of the caller's sessions. */
         SessionInfo: {
             /** @description The browser, as it calls itself. */
             agent: string;
@@ -4258,7 +3971,6 @@ export interface components {
              * @description When it was last used, to the hour.
              */
             used_at: string;
-            user: string;
         };
         /** @description Sessions, the last opened first. */
         Sessions: {
@@ -4318,7 +4030,7 @@ export interface components {
         Snapshot: {
             /**
              * Format: date-time
-             * @description When it was made; in playback, the time that it shows.
+             * @description When it was made.
              */
             at: string;
             /**
@@ -4385,26 +4097,13 @@ export interface components {
             /** @description Which base map the console draws. */
             basemap: string;
             devices: components["schemas"]["DeviceCounts"];
-            /** @description Backups by the clock; null when none are configured, and for an account that is limited to zones. */
-            backups: components["schemas"]["Backups"] | null;
-            disk: components["schemas"]["Disk"] | null;
             /**
              * Format: int32
              * @description The run of the hub: the first half of every event id.
              */
             epoch: number;
-            /** @description Where devices connect. */
-            mqtt: components["schemas"]["MqttDoors"];
-            notifications: components["schemas"]["NotificationCounts"] | null;
-            /** @description What waits between the rooms. */
-            queues: components["schemas"]["Queue"][];
+            notifications: components["schemas"]["Notifications"] | null;
             readings: components["schemas"]["ReadingTotals"];
-            remote: components["schemas"]["RemoteStatus"] | null;
-            /**
-             * Format: date-time
-             * @description Since when it runs.
-             */
-            started_at: string;
             store: components["schemas"]["StoreStats"];
             town: components["schemas"]["Town"];
             /** @description The hub's version. */
@@ -4413,10 +4112,7 @@ export interface components {
         /** @description Steps; empty ones are left out. */
         Steps: components["schemas"]["Of"] & {
             agg?: components["schemas"]["Aggregate"] | null;
-            /**
-             * @description `[start_ms, mean, min, max, last, count, good_share, time_mean, occupied_share]`, oldest first; no numbers where
-             *     every reading was bad; the last is for states that have an `occupied`.
-             */
+            /** @description `[start_ms, mean, min, max, last, count, good_share]`, oldest first; no numbers where every reading was bad. */
             points: [
                 number,
                 number | null,
@@ -4424,12 +4120,8 @@ export interface components {
                 number | null,
                 number | null,
                 number,
-                number,
-                number | null,
-                number | null
+                number
             ][];
-            /** @description What was read: `raw` readings, or rollups of `1m`, `1h` or `1d` (and raw readings where those are not made yet). */
-            source: string;
             /** Format: double */
             step_s: number;
         };
@@ -4753,7 +4445,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    get_v1_alerts: {
+    list: {
         parameters: {
             query?: {
                 /** @description True: only open ones (active, or not acknowledged). Absent or false: all. */
@@ -4801,7 +4493,7 @@ export interface operations {
             };
         };
     };
-    post_v1_alerts_acknowledge: {
+    acknowledge_many: {
         parameters: {
             query?: never;
             header?: never;
@@ -4833,7 +4525,7 @@ export interface operations {
             };
         };
     };
-    get_v1_alerts_id: {
+    show: {
         parameters: {
             query?: never;
             header?: never;
@@ -4863,7 +4555,7 @@ export interface operations {
             };
         };
     };
-    post_v1_alerts_id_acknowledge: {
+    acknowledge: {
         parameters: {
             query?: never;
             header?: never;
@@ -4897,7 +4589,7 @@ export interface operations {
             };
         };
     };
-    post_v1_alerts_id_in_service: {
+    in_service: {
         parameters: {
             query?: never;
             header?: never;
@@ -4938,7 +4630,7 @@ export interface operations {
             };
         };
     };
-    post_v1_alerts_id_out_of_service: {
+    out_of_service: {
         parameters: {
             query?: never;
             header?: never;
@@ -4972,7 +4664,7 @@ export interface operations {
             };
         };
     };
-    post_v1_alerts_id_shelve: {
+    shelve: {
         parameters: {
             query?: never;
             header?: never;
@@ -5013,7 +4705,7 @@ export interface operations {
             };
         };
     };
-    post_v1_alerts_id_unshelve: {
+    unshelve: {
         parameters: {
             query?: never;
             header?: never;
@@ -5054,7 +4746,7 @@ export interface operations {
             };
         };
     };
-    get_v1_assets: {
+    list: {
         parameters: {
             query?: {
                 /** @description Only those in `west,south,east,north`, degrees. */
@@ -5095,7 +4787,7 @@ export interface operations {
             };
         };
     };
-    post_v1_assets_import: {
+    assets: {
         parameters: {
             query?: {
                 /** @description Only check and report. */
@@ -5141,7 +4833,7 @@ export interface operations {
             };
         };
     };
-    get_v1_assets_id: {
+    show: {
         parameters: {
             query?: never;
             header?: never;
@@ -5171,7 +4863,7 @@ export interface operations {
             };
         };
     };
-    get_v1_audit: {
+    list: {
         parameters: {
             query?: {
                 /** @description Only what this actor did. */
@@ -5214,7 +4906,7 @@ export interface operations {
             };
         };
     };
-    get_v1_audit_export: {
+    export: {
         parameters: {
             query?: {
                 /** @description Only those with a larger number. Without it the export can be verified by itself. */
@@ -5245,116 +4937,7 @@ export interface operations {
             };
         };
     };
-    get_v1_basemap: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["BaseMap"];
-                };
-            };
-            /** @description A refusal */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    get_v1_basemap_data: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The file as it is */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/geo+json": unknown;
-                };
-            };
-            /** @description Nothing changed since the ETag in If-None-Match */
-            304: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description A refusal */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    get_v1_basemap_tiles_layer_z_x_y: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description One of the base map's `layers` */
-                layer: string;
-                /** @description Zoom */
-                z: number;
-                /** @description Column from the west */
-                x: number;
-                /** @description Row from the north */
-                y: number;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description A picture, or a vector tile */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "image/png": unknown;
-                };
-            };
-            /** @description The map has nothing there */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description A refusal */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    get_v1_cases: {
+    list: {
         parameters: {
             query?: {
                 /** @description True: only those that are not closed. */
@@ -5401,7 +4984,7 @@ export interface operations {
             };
         };
     };
-    post_v1_cases: {
+    register: {
         parameters: {
             query?: never;
             header?: never;
@@ -5433,7 +5016,7 @@ export interface operations {
             };
         };
     };
-    get_v1_cases_id: {
+    show: {
         parameters: {
             query?: never;
             header?: never;
@@ -5463,7 +5046,7 @@ export interface operations {
             };
         };
     };
-    post_v1_cases_id_attach: {
+    attach: {
         parameters: {
             query?: never;
             header?: never;
@@ -5497,7 +5080,7 @@ export interface operations {
             };
         };
     };
-    post_v1_cases_id_photos: {
+    put_photo: {
         parameters: {
             query?: never;
             header?: never;
@@ -5531,7 +5114,7 @@ export interface operations {
             };
         };
     };
-    get_v1_cases_id_photos_name: {
+    photo: {
         parameters: {
             query?: never;
             header?: never;
@@ -5563,7 +5146,7 @@ export interface operations {
             };
         };
     };
-    post_v1_cases_id_reopen: {
+    reopen: {
         parameters: {
             query?: never;
             header?: never;
@@ -5597,7 +5180,7 @@ export interface operations {
             };
         };
     };
-    post_v1_cases_id_move: {
+    make: {
         parameters: {
             query?: never;
             header?: never;
@@ -5639,7 +5222,7 @@ export interface operations {
             };
         };
     };
-    get_v1_commands: {
+    list: {
         parameters: {
             query?: {
                 /** @description True: only those that have not ended. */
@@ -5680,7 +5263,7 @@ export interface operations {
             };
         };
     };
-    post_v1_commands: {
+    select: {
         parameters: {
             query?: never;
             header?: never;
@@ -5712,7 +5295,7 @@ export interface operations {
             };
         };
     };
-    post_v1_commands_stop: {
+    stop: {
         parameters: {
             query?: never;
             header?: never;
@@ -5744,7 +5327,7 @@ export interface operations {
             };
         };
     };
-    get_v1_commands_id: {
+    show: {
         parameters: {
             query?: never;
             header?: never;
@@ -5774,7 +5357,7 @@ export interface operations {
             };
         };
     };
-    post_v1_commands_id_cancel: {
+    cancel: {
         parameters: {
             query?: never;
             header?: never;
@@ -5808,7 +5391,7 @@ export interface operations {
             };
         };
     };
-    post_v1_commands_id_confirm: {
+    confirm: {
         parameters: {
             query?: never;
             header?: never;
@@ -5842,7 +5425,7 @@ export interface operations {
             };
         };
     };
-    get_v1_devices: {
+    list: {
         parameters: {
             query?: {
                 /** @description Only of this profile. */
@@ -5879,7 +5462,7 @@ export interface operations {
             };
         };
     };
-    post_v1_devices: {
+    create: {
         parameters: {
             query?: never;
             header?: never;
@@ -5911,7 +5494,7 @@ export interface operations {
             };
         };
     };
-    post_v1_devices_import: {
+    devices: {
         parameters: {
             query?: {
                 /** @description Only check and report. */
@@ -5957,7 +5540,7 @@ export interface operations {
             };
         };
     };
-    post_v1_devices_secrets: {
+    rotate_many: {
         parameters: {
             query?: never;
             header?: never;
@@ -5990,7 +5573,7 @@ export interface operations {
             };
         };
     };
-    get_v1_devices_id: {
+    show: {
         parameters: {
             query?: never;
             header?: never;
@@ -6020,7 +5603,7 @@ export interface operations {
             };
         };
     };
-    post_v1_devices_id_approve: {
+    approve: {
         parameters: {
             query?: never;
             header?: never;
@@ -6054,7 +5637,7 @@ export interface operations {
             };
         };
     };
-    post_v1_devices_id_reject: {
+    reject: {
         parameters: {
             query?: never;
             header?: never;
@@ -6082,7 +5665,7 @@ export interface operations {
             };
         };
     };
-    post_v1_devices_id_secret: {
+    rotate: {
         parameters: {
             query?: {
                 /** @description For so many hours (up to 720) the old secret still opens the door, until the new one is used; else it is void at once. */
@@ -6117,7 +5700,7 @@ export interface operations {
             };
         };
     };
-    get_v1_enrolments: {
+    list: {
         parameters: {
             query?: never;
             header?: never;
@@ -6145,7 +5728,7 @@ export interface operations {
             };
         };
     };
-    post_v1_enrolments: {
+    create: {
         parameters: {
             query?: never;
             header?: never;
@@ -6177,7 +5760,7 @@ export interface operations {
             };
         };
     };
-    delete_v1_enrolments_id: {
+    revoke: {
         parameters: {
             query?: never;
             header?: never;
@@ -6205,7 +5788,7 @@ export interface operations {
             };
         };
     };
-    get_v1_live: {
+    stream: {
         parameters: {
             query?: {
                 /** @description The event id (`epoch-seq`) to go on from, as the map gave it; absent: now. `Last-Event-ID` goes before it. */
@@ -6241,7 +5824,7 @@ export interface operations {
             };
         };
     };
-    get_v1_maintenance: {
+    list: {
         parameters: {
             query?: {
                 /** @description True: those of the last 92 days that are over, too. */
@@ -6272,7 +5855,7 @@ export interface operations {
             };
         };
     };
-    post_v1_maintenance: {
+    plan: {
         parameters: {
             query?: never;
             header?: never;
@@ -6311,7 +5894,7 @@ export interface operations {
             };
         };
     };
-    delete_v1_maintenance_id: {
+    end: {
         parameters: {
             query?: never;
             header?: never;
@@ -6341,22 +5924,15 @@ export interface operations {
             };
         };
     };
-    get_v1_map: {
+    show: {
         parameters: {
             query?: {
                 /** @description `west,south,east,north` in degrees; absent: the whole town. */
                 bbox?: string;
                 /** @description Only these kinds, separated by commas: `manhole,pipe`. */
                 kinds?: string;
-                /** @description Only in these zones, separated by commas. */
-                zones?: string;
-                /**
-                 * @description The map's zoom, 0 to 24, of 512-pixel tiles: below 16, where more than 24 assets with nothing to report lie within 64
-                 *     pixels, one cluster stands for them.
-                 */
+                /** @description The map's zoom, 0 to 24: below 12, assets with nothing to report are clustered. */
                 zoom?: number;
-                /** @description Playback: the town at this time (RFC 3339), not now. For at most 5 000 observed assets at once. */
-                at?: string;
                 /** @description The coordinates to draw in: `wgs84` (else) or `gcj02`. */
                 crs?: string;
             };
@@ -6392,7 +5968,7 @@ export interface operations {
             };
         };
     };
-    get_v1_modbus: {
+    show: {
         parameters: {
             query?: never;
             header?: never;
@@ -6420,7 +5996,7 @@ export interface operations {
             };
         };
     };
-    get_v1_notifications: {
+    list: {
         parameters: {
             query?: {
                 /** @description Only of this channel. */
@@ -6461,7 +6037,7 @@ export interface operations {
             };
         };
     };
-    get_v1_notifications_channels: {
+    channels: {
         parameters: {
             query?: never;
             header?: never;
@@ -6489,7 +6065,7 @@ export interface operations {
             };
         };
     };
-    post_v1_notifications_channels_name_test: {
+    test: {
         parameters: {
             query?: never;
             header?: never;
@@ -6519,7 +6095,7 @@ export interface operations {
             };
         };
     };
-    get_v1_notifications_id: {
+    show: {
         parameters: {
             query?: never;
             header?: never;
@@ -6549,7 +6125,7 @@ export interface operations {
             };
         };
     };
-    post_v1_notifications_id_retry: {
+    retry: {
         parameters: {
             query?: never;
             header?: never;
@@ -6579,7 +6155,7 @@ export interface operations {
             };
         };
     };
-    get_v1_openapi_json: {
+    show: {
         parameters: {
             query?: never;
             header?: never;
@@ -6607,7 +6183,7 @@ export interface operations {
             };
         };
     };
-    get_v1_parking: {
+    board: {
         parameters: {
             query?: never;
             header?: never;
@@ -6642,7 +6218,7 @@ export interface operations {
             };
         };
     };
-    get_v1_parking_figures: {
+    figures: {
         parameters: {
             query?: {
                 /** @description From this time on (RFC 3339); absent: a day before `to`. */
@@ -6677,7 +6253,7 @@ export interface operations {
             };
         };
     };
-    get_v1_profiles: {
+    list: {
         parameters: {
             query?: never;
             header?: never;
@@ -6705,7 +6281,7 @@ export interface operations {
             };
         };
     };
-    post_v1_profiles_reload: {
+    reload: {
         parameters: {
             query?: never;
             header?: never;
@@ -6733,7 +6309,7 @@ export interface operations {
             };
         };
     };
-    get_v1_profiles_id: {
+    show: {
         parameters: {
             query?: never;
             header?: never;
@@ -6763,7 +6339,7 @@ export interface operations {
             };
         };
     };
-    get_v1_reports_alarms: {
+    alarms: {
         parameters: {
             query?: {
                 /** @description From this time on: RFC 3339, or a day of the town (`2026-09-01`). Absent: 30 days before `to`. */
@@ -6805,7 +6381,7 @@ export interface operations {
             };
         };
     };
-    get_v1_reports_cases: {
+    cases: {
         parameters: {
             query?: {
                 /** @description From this time on: RFC 3339, or a day of the town (`2026-09-01`). Absent: 30 days before `to`. */
@@ -6847,7 +6423,7 @@ export interface operations {
             };
         };
     };
-    get_v1_reports_export: {
+    export: {
         parameters: {
             query: {
                 /** @description `alerts` (by the time they were raised) or `cases` (by the time they were opened). */
@@ -6886,7 +6462,7 @@ export interface operations {
             };
         };
     };
-    get_v1_rules: {
+    list: {
         parameters: {
             query?: {
                 /** @description Only of this device. */
@@ -6925,7 +6501,7 @@ export interface operations {
             };
         };
     };
-    get_v1_rules_history: {
+    history: {
         parameters: {
             query?: {
                 /** @description Only of overrides (`override`), own rules (`own`) or schedules (`schedule`). */
@@ -6962,7 +6538,7 @@ export interface operations {
             };
         };
     };
-    get_v1_rules_overrides: {
+    overrides: {
         parameters: {
             query?: never;
             header?: never;
@@ -6990,7 +6566,7 @@ export interface operations {
             };
         };
     };
-    get_v1_rules_overrides_id: {
+    show_override: {
         parameters: {
             query?: never;
             header?: never;
@@ -7020,7 +6596,7 @@ export interface operations {
             };
         };
     };
-    put_v1_rules_overrides_id: {
+    put_override: {
         parameters: {
             query?: never;
             header?: never;
@@ -7068,7 +6644,7 @@ export interface operations {
             };
         };
     };
-    delete_v1_rules_overrides_id: {
+    delete_override: {
         parameters: {
             query: {
                 /** @description The version that was looked at. */
@@ -7108,7 +6684,7 @@ export interface operations {
             };
         };
     };
-    get_v1_rules_own: {
+    own: {
         parameters: {
             query?: never;
             header?: never;
@@ -7136,7 +6712,7 @@ export interface operations {
             };
         };
     };
-    get_v1_rules_own_id: {
+    show_own: {
         parameters: {
             query?: never;
             header?: never;
@@ -7166,7 +6742,7 @@ export interface operations {
             };
         };
     };
-    put_v1_rules_own_id: {
+    put_own: {
         parameters: {
             query?: never;
             header?: never;
@@ -7214,7 +6790,7 @@ export interface operations {
             };
         };
     };
-    delete_v1_rules_own_id: {
+    delete_own: {
         parameters: {
             query: {
                 /** @description The version that was looked at. */
@@ -7254,7 +6830,7 @@ export interface operations {
             };
         };
     };
-    post_v1_rules_rehearse: {
+    rehearse_rule: {
         parameters: {
             query?: never;
             header?: never;
@@ -7293,7 +6869,7 @@ export interface operations {
             };
         };
     };
-    get_v1_schedules: {
+    schedules: {
         parameters: {
             query?: never;
             header?: never;
@@ -7321,7 +6897,7 @@ export interface operations {
             };
         };
     };
-    get_v1_schedules_name: {
+    show_schedule: {
         parameters: {
             query?: never;
             header?: never;
@@ -7351,7 +6927,7 @@ export interface operations {
             };
         };
     };
-    put_v1_schedules_name: {
+    put_schedule: {
         parameters: {
             query?: never;
             header?: never;
@@ -7399,7 +6975,7 @@ export interface operations {
             };
         };
     };
-    delete_v1_schedules_name: {
+    delete_schedule: {
         parameters: {
             query: {
                 /** @description The version that was looked at. */
@@ -7439,22 +7015,16 @@ export interface operations {
             };
         };
     };
-    get_v1_series_device_metric: {
+    show: {
         parameters: {
             query?: {
                 /** @description From this time on (RFC 3339); absent: a day before `to`. */
                 from?: string;
                 /** @description Before this time (RFC 3339); absent: now. At most 400 days after `from`. */
                 to?: string;
-                /**
-                 * @description Steps of this length instead of single readings: `60s`, `5m`, `1h`, `1d`. At most 10 000 steps. With steps of whole
-                 *     hours or minutes the first one begins on a whole hour or minute, so that rollups can answer; `from` says when.
-                 */
+                /** @description Steps of this length instead of single readings: `60s`, `5m`, `1h`, `1d`. At most 10 000 steps. */
                 step?: string;
-                /**
-                 * @description The column that is wanted (with `step`): mean, min, max, last, count, time_mean (weighted by how long each value
-                 *     held) or occupied_share (of the time for which a state is known). JSON always has all of them.
-                 */
+                /** @description The column that is wanted (with `step`): mean, min, max, last or count. JSON always has all of them. */
                 agg?: components["schemas"]["Aggregate"];
                 /** @description At most this many readings (1 to 10 000, else 10 000). */
                 limit?: number;
@@ -7488,7 +7058,7 @@ export interface operations {
             };
         };
     };
-    get_v1_session: {
+    show: {
         parameters: {
             query?: never;
             header?: never;
@@ -7516,7 +7086,7 @@ export interface operations {
             };
         };
     };
-    post_v1_session: {
+    create: {
         parameters: {
             query?: never;
             header?: never;
@@ -7548,7 +7118,7 @@ export interface operations {
             };
         };
     };
-    delete_v1_session: {
+    delete: {
         parameters: {
             query?: never;
             header?: never;
@@ -7575,7 +7145,7 @@ export interface operations {
             };
         };
     };
-    post_v1_session_password: {
+    change: {
         parameters: {
             query?: never;
             header?: never;
@@ -7606,12 +7176,9 @@ export interface operations {
             };
         };
     };
-    get_v1_sessions: {
+    list: {
         parameters: {
-            query?: {
-                /** @description True: everybody's, for those who may change accounts. Absent or false: one's own. */
-                all?: boolean;
-            };
+            query?: never;
             header?: never;
             path?: never;
             cookie?: never;
@@ -7637,7 +7204,7 @@ export interface operations {
             };
         };
     };
-    delete_v1_sessions_id: {
+    end: {
         parameters: {
             query?: never;
             header?: never;
@@ -7666,7 +7233,7 @@ export interface operations {
             };
         };
     };
-    get_v1_status: {
+    show: {
         parameters: {
             query?: never;
             header?: never;
@@ -7694,7 +7261,7 @@ export interface operations {
             };
         };
     };
-    get_v1_tokens: {
+    list: {
         parameters: {
             query?: {
                 /** @description True: everybody's, for those who may change accounts. Absent or false: one's own. */
@@ -7725,7 +7292,7 @@ export interface operations {
             };
         };
     };
-    post_v1_tokens: {
+    create: {
         parameters: {
             query?: never;
             header?: never;
@@ -7757,7 +7324,7 @@ export interface operations {
             };
         };
     };
-    delete_v1_tokens_id: {
+    delete: {
         parameters: {
             query?: never;
             header?: never;
@@ -7786,7 +7353,7 @@ export interface operations {
             };
         };
     };
-    get_v1_units: {
+    units: {
         parameters: {
             query?: never;
             header?: never;
@@ -7814,7 +7381,7 @@ export interface operations {
             };
         };
     };
-    put_v1_units_id: {
+    put_unit: {
         parameters: {
             query?: never;
             header?: never;
@@ -7848,7 +7415,7 @@ export interface operations {
             };
         };
     };
-    get_v1_users: {
+    list: {
         parameters: {
             query?: never;
             header?: never;
@@ -7876,7 +7443,7 @@ export interface operations {
             };
         };
     };
-    post_v1_users: {
+    create: {
         parameters: {
             query?: never;
             header?: never;
@@ -7908,7 +7475,7 @@ export interface operations {
             };
         };
     };
-    delete_v1_users_name: {
+    delete: {
         parameters: {
             query?: never;
             header?: never;
@@ -7937,7 +7504,7 @@ export interface operations {
             };
         };
     };
-    patch_v1_users_name: {
+    change: {
         parameters: {
             query?: never;
             header?: never;
@@ -7971,7 +7538,7 @@ export interface operations {
             };
         };
     };
-    post_v1_users_name_password: {
+    reset: {
         parameters: {
             query?: never;
             header?: never;
@@ -8001,7 +7568,7 @@ export interface operations {
             };
         };
     };
-    post_v1_wall_links: {
+    create: {
         parameters: {
             query?: never;
             header?: never;
@@ -8033,7 +7600,7 @@ export interface operations {
             };
         };
     };
-    post_v1_wall_links_redeem: {
+    redeem: {
         parameters: {
             query?: never;
             header?: never;
@@ -8064,7 +7631,7 @@ export interface operations {
             };
         };
     };
-    get_v1_zones: {
+    list: {
         parameters: {
             query?: never;
             header?: never;
@@ -8092,7 +7659,7 @@ export interface operations {
             };
         };
     };
-    post_v1_zones_import: {
+    zones: {
         parameters: {
             query?: {
                 /** @description Only check and report. */
@@ -8137,7 +7704,7 @@ export interface operations {
             };
         };
     };
-    get_healthz: {
+    alive: {
         parameters: {
             query?: never;
             header?: never;
@@ -8165,7 +7732,7 @@ export interface operations {
             };
         };
     };
-    get_login: {
+    page: {
         parameters: {
             query?: never;
             header?: never;
@@ -8193,7 +7760,7 @@ export interface operations {
             };
         };
     };
-    post_login: {
+    log_in_by_page: {
         parameters: {
             query?: never;
             header?: never;
@@ -8240,7 +7807,7 @@ export interface operations {
             };
         };
     };
-    get_login_css: {
+    style: {
         parameters: {
             query?: never;
             header?: never;
@@ -8268,7 +7835,7 @@ export interface operations {
             };
         };
     };
-    post_logout: {
+    log_out_by_page: {
         parameters: {
             query?: never;
             header?: never;
@@ -8295,7 +7862,7 @@ export interface operations {
             };
         };
     };
-    get_metrics: {
+    metrics: {
         parameters: {
             query?: never;
             header?: never;
@@ -8323,7 +7890,7 @@ export interface operations {
             };
         };
     };
-    get_open_file: {
+    public_file: {
         parameters: {
             query?: never;
             header?: never;
@@ -8352,7 +7919,7 @@ export interface operations {
             };
         };
     };
-    get_parking: {
+    page: {
         parameters: {
             query?: never;
             header?: never;
@@ -8380,7 +7947,7 @@ export interface operations {
             };
         };
     };
-    get_password: {
+    page: {
         parameters: {
             query?: never;
             header?: never;
@@ -8408,7 +7975,7 @@ export interface operations {
             };
         };
     };
-    post_password: {
+    change_by_page: {
         parameters: {
             query?: never;
             header?: never;
@@ -8447,7 +8014,7 @@ export interface operations {
             };
         };
     };
-    get_readyz: {
+    ready: {
         parameters: {
             query?: never;
             header?: never;
@@ -8475,7 +8042,7 @@ export interface operations {
             };
         };
     };
-    get_wall_join: {
+    page: {
         parameters: {
             query?: never;
             header?: never;
