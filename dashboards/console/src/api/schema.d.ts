@@ -12,7 +12,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists alerts, newest first. */
-        get: operations["list"];
+        get: operations["get_v1_alerts"];
         put?: never;
         post?: never;
         delete?: never;
@@ -31,7 +31,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Acknowledges many alerts at once, each by itself: what cannot be is told and keeps none of the others. */
-        post: operations["acknowledge_many"];
+        post: operations["post_v1_alerts_acknowledge"];
         delete?: never;
         options?: never;
         head?: never;
@@ -46,7 +46,7 @@ export interface paths {
             cookie?: never;
         };
         /** One alert and everything that happened to it. */
-        get: operations["show"];
+        get: operations["get_v1_alerts_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -65,7 +65,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Acknowledges an alert. Answers when it is on disk. */
-        post: operations["acknowledge"];
+        post: operations["post_v1_alerts_id_acknowledge"];
         delete?: never;
         options?: never;
         head?: never;
@@ -82,7 +82,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Puts an alert's rule, or its whole device, back into service. */
-        post: operations["in_service"];
+        post: operations["post_v1_alerts_id_in_service"];
         delete?: never;
         options?: never;
         head?: never;
@@ -99,7 +99,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Takes an alert's rule, or its whole device, out of service until somebody puts it back. */
-        post: operations["out_of_service"];
+        post: operations["post_v1_alerts_id_out_of_service"];
         delete?: never;
         options?: never;
         head?: never;
@@ -116,7 +116,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Keeps an alert's rule from being announced for a while. Answers when it is on disk. */
-        post: operations["shelve"];
+        post: operations["post_v1_alerts_id_shelve"];
         delete?: never;
         options?: never;
         head?: never;
@@ -133,7 +133,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Ends a shelf before its time: a condition that is active is announced as if it were new. */
-        post: operations["unshelve"];
+        post: operations["post_v1_alerts_id_unshelve"];
         delete?: never;
         options?: never;
         head?: never;
@@ -148,7 +148,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists assets. */
-        get: operations["list"];
+        get: operations["get_v1_assets"];
         put?: never;
         post?: never;
         delete?: never;
@@ -167,7 +167,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Imports assets from GeoJSON, or point assets from CSV. */
-        post: operations["assets"];
+        post: operations["post_v1_assets_import"];
         delete?: never;
         options?: never;
         head?: never;
@@ -182,7 +182,7 @@ export interface paths {
             cookie?: never;
         };
         /** An asset with its state and its devices. */
-        get: operations["show"];
+        get: operations["get_v1_assets_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -199,7 +199,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists who changed what, newest first. */
-        get: operations["list"];
+        get: operations["get_v1_audit"];
         put?: never;
         post?: never;
         delete?: never;
@@ -216,7 +216,58 @@ export interface paths {
             cookie?: never;
         };
         /** The log as JSON lines, oldest first, each with its hash: `townhub audit verify --file` proves it whole. */
-        get: operations["export"];
+        get: operations["get_v1_audit_export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/basemap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Which base map the console draws, and how. */
+        get: operations["get_v1_basemap"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/basemap/data": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The base map's GeoJSON document, when it is one. */
+        get: operations["get_v1_basemap_data"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/basemap/tiles/{layer}/{z}/{x}/{y}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A tile of the base map, from its archive or through the hub from the map server. */
+        get: operations["get_v1_basemap_tiles_layer_z_x_y"];
         put?: never;
         post?: never;
         delete?: never;
@@ -233,10 +284,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists cases, newest first. */
-        get: operations["list"];
+        get: operations["get_v1_cases"];
         put?: never;
         /** Opens a case by hand. */
-        post: operations["register"];
+        post: operations["post_v1_cases"];
         delete?: never;
         options?: never;
         head?: never;
@@ -251,7 +302,7 @@ export interface paths {
             cookie?: never;
         };
         /** One case, its history, and what the caller may do with it. */
-        get: operations["show"];
+        get: operations["get_v1_cases_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -270,7 +321,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Attaches an alert of the same root, though of another asset. */
-        post: operations["attach"];
+        post: operations["post_v1_cases_id_attach"];
         delete?: never;
         options?: never;
         head?: never;
@@ -287,7 +338,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Keeps a photo (JPEG, PNG or WebP, 4 MiB at most) for a case; a `handle` move then names it. */
-        post: operations["put_photo"];
+        post: operations["post_v1_cases_id_photos"];
         delete?: never;
         options?: never;
         head?: never;
@@ -302,7 +353,7 @@ export interface paths {
             cookie?: never;
         };
         /** A case's photo. */
-        get: operations["photo"];
+        get: operations["get_v1_cases_id_photos_name"];
         put?: never;
         post?: never;
         delete?: never;
@@ -321,7 +372,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Goes on with a closed case as a new one that is linked to it. */
-        post: operations["reopen"];
+        post: operations["post_v1_cases_id_reopen"];
         delete?: never;
         options?: never;
         head?: never;
@@ -338,7 +389,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Makes a move: dispatch, accept, return, recall, handle, report, verify, reject, close. Answers when it is on disk. */
-        post: operations["make"];
+        post: operations["post_v1_cases_id_move"];
         delete?: never;
         options?: never;
         head?: never;
@@ -353,10 +404,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists commands, newest first. */
-        get: operations["list"];
+        get: operations["get_v1_commands"];
         put?: never;
         /** Selects a command: checks everything, and keeps the device for 30 s. An emergency command is sent at once. */
-        post: operations["select"];
+        post: operations["post_v1_commands"];
         delete?: never;
         options?: never;
         head?: never;
@@ -373,7 +424,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** The emergency stop of a device: one step, also while another command executes, which it ends. */
-        post: operations["stop"];
+        post: operations["post_v1_commands_stop"];
         delete?: never;
         options?: never;
         head?: never;
@@ -388,7 +439,7 @@ export interface paths {
             cookie?: never;
         };
         /** A command with its steps, and the challenge of whoever asks, if it waits for that person. */
-        get: operations["show"];
+        get: operations["get_v1_commands_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -407,7 +458,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Takes a command back; while it executes, by the profile's stop command. */
-        post: operations["cancel"];
+        post: operations["post_v1_commands_id_cancel"];
         delete?: never;
         options?: never;
         head?: never;
@@ -427,7 +478,7 @@ export interface paths {
          * Confirms a command: everything is checked again, then it is sent. By the same person, or by another one where the
          *     profile asks for two.
          */
-        post: operations["confirm"];
+        post: operations["post_v1_commands_id_confirm"];
         delete?: never;
         options?: never;
         head?: never;
@@ -442,10 +493,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists devices by id. */
-        get: operations["list"];
+        get: operations["get_v1_devices"];
         put?: never;
         /** Makes a device. Its secret is in the answer and never shown again. */
-        post: operations["create"];
+        post: operations["post_v1_devices"];
         delete?: never;
         options?: never;
         head?: never;
@@ -465,7 +516,7 @@ export interface paths {
          * Imports devices from CSV. New devices' secrets are in the answer and never shown again; with `Accept: text/csv` the
          *     answer is a table `id,secret` of them, unless a row is wrong.
          */
-        post: operations["devices"];
+        post: operations["post_v1_devices_import"];
         delete?: never;
         options?: never;
         head?: never;
@@ -482,7 +533,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Gives many devices new secrets, all or none. With `Accept: text/csv` the answer is a table `id,secret`. */
-        post: operations["rotate_many"];
+        post: operations["post_v1_devices_secrets"];
         delete?: never;
         options?: never;
         head?: never;
@@ -497,7 +548,7 @@ export interface paths {
             cookie?: never;
         };
         /** A device with all that it last said. */
-        get: operations["show"];
+        get: operations["get_v1_devices_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -516,7 +567,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Makes a device of one that waits: it keeps the secret that it chose, and is connected anew. */
-        post: operations["approve"];
+        post: operations["post_v1_devices_id_approve"];
         delete?: never;
         options?: never;
         head?: never;
@@ -533,7 +584,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Turns a waiting device away: under this id it is not let in again by an enrolment key. */
-        post: operations["reject"];
+        post: operations["post_v1_devices_id_reject"];
         delete?: never;
         options?: never;
         head?: never;
@@ -550,7 +601,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Gives a device a new secret. */
-        post: operations["rotate"];
+        post: operations["post_v1_devices_id_secret"];
         delete?: never;
         options?: never;
         head?: never;
@@ -565,10 +616,10 @@ export interface paths {
             cookie?: never;
         };
         /** Every enrolment key, the newest first. */
-        get: operations["list"];
+        get: operations["get_v1_enrolments"];
         put?: never;
         /** Makes an enrolment key. It is in the answer and never shown again. */
-        post: operations["create"];
+        post: operations["post_v1_enrolments"];
         delete?: never;
         options?: never;
         head?: never;
@@ -586,7 +637,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** Ends a key now. Devices that came with it and wait go on waiting. */
-        delete: operations["revoke"];
+        delete: operations["delete_v1_enrolments_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -605,7 +656,7 @@ export interface paths {
          *     Alert); `value [[asset,device,metric,value|null,grade,reason|null,observed_at_ms],...]`; `reload {reason}` (read the map
          *     and the alerts again); `beat {at}` every 10 s.
          */
-        get: operations["stream"];
+        get: operations["get_v1_live"];
         put?: never;
         post?: never;
         delete?: never;
@@ -622,10 +673,10 @@ export interface paths {
             cookie?: never;
         };
         /** The maintenance windows that are not over. */
-        get: operations["list"];
+        get: operations["get_v1_maintenance"];
         put?: never;
         /** Plans a maintenance window. */
-        post: operations["plan"];
+        post: operations["post_v1_maintenance"];
         delete?: never;
         options?: never;
         head?: never;
@@ -643,7 +694,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** Ends a maintenance window before its time, or takes back one that has not begun. */
-        delete: operations["end"];
+        delete: operations["delete_v1_maintenance_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -657,7 +708,7 @@ export interface paths {
             cookie?: never;
         };
         /** Every asset in sight with what it shows now. `townhub` carries the event id from which the live feed goes on. */
-        get: operations["show"];
+        get: operations["get_v1_map"];
         put?: never;
         post?: never;
         delete?: never;
@@ -674,7 +725,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists the Modbus buses with their units. */
-        get: operations["show"];
+        get: operations["get_v1_modbus"];
         put?: never;
         post?: never;
         delete?: never;
@@ -691,7 +742,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists messages, newest first. */
-        get: operations["list"];
+        get: operations["get_v1_notifications"];
         put?: never;
         post?: never;
         delete?: never;
@@ -708,7 +759,7 @@ export interface paths {
             cookie?: never;
         };
         /** How every channel is. */
-        get: operations["channels"];
+        get: operations["get_v1_notifications_channels"];
         put?: never;
         post?: never;
         delete?: never;
@@ -727,7 +778,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Sends a message that says that somebody tries the channel. */
-        post: operations["test"];
+        post: operations["post_v1_notifications_channels_name_test"];
         delete?: never;
         options?: never;
         head?: never;
@@ -745,7 +796,7 @@ export interface paths {
          * One message with all that it tells. What a webhook is posted, and what it may answer, is in the schema
          *     `WebhookContract`.
          */
-        get: operations["show"];
+        get: operations["get_v1_notifications_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -764,7 +815,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Tries a waiting or failed message again, at once and for another day. */
-        post: operations["retry"];
+        post: operations["post_v1_notifications_id_retry"];
         delete?: never;
         options?: never;
         head?: never;
@@ -779,7 +830,7 @@ export interface paths {
             cookie?: never;
         };
         /** The document as it was made with the router. */
-        get: operations["show"];
+        get: operations["get_v1_openapi_json"];
         put?: never;
         post?: never;
         delete?: never;
@@ -796,7 +847,7 @@ export interface paths {
             cookie?: never;
         };
         /** The lots and their free bays, for everybody. A lot of which not every bay is known tells bounds: `least` and `most`. */
-        get: operations["board"];
+        get: operations["get_v1_parking"];
         put?: never;
         post?: never;
         delete?: never;
@@ -816,7 +867,7 @@ export interface paths {
          * Occupancy, turnover, utilisation, stays, overstays and stuck bays of the lots in sight. Closed bays count as if they were
          *     not there; where a bay is not known of, the shares are bounds.
          */
-        get: operations["figures"];
+        get: operations["get_v1_parking_figures"];
         put?: never;
         post?: never;
         delete?: never;
@@ -833,7 +884,7 @@ export interface paths {
             cookie?: never;
         };
         /** Every profile with the number of devices in sight that use it. */
-        get: operations["list"];
+        get: operations["get_v1_profiles"];
         put?: never;
         post?: never;
         delete?: never;
@@ -855,7 +906,7 @@ export interface paths {
          * Reads the profile folder anew and answers as the list does. The hub looks by itself every second; this is for those
          *     who cannot wait.
          */
-        post: operations["reload"];
+        post: operations["post_v1_profiles_reload"];
         delete?: never;
         options?: never;
         head?: never;
@@ -870,7 +921,7 @@ export interface paths {
             cookie?: never;
         };
         /** One profile with its points, alerts and tests. */
-        get: operations["show"];
+        get: operations["get_v1_profiles_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -890,7 +941,7 @@ export interface paths {
          * How the alarms of a span did (ISA-18.2, IEC 62682, EEMUA 191), and those of the span before it. JSON, or CSV when
          *     `format=csv` or `Accept` asks for `text/csv`.
          */
-        get: operations["alarms"];
+        get: operations["get_v1_reports_alarms"];
         put?: never;
         post?: never;
         delete?: never;
@@ -910,7 +961,7 @@ export interface paths {
          * How people did about cases in a span (综合评价), and in the span before it. JSON, or CSV when `format=csv` or `Accept`
          *     asks for `text/csv`.
          */
-        get: operations["cases"];
+        get: operations["get_v1_reports_cases"];
         put?: never;
         post?: never;
         delete?: never;
@@ -927,7 +978,7 @@ export interface paths {
             cookie?: never;
         };
         /** The alerts or cases of a span, one to a line, oldest first, as CSV. Streamed: it may be long. */
-        get: operations["export"];
+        get: operations["get_v1_reports_export"];
         put?: never;
         post?: never;
         delete?: never;
@@ -944,7 +995,7 @@ export interface paths {
             cookie?: never;
         };
         /** The rules of devices, as they are in force or not, and where each of their fields comes from. */
-        get: operations["list"];
+        get: operations["get_v1_rules"];
         put?: never;
         post?: never;
         delete?: never;
@@ -961,7 +1012,7 @@ export interface paths {
             cookie?: never;
         };
         /** Who changed the rule book, when, from what to what, and why. */
-        get: operations["history"];
+        get: operations["get_v1_rules_history"];
         put?: never;
         post?: never;
         delete?: never;
@@ -978,7 +1029,7 @@ export interface paths {
             cookie?: never;
         };
         /** The overrides in sight. */
-        get: operations["overrides"];
+        get: operations["get_v1_rules_overrides"];
         put?: never;
         post?: never;
         delete?: never;
@@ -995,12 +1046,12 @@ export interface paths {
             cookie?: never;
         };
         /** One override. */
-        get: operations["show_override"];
+        get: operations["get_v1_rules_overrides_id"];
         /** Makes or replaces an override. It is in force when this answers. */
-        put: operations["put_override"];
+        put: operations["put_v1_rules_overrides_id"];
         post?: never;
         /** Takes an override out. */
-        delete: operations["delete_override"];
+        delete: operations["delete_v1_rules_overrides_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1014,7 +1065,7 @@ export interface paths {
             cookie?: never;
         };
         /** The town's own rules in sight. */
-        get: operations["own"];
+        get: operations["get_v1_rules_own"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1031,15 +1082,15 @@ export interface paths {
             cookie?: never;
         };
         /** One of the town's own rules. */
-        get: operations["show_own"];
+        get: operations["get_v1_rules_own_id"];
         /**
          * Makes or replaces a rule of the town's own: on one metric of a device, or an expression over points of several
          *     devices. It is in force when this answers.
          */
-        put: operations["put_own"];
+        put: operations["put_v1_rules_own_id"];
         post?: never;
         /** Takes one of the town's own rules out. */
-        delete: operations["delete_own"];
+        delete: operations["delete_v1_rules_own_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1058,7 +1109,7 @@ export interface paths {
          * Plays a rule over stored history: when it would have been raised and cleared, how often, for how long and how bad;
          *     beside the present rule over the same readings, and the alert log. Nothing is changed.
          */
-        post: operations["rehearse_rule"];
+        post: operations["post_v1_rules_rehearse"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1073,7 +1124,7 @@ export interface paths {
             cookie?: never;
         };
         /** The schedules. */
-        get: operations["schedules"];
+        get: operations["get_v1_schedules"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1090,12 +1141,12 @@ export interface paths {
             cookie?: never;
         };
         /** One schedule. */
-        get: operations["show_schedule"];
+        get: operations["get_v1_schedules_name"];
         /** Makes or replaces a schedule. Rules that name it follow when this answers. */
-        put: operations["put_schedule"];
+        put: operations["put_v1_schedules_name"];
         post?: never;
         /** Takes a schedule out that no page names. */
-        delete: operations["delete_schedule"];
+        delete: operations["delete_v1_schedules_name"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1109,7 +1160,7 @@ export interface paths {
             cookie?: never;
         };
         /** A part of one point's history; CSV when `Accept` asks for `text/csv`. */
-        get: operations["show"];
+        get: operations["get_v1_series_device_metric"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1126,12 +1177,12 @@ export interface paths {
             cookie?: never;
         };
         /** Who is logged in. */
-        get: operations["show"];
+        get: operations["get_v1_session"];
         put?: never;
         /** Logs in; the answer sets the session's cookie. */
-        post: operations["create"];
+        post: operations["post_v1_session"];
         /** Logs out. */
-        delete: operations["delete"];
+        delete: operations["delete_v1_session"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1147,7 +1198,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Changes the caller's password and ends its other sessions. Only a person's session can. */
-        post: operations["change"];
+        post: operations["post_v1_session_password"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1161,8 +1212,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The caller's sessions. */
-        get: operations["list"];
+        /** Lists sessions. */
+        get: operations["get_v1_sessions"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1181,8 +1232,8 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Ends one of the caller's sessions. */
-        delete: operations["end"];
+        /** Ends a session: one's own, or anybody's for those who may change accounts. */
+        delete: operations["delete_v1_sessions_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1196,7 +1247,7 @@ export interface paths {
             cookie?: never;
         };
         /** The hub in numbers; devices and alerts are those in sight. */
-        get: operations["show"];
+        get: operations["get_v1_status"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1213,10 +1264,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists tokens. */
-        get: operations["list"];
+        get: operations["get_v1_tokens"];
         put?: never;
         /** Makes a bearer token for a program, with the caller's rights and zones. Only a person's session can. */
-        post: operations["create"];
+        post: operations["post_v1_tokens"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1234,7 +1285,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** Deletes a token: one's own, or anybody's for those who may change accounts. */
-        delete: operations["delete"];
+        delete: operations["delete_v1_tokens_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1248,7 +1299,7 @@ export interface paths {
             cookie?: never;
         };
         /** The units. */
-        get: operations["units"];
+        get: operations["get_v1_units"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1266,7 +1317,7 @@ export interface paths {
         };
         get?: never;
         /** Makes or replaces a unit. */
-        put: operations["put_unit"];
+        put: operations["put_v1_units_id"];
         post?: never;
         delete?: never;
         options?: never;
@@ -1282,10 +1333,10 @@ export interface paths {
             cookie?: never;
         };
         /** Lists users by name. */
-        get: operations["list"];
+        get: operations["get_v1_users"];
         put?: never;
         /** Makes a user. Its first password is in the answer and never shown again. */
-        post: operations["create"];
+        post: operations["post_v1_users"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1303,11 +1354,11 @@ export interface paths {
         put?: never;
         post?: never;
         /** Deletes a user with its sessions and tokens. */
-        delete: operations["delete"];
+        delete: operations["delete_v1_users_name"];
         options?: never;
         head?: never;
         /** Changes a user's role, zones, or whether it is kept out. */
-        patch: operations["change"];
+        patch: operations["patch_v1_users_name"];
         trace?: never;
     };
     "/api/v1/users/{name}/password": {
@@ -1320,7 +1371,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Gives a user a new first password and ends its sessions. */
-        post: operations["reset"];
+        post: operations["post_v1_users_name_password"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1340,7 +1391,7 @@ export interface paths {
          * Makes a link for a wall screen: it works once, for 15 minutes, and lets the screen look at what the caller sees. Only a
          *     person's session can.
          */
-        post: operations["create"];
+        post: operations["post_v1_wall_links"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1357,7 +1408,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Trades a link's code for the wall's cookie. */
-        post: operations["redeem"];
+        post: operations["post_v1_wall_links_redeem"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1372,7 +1423,7 @@ export interface paths {
             cookie?: never;
         };
         /** Every zone in sight, WGS-84. */
-        get: operations["list"];
+        get: operations["get_v1_zones"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1391,7 +1442,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Imports zones from GeoJSON. */
-        post: operations["zones"];
+        post: operations["post_v1_zones_import"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1406,7 +1457,7 @@ export interface paths {
             cookie?: never;
         };
         /** The process is alive. */
-        get: operations["alive"];
+        get: operations["get_healthz"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1423,10 +1474,10 @@ export interface paths {
             cookie?: never;
         };
         /** The login page. */
-        get: operations["page"];
+        get: operations["get_login"];
         put?: never;
         /** Logs in from the page: on to the console, or the page again with what is wrong. */
-        post: operations["log_in_by_page"];
+        post: operations["post_login"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1441,7 +1492,7 @@ export interface paths {
             cookie?: never;
         };
         /** The login page's style sheet. */
-        get: operations["style"];
+        get: operations["get_login_css"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1460,7 +1511,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Logs out from a page. */
-        post: operations["log_out_by_page"];
+        post: operations["post_logout"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1475,7 +1526,7 @@ export interface paths {
             cookie?: never;
         };
         /** The hub's own numbers in Prometheus' text format. */
-        get: operations["metrics"];
+        get: operations["get_metrics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1492,7 +1543,7 @@ export interface paths {
             cookie?: never;
         };
         /** A file of the pages for everybody. */
-        get: operations["public_file"];
+        get: operations["get_open_file"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1509,7 +1560,7 @@ export interface paths {
             cookie?: never;
         };
         /** The page that shows the board, for everybody. */
-        get: operations["page"];
+        get: operations["get_parking"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1526,10 +1577,10 @@ export interface paths {
             cookie?: never;
         };
         /** The page on which a person chooses a new password. */
-        get: operations["page"];
+        get: operations["get_password"];
         put?: never;
         /** Changes the password from the page: on to the console, or the page again with what is wrong. */
-        post: operations["change_by_page"];
+        post: operations["post_password"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1544,7 +1595,7 @@ export interface paths {
             cookie?: never;
         };
         /** Everything is up; else 503 with `missing`, the parts that are not. */
-        get: operations["ready"];
+        get: operations["get_readyz"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1561,7 +1612,7 @@ export interface paths {
             cookie?: never;
         };
         /** The page that a link opens. It is the same for everybody: the code stays in the browser. */
-        get: operations["page"];
+        get: operations["get_wall_join"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1588,7 +1639,7 @@ export interface components {
          * @description A column of a step.
          * @enum {string}
          */
-        Aggregate: "mean" | "min" | "max" | "last" | "count";
+        Aggregate: "mean" | "min" | "max" | "last" | "count" | "time_mean" | "occupied_share";
         /** @description The figures of the norm. */
         AlarmFigures: {
             acknowledge: components["schemas"]["Times"];
@@ -1969,6 +2020,129 @@ export interface components {
              * @description Alert hours within the span.
              */
             hours: number;
+        };
+        /** @description How the backups are. */
+        Backups: {
+            /** @description Why the last try failed; null when it did not. */
+            failure: string | null;
+            /**
+             * Format: date-time
+             * @description When the last one was made that is whole; null when there is none.
+             */
+            last_at: string | null;
+            /**
+             * Format: int64
+             * @description Its size.
+             */
+            last_bytes: number;
+            /**
+             * Format: date-time
+             * @description When the next is due.
+             */
+            next_at: string | null;
+        };
+        /** @description The ground of the map. */
+        BaseMap: {
+            attribution: components["schemas"]["Label"] | null;
+            /** @description `schematic`, `file`, `tianditu` or `xyz`. */
+            base: components["schemas"]["BaseName"];
+            /** @description West, south, east, north in degrees; null: everywhere. */
+            bounds: number[] | null;
+            /** @description The coordinates in which it is drawn: ask for the map in the same (`/map?crs=`). */
+            crs: components["schemas"]["DatumName"];
+            /** @description Where its document is, when it is one. */
+            data: string | null;
+            /** @description How to draw it. */
+            kind: components["schemas"]["BaseMapKind"];
+            /** @description Raster: the layers' names, the lowest first. Vector: `base`. */
+            layers: string[];
+            /** Format: int32 */
+            max_zoom: number;
+            /** Format: int32 */
+            min_zoom: number;
+            /** @description Vector: the layers in the tiles, as far as they are told. */
+            parts: string[];
+            /** @description Why the configured base map is not drawn; null when it is. */
+            problem: string | null;
+            /** @description Where its tiles are, when it has tiles. */
+            tiles: string | null;
+        };
+        /**
+         * @description How a ground is drawn.
+         * @enum {string}
+         */
+        BaseMapKind: "schematic" | "geojson" | "raster" | "vector";
+        /**
+         * @description The base maps' names.
+         * @enum {string}
+         */
+        BaseName: "schematic" | "file" | "tianditu" | "xyz";
+        /** @description What a device said of its battery last. */
+        Battery: {
+            /** @description UCUM unit. */
+            unit: string;
+            /** Format: double */
+            value: number;
+        };
+        /** @description How the bridge is. */
+        BridgeStatus: {
+            /** @description `host:port` of the upstream broker. */
+            address: string;
+            connected: boolean;
+            /**
+             * Format: int64
+             * @description Messages that were given up for lack of room.
+             */
+            lost: number;
+            /** @description How many may; over it the oldest readings go. */
+            max: number;
+            problem: components["schemas"]["Label"] | null;
+            /**
+             * Format: int64
+             * @description Messages that it refused.
+             */
+            refused: number;
+            /**
+             * Format: int64
+             * @description Messages that the upstream broker has taken since the hub started.
+             */
+            sent: number;
+            /**
+             * Format: date-time
+             * @description Since when it is, or is not.
+             */
+            since: string;
+            /** @description Messages that wait for the upstream broker. */
+            waiting: number;
+        };
+        /** @description How an external broker is. */
+        BrokerStatus: {
+            /** @description `host:port`. */
+            address: string;
+            /**
+             * Format: int64
+             * @description Commands that the broker has taken.
+             */
+            commands: number;
+            connected: boolean;
+            problem: components["schemas"]["Label"] | null;
+            /**
+             * Format: int64
+             * @description Messages that came since the hub started.
+             */
+            received: number;
+            /**
+             * Format: int64
+             * @description Messages that were of no device of the town.
+             */
+            refused: number;
+            /**
+             * Format: date-time
+             * @description Since when it is, or is not.
+             */
+            since: string;
+            /** @description Messages that wait for the disk before they are acknowledged. */
+            unacknowledged: number;
         };
         /** @description What somebody acknowledges at once: by number, or all open ones that a filter finds. */
         BulkAcknowledgement: {
@@ -2525,6 +2699,11 @@ export interface components {
             /** @description Shown once, stored hashed. A device connects with the user name `enroll` and the password `KEY:OWN-SECRET`. */
             key: string;
         };
+        /**
+         * @description The coordinates' names.
+         * @enum {string}
+         */
+        DatumName: "wgs84" | "gcj02";
         /** @description A device with all that it last said. */
         Device: components["schemas"]["DeviceSummary"] & {
             bus: components["schemas"]["BusUnit"] | null;
@@ -2556,6 +2735,7 @@ export interface components {
             address?: string | null;
             /** @description The asset that it observes. */
             asset: string | null;
+            battery?: components["schemas"]["Battery"] | null;
             /** @description Whether it has an MQTT session, or answers on its bus. */
             connected: boolean;
             freshness: components["schemas"]["Freshness"];
@@ -2568,6 +2748,8 @@ export interface components {
             modbus?: components["schemas"]["ModbusAddress"] | null;
             name: components["schemas"]["Label"];
             profile: string;
+            /** @description How many payloads are kept that its profile could not decode. */
+            undecoded_total: number;
         };
         /** @description Devices by id. */
         Devices: {
@@ -2577,6 +2759,33 @@ export interface components {
             /** @description How many wait for approval. */
             waiting_total: number;
         };
+        /** @description A file system. */
+        Disk: {
+            /**
+             * Format: int64
+             * @description Bytes that the hub may still write.
+             */
+            free_bytes: number;
+            /** @description `low`: somebody should make room. `full`: readings are refused until somebody does; devices keep theirs. */
+            state: components["schemas"]["DiskState"];
+            /**
+             * Format: int64
+             * @description Below so many free bytes it is full.
+             */
+            stop_below_bytes: number;
+            /** Format: int64 */
+            total_bytes: number;
+            /**
+             * Format: int64
+             * @description Below so many free bytes it is low.
+             */
+            warn_below_bytes: number;
+        };
+        /**
+         * @description How the disk is.
+         * @enum {string}
+         */
+        DiskState: "ok" | "low" | "full";
         /** @description A rule, in force or not, and where its fields come from. */
         EffectiveRule: {
             asset: string | null;
@@ -2864,6 +3073,8 @@ export interface components {
         };
         /** @description The map. */
         Map: {
+            /** @description Playback only: the alerts that stood at that time. */
+            alerts?: components["schemas"]["Alert"][] | null;
             features: components["schemas"]["MapFeature"][];
             townhub: components["schemas"]["Snapshot"];
             type: components["schemas"]["CollectionType"];
@@ -2881,6 +3092,8 @@ export interface components {
             name: components["schemas"]["Label"];
             /** @description The lot of a bay. */
             parent: string | null;
+            /** @description Where it is in WGS-84, longitude and latitude: only on a map in other coordinates, which navigation must not take. */
+            position?: number[] | null;
             /**
              * Format: int32
              * @description The worst open alert: 0 none, 1 critical, 2 major, 3 minor, 4 info.
@@ -2891,6 +3104,8 @@ export interface components {
              * @description The code of the headline point, when that is a state.
              */
             state: number | null;
+            /** @description The street that its import names. */
+            street: string | null;
             zone: string | null;
         };
         /** @description A cluster. */
@@ -2899,6 +3114,10 @@ export interface components {
             cluster: boolean;
             /** @description How many assets it stands for. */
             count: number;
+            /** @description How many of each kind. */
+            kinds: {
+                [key: string]: number;
+            };
         };
         /** @description An asset, or a cluster of assets with nothing to report. */
         MapFeature: {
@@ -3027,6 +3246,19 @@ export interface components {
              */
             version: number;
         };
+        /** @description Where devices connect. An address of zeros is every address of the host. */
+        MqttDoors: {
+            host: string;
+            /** @description How many clients may be connected at a time. */
+            max_connections: number;
+            /** Format: int32 */
+            port: number;
+            /**
+             * Format: int32
+             * @description The port that speaks TLS; null when there is none.
+             */
+            tls_port: number | null;
+        };
         /** @description A case that is opened by hand. */
         NewCase: {
             /** @description The asset that it is about. */
@@ -3141,6 +3373,20 @@ export interface components {
             test?: boolean;
             /** @description How many alerts and cases it tells of. */
             total: number;
+        };
+        /** @description How the channels are. */
+        NotificationCounts: {
+            /** @description How many are configured. */
+            channels: number;
+            /**
+             * Format: int64
+             * @description Messages that were given up.
+             */
+            failed: number;
+            /** @description Those whose last attempt failed. */
+            failing: string[];
+            /** @description Messages that are not sent yet. */
+            waiting: number;
         };
         /** @description Messages, newest first. */
         Notifications: {
@@ -3456,7 +3702,7 @@ export interface components {
             /** Format: date-time */
             received_at: string | null;
             state: components["schemas"]["Label"] | null;
-            states: components["schemas"]["State"][] | null;
+            states: components["schemas"]["PointState"][] | null;
             /** @description UCUM unit; `1` for states and counts. */
             unit: string;
             /**
@@ -3464,6 +3710,13 @@ export interface components {
              * @description Null when nothing was heard yet, or the device gave no number.
              */
             value: number | null;
+        };
+        /** @description A state's code and name. */
+        PointState: {
+            /** Format: double */
+            code: number;
+            label: components["schemas"]["Label"];
+            name: string;
         };
         /** @description Alarms by priority: critical is high, major medium, minor low. */
         Priorities: {
@@ -3550,13 +3803,30 @@ export interface components {
         ProfileDetail: components["schemas"]["ProfileSummary"] & {
             /** @description What its devices may be told. */
             commands: components["schemas"]["ProfileCommand"][];
+            example: components["schemas"]["ProfileExample"] | null;
             /** @description Its points in the order of the file. */
             points_in_full: components["schemas"]["ProfilePoint"][];
             refusal?: components["schemas"]["Refused"] | null;
+            register: components["schemas"]["ProfileRegister"] | null;
             /** @description Names of its tests. */
             tests: string[];
             /** @description The text of the version in force, unless it is long. */
             text?: string | null;
+            /** @description Where its devices publish besides `devices/{device}/telemetry`. */
+            topics: string[];
+        };
+        /** @description A message to try a device with. `{device}` in it stands for the device's id. */
+        ProfileExample: {
+            /** @description The payload's bytes in hexadecimal digits; null when it is text. */
+            hex: string | null;
+            /**
+             * Format: date-time
+             * @description When the payload says that it was observed; null when that is now.
+             */
+            observed_at: string | null;
+            /** @description The payload; null when it is no text. */
+            text: string | null;
+            topic: string;
         };
         /** @description A value that the device reports. */
         ProfilePoint: {
@@ -3570,6 +3840,22 @@ export interface components {
             states: components["schemas"]["ProfileStateName"][];
             /** @description UCUM. */
             unit: string;
+        };
+        /** @description Where the point that stands for a polled device is read. */
+        ProfileRegister: {
+            /**
+             * Format: int32
+             * @description From 0.
+             */
+            address: number;
+            /**
+             * Format: int32
+             * @description How many registers, or bits.
+             */
+            count: number;
+            metric: string;
+            /** @description `coil`, `discrete`, `holding` or `input`. */
+            table: string;
         };
         /** @description A step of a ladder of limits. */
         ProfileRung: {
@@ -3626,6 +3912,15 @@ export interface components {
             profiles: components["schemas"]["ProfileSummary"][];
             /** @description Files that are no profile, and files whose former version stays in force. */
             refused: components["schemas"]["Refused"][];
+        };
+        /** @description A bounded queue: what waits in it, and how much may. */
+        Queue: {
+            /** @description `disk` (readings before they are stored) or `judge` (commits before they are judged). */
+            name: string;
+            /** @description How much may wait. */
+            size: number;
+            /** @description What waits. */
+            waiting: number;
         };
         /** @description Readings since the hub started. */
         ReadingTotals: {
@@ -3757,6 +4052,58 @@ export interface components {
             since: string;
             /** Format: double */
             value: number | null;
+        };
+        /** @description What is wrong with an engine. */
+        RemoteProblem: {
+            /** Format: date-time */
+            since: string;
+            /** @description In the words of the log. */
+            why: string;
+        };
+        /** @description How it stands with the engine that keeps the far past. */
+        RemoteStatus: {
+            /** @description `InfluxDB 2` or `VictoriaMetrics`. */
+            engine: string;
+            /**
+             * Format: int64
+             * @description Readings of which it only gets rollups, because more waited than may; the hub keeps them itself.
+             */
+            folded: number;
+            /**
+             * Format: date-time
+             * @description When the oldest of them arrived; null when none waits.
+             */
+            oldest: string | null;
+            problem: components["schemas"]["RemoteProblem"] | null;
+            /**
+             * Format: int64
+             * @description Their bytes.
+             */
+            queue_bytes: number;
+            /**
+             * Format: int64
+             * @description Bytes that may wait at most.
+             */
+            queue_max_bytes: number;
+            /**
+             * Format: int64
+             * @description Readings that wait on the hub's disk until it has them.
+             */
+            queue_readings: number;
+            /** @description Its words for the last of them. */
+            refusal: string | null;
+            /**
+             * Format: int64
+             * @description Readings that it refused for good since the start.
+             */
+            refused: number;
+            /**
+             * Format: int64
+             * @description Readings that it acknowledged since the start.
+             */
+            sent: number;
+            /** @description Whether it took what it was sent last. */
+            up: boolean;
         };
         /** @description Why a closed case goes on. */
         Reopening: {
@@ -3951,7 +4298,7 @@ export interface components {
             role: components["schemas"]["Label"];
             user: components["schemas"]["User"];
         };
-        /** @description One of the caller's sessions. */
+        /** @description A session as a list shows it. */
         SessionInfo: {
             /** @description The browser, as it calls itself. */
             agent: string;
@@ -3971,6 +4318,7 @@ export interface components {
              * @description When it was last used, to the hour.
              */
             used_at: string;
+            user: string;
         };
         /** @description Sessions, the last opened first. */
         Sessions: {
@@ -4030,7 +4378,7 @@ export interface components {
         Snapshot: {
             /**
              * Format: date-time
-             * @description When it was made.
+             * @description When it was made; in playback, the time that it shows.
              */
             at: string;
             /**
@@ -4094,16 +4442,30 @@ export interface components {
             alerts: components["schemas"]["AlertCounts"];
             /** Format: date-time */
             at: string;
+            backups: components["schemas"]["Backups"] | null;
             /** @description Which base map the console draws. */
             basemap: string;
+            bridge: components["schemas"]["BridgeStatus"] | null;
+            broker: components["schemas"]["BrokerStatus"] | null;
             devices: components["schemas"]["DeviceCounts"];
+            disk: components["schemas"]["Disk"] | null;
             /**
              * Format: int32
              * @description The run of the hub: the first half of every event id.
              */
             epoch: number;
-            notifications: components["schemas"]["Notifications"] | null;
+            /** @description Where devices connect. */
+            mqtt: components["schemas"]["MqttDoors"];
+            notifications: components["schemas"]["NotificationCounts"] | null;
+            /** @description What waits between the rooms. */
+            queues: components["schemas"]["Queue"][];
             readings: components["schemas"]["ReadingTotals"];
+            remote: components["schemas"]["RemoteStatus"] | null;
+            /**
+             * Format: date-time
+             * @description Since when it runs.
+             */
+            started_at: string;
             store: components["schemas"]["StoreStats"];
             town: components["schemas"]["Town"];
             /** @description The hub's version. */
@@ -4112,7 +4474,10 @@ export interface components {
         /** @description Steps; empty ones are left out. */
         Steps: components["schemas"]["Of"] & {
             agg?: components["schemas"]["Aggregate"] | null;
-            /** @description `[start_ms, mean, min, max, last, count, good_share]`, oldest first; no numbers where every reading was bad. */
+            /**
+             * @description `[start_ms, mean, min, max, last, count, good_share, time_mean, occupied_share]`, oldest first; no numbers where
+             *     every reading was bad; the last is for states that have an `occupied`.
+             */
             points: [
                 number,
                 number | null,
@@ -4120,13 +4485,22 @@ export interface components {
                 number | null,
                 number | null,
                 number,
-                number
+                number,
+                number | null,
+                number | null
             ][];
+            /** @description What was read: `raw` readings, or rollups of `1m`, `1h` or `1d` (and raw readings where those are not made yet). */
+            source: string;
             /** Format: double */
             step_s: number;
         };
         /** @description What the store holds. */
         StoreStats: {
+            /**
+             * Format: int64
+             * @description Bytes of the rollups by day.
+             */
+            day_bytes: number;
             /**
              * Format: int64
              * @description Bytes on disk, all files.
@@ -4139,9 +4513,24 @@ export interface components {
             hot_readings: number;
             /**
              * Format: int64
+             * @description Bytes of the rollups by hour.
+             */
+            hour_bytes: number;
+            /**
+             * Format: int64
              * @description The number of the last commit.
              */
             last_commit: number;
+            /**
+             * Format: int64
+             * @description Bytes of the rollups by minute.
+             */
+            minute_bytes: number;
+            /**
+             * Format: date-time
+             * @description When the oldest sealed reading was observed.
+             */
+            oldest_raw?: string | null;
             /**
              * Format: int64
              * @description Bytes of sealed chunks.
@@ -4445,7 +4834,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    list: {
+    get_v1_alerts: {
         parameters: {
             query?: {
                 /** @description True: only open ones (active, or not acknowledged). Absent or false: all. */
@@ -4493,7 +4882,7 @@ export interface operations {
             };
         };
     };
-    acknowledge_many: {
+    post_v1_alerts_acknowledge: {
         parameters: {
             query?: never;
             header?: never;
@@ -4525,7 +4914,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_v1_alerts_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -4555,7 +4944,7 @@ export interface operations {
             };
         };
     };
-    acknowledge: {
+    post_v1_alerts_id_acknowledge: {
         parameters: {
             query?: never;
             header?: never;
@@ -4589,7 +4978,7 @@ export interface operations {
             };
         };
     };
-    in_service: {
+    post_v1_alerts_id_in_service: {
         parameters: {
             query?: never;
             header?: never;
@@ -4630,7 +5019,7 @@ export interface operations {
             };
         };
     };
-    out_of_service: {
+    post_v1_alerts_id_out_of_service: {
         parameters: {
             query?: never;
             header?: never;
@@ -4664,7 +5053,7 @@ export interface operations {
             };
         };
     };
-    shelve: {
+    post_v1_alerts_id_shelve: {
         parameters: {
             query?: never;
             header?: never;
@@ -4705,7 +5094,7 @@ export interface operations {
             };
         };
     };
-    unshelve: {
+    post_v1_alerts_id_unshelve: {
         parameters: {
             query?: never;
             header?: never;
@@ -4746,7 +5135,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_v1_assets: {
         parameters: {
             query?: {
                 /** @description Only those in `west,south,east,north`, degrees. */
@@ -4787,7 +5176,7 @@ export interface operations {
             };
         };
     };
-    assets: {
+    post_v1_assets_import: {
         parameters: {
             query?: {
                 /** @description Only check and report. */
@@ -4833,7 +5222,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_v1_assets_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -4863,7 +5252,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_v1_audit: {
         parameters: {
             query?: {
                 /** @description Only what this actor did. */
@@ -4906,7 +5295,7 @@ export interface operations {
             };
         };
     };
-    export: {
+    get_v1_audit_export: {
         parameters: {
             query?: {
                 /** @description Only those with a larger number. Without it the export can be verified by itself. */
@@ -4937,7 +5326,116 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_v1_basemap: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BaseMap"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_basemap_data: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file as it is */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/geo+json": unknown;
+                };
+            };
+            /** @description Nothing changed since the ETag in If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_basemap_tiles_layer_z_x_y: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description One of the base map's `layers` */
+                layer: string;
+                /** @description Zoom */
+                z: number;
+                /** @description Column from the west */
+                x: number;
+                /** @description Row from the north */
+                y: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A picture, or a vector tile */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/png": unknown;
+                };
+            };
+            /** @description The map has nothing there */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_cases: {
         parameters: {
             query?: {
                 /** @description True: only those that are not closed. */
@@ -4984,7 +5482,7 @@ export interface operations {
             };
         };
     };
-    register: {
+    post_v1_cases: {
         parameters: {
             query?: never;
             header?: never;
@@ -5016,7 +5514,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_v1_cases_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -5046,7 +5544,7 @@ export interface operations {
             };
         };
     };
-    attach: {
+    post_v1_cases_id_attach: {
         parameters: {
             query?: never;
             header?: never;
@@ -5080,7 +5578,7 @@ export interface operations {
             };
         };
     };
-    put_photo: {
+    post_v1_cases_id_photos: {
         parameters: {
             query?: never;
             header?: never;
@@ -5114,7 +5612,7 @@ export interface operations {
             };
         };
     };
-    photo: {
+    get_v1_cases_id_photos_name: {
         parameters: {
             query?: never;
             header?: never;
@@ -5146,7 +5644,7 @@ export interface operations {
             };
         };
     };
-    reopen: {
+    post_v1_cases_id_reopen: {
         parameters: {
             query?: never;
             header?: never;
@@ -5180,7 +5678,7 @@ export interface operations {
             };
         };
     };
-    make: {
+    post_v1_cases_id_move: {
         parameters: {
             query?: never;
             header?: never;
@@ -5222,7 +5720,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_v1_commands: {
         parameters: {
             query?: {
                 /** @description True: only those that have not ended. */
@@ -5263,7 +5761,7 @@ export interface operations {
             };
         };
     };
-    select: {
+    post_v1_commands: {
         parameters: {
             query?: never;
             header?: never;
@@ -5295,7 +5793,7 @@ export interface operations {
             };
         };
     };
-    stop: {
+    post_v1_commands_stop: {
         parameters: {
             query?: never;
             header?: never;
@@ -5327,7 +5825,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_v1_commands_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -5357,7 +5855,7 @@ export interface operations {
             };
         };
     };
-    cancel: {
+    post_v1_commands_id_cancel: {
         parameters: {
             query?: never;
             header?: never;
@@ -5391,7 +5889,7 @@ export interface operations {
             };
         };
     };
-    confirm: {
+    post_v1_commands_id_confirm: {
         parameters: {
             query?: never;
             header?: never;
@@ -5425,7 +5923,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_v1_devices: {
         parameters: {
             query?: {
                 /** @description Only of this profile. */
@@ -5462,7 +5960,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    post_v1_devices: {
         parameters: {
             query?: never;
             header?: never;
@@ -5494,7 +5992,7 @@ export interface operations {
             };
         };
     };
-    devices: {
+    post_v1_devices_import: {
         parameters: {
             query?: {
                 /** @description Only check and report. */
@@ -5540,7 +6038,7 @@ export interface operations {
             };
         };
     };
-    rotate_many: {
+    post_v1_devices_secrets: {
         parameters: {
             query?: never;
             header?: never;
@@ -5573,7 +6071,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_v1_devices_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -5603,7 +6101,7 @@ export interface operations {
             };
         };
     };
-    approve: {
+    post_v1_devices_id_approve: {
         parameters: {
             query?: never;
             header?: never;
@@ -5637,7 +6135,7 @@ export interface operations {
             };
         };
     };
-    reject: {
+    post_v1_devices_id_reject: {
         parameters: {
             query?: never;
             header?: never;
@@ -5665,7 +6163,7 @@ export interface operations {
             };
         };
     };
-    rotate: {
+    post_v1_devices_id_secret: {
         parameters: {
             query?: {
                 /** @description For so many hours (up to 720) the old secret still opens the door, until the new one is used; else it is void at once. */
@@ -5700,7 +6198,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_v1_enrolments: {
         parameters: {
             query?: never;
             header?: never;
@@ -5728,7 +6226,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    post_v1_enrolments: {
         parameters: {
             query?: never;
             header?: never;
@@ -5760,7 +6258,7 @@ export interface operations {
             };
         };
     };
-    revoke: {
+    delete_v1_enrolments_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -5788,7 +6286,7 @@ export interface operations {
             };
         };
     };
-    stream: {
+    get_v1_live: {
         parameters: {
             query?: {
                 /** @description The event id (`epoch-seq`) to go on from, as the map gave it; absent: now. `Last-Event-ID` goes before it. */
@@ -5824,7 +6322,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_v1_maintenance: {
         parameters: {
             query?: {
                 /** @description True: those of the last 92 days that are over, too. */
@@ -5855,7 +6353,7 @@ export interface operations {
             };
         };
     };
-    plan: {
+    post_v1_maintenance: {
         parameters: {
             query?: never;
             header?: never;
@@ -5894,7 +6392,7 @@ export interface operations {
             };
         };
     };
-    end: {
+    delete_v1_maintenance_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -5924,15 +6422,22 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_v1_map: {
         parameters: {
             query?: {
                 /** @description `west,south,east,north` in degrees; absent: the whole town. */
                 bbox?: string;
                 /** @description Only these kinds, separated by commas: `manhole,pipe`. */
                 kinds?: string;
-                /** @description The map's zoom, 0 to 24: below 12, assets with nothing to report are clustered. */
+                /** @description Only in these zones, separated by commas. */
+                zones?: string;
+                /**
+                 * @description The map's zoom, 0 to 24, of 512-pixel tiles: below 16, where more than 24 assets with nothing to report lie within 64
+                 *     pixels, one cluster stands for them.
+                 */
                 zoom?: number;
+                /** @description Playback: the town at this time (RFC 3339), not now. For at most 5 000 observed assets at once. */
+                at?: string;
                 /** @description The coordinates to draw in: `wgs84` (else) or `gcj02`. */
                 crs?: string;
             };
@@ -5968,7 +6473,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_v1_modbus: {
         parameters: {
             query?: never;
             header?: never;
@@ -5996,7 +6501,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_v1_notifications: {
         parameters: {
             query?: {
                 /** @description Only of this channel. */
@@ -6037,7 +6542,7 @@ export interface operations {
             };
         };
     };
-    channels: {
+    get_v1_notifications_channels: {
         parameters: {
             query?: never;
             header?: never;
@@ -6065,7 +6570,7 @@ export interface operations {
             };
         };
     };
-    test: {
+    post_v1_notifications_channels_name_test: {
         parameters: {
             query?: never;
             header?: never;
@@ -6095,7 +6600,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_v1_notifications_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6125,7 +6630,7 @@ export interface operations {
             };
         };
     };
-    retry: {
+    post_v1_notifications_id_retry: {
         parameters: {
             query?: never;
             header?: never;
@@ -6155,7 +6660,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_v1_openapi_json: {
         parameters: {
             query?: never;
             header?: never;
@@ -6183,7 +6688,7 @@ export interface operations {
             };
         };
     };
-    board: {
+    get_v1_parking: {
         parameters: {
             query?: never;
             header?: never;
@@ -6218,7 +6723,7 @@ export interface operations {
             };
         };
     };
-    figures: {
+    get_v1_parking_figures: {
         parameters: {
             query?: {
                 /** @description From this time on (RFC 3339); absent: a day before `to`. */
@@ -6253,7 +6758,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_v1_profiles: {
         parameters: {
             query?: never;
             header?: never;
@@ -6281,7 +6786,7 @@ export interface operations {
             };
         };
     };
-    reload: {
+    post_v1_profiles_reload: {
         parameters: {
             query?: never;
             header?: never;
@@ -6309,7 +6814,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_v1_profiles_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6339,7 +6844,7 @@ export interface operations {
             };
         };
     };
-    alarms: {
+    get_v1_reports_alarms: {
         parameters: {
             query?: {
                 /** @description From this time on: RFC 3339, or a day of the town (`2026-09-01`). Absent: 30 days before `to`. */
@@ -6381,7 +6886,7 @@ export interface operations {
             };
         };
     };
-    cases: {
+    get_v1_reports_cases: {
         parameters: {
             query?: {
                 /** @description From this time on: RFC 3339, or a day of the town (`2026-09-01`). Absent: 30 days before `to`. */
@@ -6423,7 +6928,7 @@ export interface operations {
             };
         };
     };
-    export: {
+    get_v1_reports_export: {
         parameters: {
             query: {
                 /** @description `alerts` (by the time they were raised) or `cases` (by the time they were opened). */
@@ -6462,7 +6967,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_v1_rules: {
         parameters: {
             query?: {
                 /** @description Only of this device. */
@@ -6501,7 +7006,7 @@ export interface operations {
             };
         };
     };
-    history: {
+    get_v1_rules_history: {
         parameters: {
             query?: {
                 /** @description Only of overrides (`override`), own rules (`own`) or schedules (`schedule`). */
@@ -6538,7 +7043,7 @@ export interface operations {
             };
         };
     };
-    overrides: {
+    get_v1_rules_overrides: {
         parameters: {
             query?: never;
             header?: never;
@@ -6566,7 +7071,7 @@ export interface operations {
             };
         };
     };
-    show_override: {
+    get_v1_rules_overrides_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6596,7 +7101,7 @@ export interface operations {
             };
         };
     };
-    put_override: {
+    put_v1_rules_overrides_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6644,7 +7149,7 @@ export interface operations {
             };
         };
     };
-    delete_override: {
+    delete_v1_rules_overrides_id: {
         parameters: {
             query: {
                 /** @description The version that was looked at. */
@@ -6684,7 +7189,7 @@ export interface operations {
             };
         };
     };
-    own: {
+    get_v1_rules_own: {
         parameters: {
             query?: never;
             header?: never;
@@ -6712,7 +7217,7 @@ export interface operations {
             };
         };
     };
-    show_own: {
+    get_v1_rules_own_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6742,7 +7247,7 @@ export interface operations {
             };
         };
     };
-    put_own: {
+    put_v1_rules_own_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -6790,7 +7295,7 @@ export interface operations {
             };
         };
     };
-    delete_own: {
+    delete_v1_rules_own_id: {
         parameters: {
             query: {
                 /** @description The version that was looked at. */
@@ -6830,7 +7335,7 @@ export interface operations {
             };
         };
     };
-    rehearse_rule: {
+    post_v1_rules_rehearse: {
         parameters: {
             query?: never;
             header?: never;
@@ -6869,7 +7374,7 @@ export interface operations {
             };
         };
     };
-    schedules: {
+    get_v1_schedules: {
         parameters: {
             query?: never;
             header?: never;
@@ -6897,7 +7402,7 @@ export interface operations {
             };
         };
     };
-    show_schedule: {
+    get_v1_schedules_name: {
         parameters: {
             query?: never;
             header?: never;
@@ -6927,7 +7432,7 @@ export interface operations {
             };
         };
     };
-    put_schedule: {
+    put_v1_schedules_name: {
         parameters: {
             query?: never;
             header?: never;
@@ -6975,7 +7480,7 @@ export interface operations {
             };
         };
     };
-    delete_schedule: {
+    delete_v1_schedules_name: {
         parameters: {
             query: {
                 /** @description The version that was looked at. */
@@ -7015,16 +7520,22 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_v1_series_device_metric: {
         parameters: {
             query?: {
                 /** @description From this time on (RFC 3339); absent: a day before `to`. */
                 from?: string;
                 /** @description Before this time (RFC 3339); absent: now. At most 400 days after `from`. */
                 to?: string;
-                /** @description Steps of this length instead of single readings: `60s`, `5m`, `1h`, `1d`. At most 10 000 steps. */
+                /**
+                 * @description Steps of this length instead of single readings: `60s`, `5m`, `1h`, `1d`. At most 10 000 steps. With steps of whole
+                 *     hours or minutes the first one begins on a whole hour or minute, so that rollups can answer; `from` says when.
+                 */
                 step?: string;
-                /** @description The column that is wanted (with `step`): mean, min, max, last or count. JSON always has all of them. */
+                /**
+                 * @description The column that is wanted (with `step`): mean, min, max, last, count, time_mean (weighted by how long each value
+                 *     held) or occupied_share (of the time for which a state is known). JSON always has all of them.
+                 */
                 agg?: components["schemas"]["Aggregate"];
                 /** @description At most this many readings (1 to 10 000, else 10 000). */
                 limit?: number;
@@ -7058,7 +7569,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_v1_session: {
         parameters: {
             query?: never;
             header?: never;
@@ -7086,7 +7597,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    post_v1_session: {
         parameters: {
             query?: never;
             header?: never;
@@ -7118,7 +7629,7 @@ export interface operations {
             };
         };
     };
-    delete: {
+    delete_v1_session: {
         parameters: {
             query?: never;
             header?: never;
@@ -7145,7 +7656,7 @@ export interface operations {
             };
         };
     };
-    change: {
+    post_v1_session_password: {
         parameters: {
             query?: never;
             header?: never;
@@ -7176,9 +7687,12 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_v1_sessions: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description True: everybody's, for those who may change accounts. Absent or false: one's own. */
+                all?: boolean;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -7204,7 +7718,7 @@ export interface operations {
             };
         };
     };
-    end: {
+    delete_v1_sessions_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -7233,7 +7747,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_v1_status: {
         parameters: {
             query?: never;
             header?: never;
@@ -7261,7 +7775,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_v1_tokens: {
         parameters: {
             query?: {
                 /** @description True: everybody's, for those who may change accounts. Absent or false: one's own. */
@@ -7292,7 +7806,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    post_v1_tokens: {
         parameters: {
             query?: never;
             header?: never;
@@ -7324,7 +7838,7 @@ export interface operations {
             };
         };
     };
-    delete: {
+    delete_v1_tokens_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -7353,7 +7867,7 @@ export interface operations {
             };
         };
     };
-    units: {
+    get_v1_units: {
         parameters: {
             query?: never;
             header?: never;
@@ -7381,7 +7895,7 @@ export interface operations {
             };
         };
     };
-    put_unit: {
+    put_v1_units_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -7415,7 +7929,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_v1_users: {
         parameters: {
             query?: never;
             header?: never;
@@ -7443,7 +7957,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    post_v1_users: {
         parameters: {
             query?: never;
             header?: never;
@@ -7475,7 +7989,7 @@ export interface operations {
             };
         };
     };
-    delete: {
+    delete_v1_users_name: {
         parameters: {
             query?: never;
             header?: never;
@@ -7504,7 +8018,7 @@ export interface operations {
             };
         };
     };
-    change: {
+    patch_v1_users_name: {
         parameters: {
             query?: never;
             header?: never;
@@ -7538,7 +8052,7 @@ export interface operations {
             };
         };
     };
-    reset: {
+    post_v1_users_name_password: {
         parameters: {
             query?: never;
             header?: never;
@@ -7568,7 +8082,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    post_v1_wall_links: {
         parameters: {
             query?: never;
             header?: never;
@@ -7600,7 +8114,7 @@ export interface operations {
             };
         };
     };
-    redeem: {
+    post_v1_wall_links_redeem: {
         parameters: {
             query?: never;
             header?: never;
@@ -7631,7 +8145,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_v1_zones: {
         parameters: {
             query?: never;
             header?: never;
@@ -7659,7 +8173,7 @@ export interface operations {
             };
         };
     };
-    zones: {
+    post_v1_zones_import: {
         parameters: {
             query?: {
                 /** @description Only check and report. */
@@ -7704,7 +8218,7 @@ export interface operations {
             };
         };
     };
-    alive: {
+    get_healthz: {
         parameters: {
             query?: never;
             header?: never;
@@ -7732,7 +8246,7 @@ export interface operations {
             };
         };
     };
-    page: {
+    get_login: {
         parameters: {
             query?: never;
             header?: never;
@@ -7760,7 +8274,7 @@ export interface operations {
             };
         };
     };
-    log_in_by_page: {
+    post_login: {
         parameters: {
             query?: never;
             header?: never;
@@ -7807,7 +8321,7 @@ export interface operations {
             };
         };
     };
-    style: {
+    get_login_css: {
         parameters: {
             query?: never;
             header?: never;
@@ -7835,7 +8349,7 @@ export interface operations {
             };
         };
     };
-    log_out_by_page: {
+    post_logout: {
         parameters: {
             query?: never;
             header?: never;
@@ -7862,7 +8376,7 @@ export interface operations {
             };
         };
     };
-    metrics: {
+    get_metrics: {
         parameters: {
             query?: never;
             header?: never;
@@ -7890,7 +8404,7 @@ export interface operations {
             };
         };
     };
-    public_file: {
+    get_open_file: {
         parameters: {
             query?: never;
             header?: never;
@@ -7919,7 +8433,7 @@ export interface operations {
             };
         };
     };
-    page: {
+    get_parking: {
         parameters: {
             query?: never;
             header?: never;
@@ -7947,7 +8461,7 @@ export interface operations {
             };
         };
     };
-    page: {
+    get_password: {
         parameters: {
             query?: never;
             header?: never;
@@ -7975,7 +8489,7 @@ export interface operations {
             };
         };
     };
-    change_by_page: {
+    post_password: {
         parameters: {
             query?: never;
             header?: never;
@@ -8014,7 +8528,7 @@ export interface operations {
             };
         };
     };
-    ready: {
+    get_readyz: {
         parameters: {
             query?: never;
             header?: never;
@@ -8042,7 +8556,7 @@ export interface operations {
             };
         };
     };
-    page: {
+    get_wall_join: {
         parameters: {
             query?: never;
             header?: never;
