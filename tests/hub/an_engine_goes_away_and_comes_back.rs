@@ -54,8 +54,12 @@ async fn devices_and_pages_do_not_notice() {
         "[store]\nengine = \"victoriametrics\"\nvictoriametrics = {{ url = \"http://{address}\" }}\n"
     ));
     let ids = devices(1);
+    let Some(engine) = Engine::start(address, folder.path()) else { return };
     let hub = town.home.start();
     hub.import_devices("probe", &ids).await;
+    // It has no past, so the hub knows that all of it is here.
+    wait_for(&hub, "the engine is found", |remote| remote["up"] == true).await;
+    drop(engine);
     publish(&hub, &ids[0], 0..READINGS / 2).await;
     wait_for(&hub, "the failure is told", |remote| remote["up"] == false).await;
     let remote = hub.get("/api/v1/status").await["remote"].clone();

@@ -81,6 +81,13 @@ pub(super) fn dashboard() -> Dashboard {
             "bytes",
         ),
         levels(
+            "磁盘余量",
+            "Room on the disk",
+            "sum by (what) (townhub_disk{instance=~\"$hub\", what=~\"free_bytes|warn_below_bytes|stop_below_bytes\"})",
+            "{{what}}",
+            "bytes",
+        ),
+        levels(
             "总线负载",
             "Bus load",
             "townhub_modbus_bus_load{instance=~\"$hub\"}",

@@ -102,7 +102,7 @@ export class DeviceDesk {
       basemap: "schematic", devices: { total: this.rows.length, online: 2, stale: 1, dead: this.deadDevices, never: 0 },
       alerts: { critical: count, major: count, minor: count, info: count },
       readings: { received: 9, stored: 8, duplicates: 1, late: 0, undecoded: 2 },
-      store: { series: 2, hot_readings: 8, sealed_readings: 0, sealed_bytes: 0, minute_bytes: 0, hour_bytes: 0, day_bytes: 0, disk_bytes: 4_096, last_commit: 3, oldest_raw: null }, remote: null,
+      store: { series: 2, hot_readings: 8, sealed_readings: 0, sealed_bytes: 0, minute_bytes: 0, hour_bytes: 0, day_bytes: 0, disk_bytes: 4_096, last_commit: 3, oldest_raw: null }, remote: null, broker: null, bridge: null,
       notifications: { channels: 1, failing: [], waiting: 0, failed: 0 }, mqtt: { host: "0.0.0.0", port: 1883, tls_port: null, max_connections: 100 },
       disk: { free_bytes: 5e10, total_bytes: 1e11, state: "ok", warn_below_bytes: 5e9, stop_below_bytes: 1e9 }, backups: null, queues: [{ name: "disk", waiting: 1, size: 100 }],
     };

@@ -85,11 +85,11 @@ describe("the hub's health", () => {
       notifications: null,
     };
     const seen = { missing: [], status, buses: [], refused: [], dropped: 0 } as unknown as Seen;
-    expect(troubles(seen)).toEqual([]);
+    expect(troubles(seen, "en")).toEqual([]);
     const bad = { ...status, disk: { ...status.disk, free_bytes: 4e9, state: "low" }, queues: [{ name: "disk", waiting: 90, size: 100 }], devices: { dead: 2 } };
-    expect(troubles({ ...seen, missing: ["mqtt"], status: bad as never }).map(({ is }) => is)).toEqual(["ready", "disk", "queue", "dead"]);
+    expect(troubles({ ...seen, missing: ["mqtt"], status: bad as never }, "en").map(({ is }) => is)).toEqual(["ready", "disk", "queue", "dead"]);
     const full = { ...status, disk: { ...status.disk, free_bytes: 9e8, state: "full" }, backups: { failure: "no room" } };
-    expect(troubles({ ...seen, status: full as never })).toEqual([
+    expect(troubles({ ...seen, status: full as never }, "en")).toEqual([
       { is: "full", with: { free: "900 MB", share: 1, stop: "1.0 GB" } },
       { is: "backup", with: { why: "no room" } },
     ]);

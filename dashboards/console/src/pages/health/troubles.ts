@@ -1,11 +1,13 @@
 /** What is wrong with the hub, worst first. Pure. */
 
 import type { Schemas } from "../../api/hub";
+import { labelText } from "../../format";
+import type { Language } from "../../i18n";
 import type { PageName } from "../route";
 
 export interface Trouble {
   is:
-    | "ready" | "full" | "disk" | "backup" | "engine" | "overfull" | "refusing" | "queue" | "dead" | "bus" | "unit" | "profile" | "channels"
+    | "ready" | "full" | "disk" | "backup" | "broker" | "bridge" | "engine" | "overfull" | "refusing" | "queue" | "dead" | "bus" | "unit" | "profile" | "channels"
     | "services";
   with: Record<string, string | number>;
   /** Where one sees more. */
@@ -34,7 +36,7 @@ export function bytesText(bytes: number): string {
   return `${value.toFixed(value < 10 && unit > 0 ? 1 : 0)} ${units[unit]}`;
 }
 
-export function troubles({ missing, status, buses, refused, dropped }: Seen): Trouble[] {
+export function troubles({ missing, status, buses, refused, dropped }: Seen, language: Language): Trouble[] {
   const found: Trouble[] = [];
   if (missing.length > 0) found.push({ is: "ready", with: { parts: missing.join(", ") } });
   const { disk } = status;
@@ -46,6 +48,10 @@ export function troubles({ missing, status, buses, refused, dropped }: Seen): Tr
   }
   const failure = status.backups?.failure ?? null;
   if (failure !== null) found.push({ is: "backup", with: { why: failure } });
+  for (const is of ["broker", "bridge"] as const) {
+    const problem = status[is]?.problem ?? null;
+    if (problem !== null) found.push({ is, with: { address: status[is]?.address ?? "", why: labelText(problem, language) } });
+  }
   const { remote } = status;
   if (remote?.problem) {
     const waiting = remote.queue_readings;
