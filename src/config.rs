@@ -528,12 +528,16 @@ pub(crate) mod duration {
     }
 
     fn parse<E: de::Error>(text: &str) -> Result<Duration, E> {
-        text.parse::<jiff::SignedDuration>()
-            .ok()
-            .and_then(|d| Duration::try_from(d).ok())
-            .ok_or_else(|| {
-                E::custom(format!("`{text}` is no duration; write for example 5s or 2h"))
-            })
+        // jiff reads no days, because a day of a calendar may have 23 hours; a duration's has 24.
+        let days = |text: &str| {
+            let days = text.strip_suffix('d')?.trim_end().parse::<u32>().ok()?;
+            Some(Duration::from_secs(u64::from(days) * 86_400))
+        };
+        let finer =
+            |text: &str| Duration::try_from(text.parse::<jiff::SignedDuration>().ok()?).ok();
+        days(text).or_else(|| finer(text)).ok_or_else(|| {
+            E::custom(format!("`{text}` is no duration; write for example 5s, 2h or 3d"))
+        })
     }
 }
 
@@ -577,6 +581,11 @@ mod tests {
         check("[alert.shelve_max]\ncritical = \"30min\"", Ok(()));
         check("[alert]\nshelve_max = \"1h\"", Err("shelve_max"));
         check("[alert.flap]\ntimes = 3\nwithin = \"5min\"", Ok(()));
+        check("[case]\nreopens_within = \"3d\"", Ok(()));
+        check(
+            "[case]\nreopens_within = \"d\"",
+            Err("`d` is no duration; write for example 5s, 2h"),
+        );
         check("[alert]\nflap = { times = -1 }", Err("flap"));
         check("[report]\noperators = 0", Err("report.operators is 0; use at least 1"));
         check("[broker]\nurl = \"mqtt://b\"", Err("missing field `client_id`"));

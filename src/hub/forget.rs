@@ -6,9 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{error, info};
+use tokio::time::Instant;
+use tracing::{error, info, warn};
 
 use crate::clock::Clock;
+use crate::model::Timestamp;
 use crate::store::keep::Keep;
 use crate::store::{Cutoffs, Forgotten, Store, StoreError};
 
@@ -21,6 +23,41 @@ const FIRST_LOOK: Duration = Duration::from_secs(2 * 60);
 /// Between two steps, and while the store still rolls up what is to go.
 const REST: Duration = Duration::from_millis(200);
 const ROLLING: Duration = Duration::from_secs(30);
+
+/// A clock that leaps ahead by more than this is not believed before it has stood for [`PROBATION`]: what it would have us
+/// delete would be gone for ever.
+const LEAP: Duration = Duration::from_secs(24 * 60 * 60);
+const PROBATION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Whether the clock is believed.
+#[derive(Debug)]
+struct Trust {
+    wall: Timestamp,
+    at: Instant,
+    doubted_at: Option<Instant>,
+}
+
+impl Trust {
+    /// `wall` was true at `at`.
+    fn new(wall: Timestamp, at: Instant) -> Self {
+        Trust { wall, at, doubted_at: None }
+    }
+
+    /// Whether `now` is believed, which the clock says at `at`.
+    fn believes(&mut self, now: Timestamp, at: Instant) -> bool {
+        let expected = self.wall.plus(at - self.at);
+        if now > expected.plus(LEAP) {
+            self.doubted_at = Some(at);
+            warn!(
+                clock = %now, expected = %expected,
+                "the clock has leapt ahead, or the hub was off for long: nothing is deleted for a day; if the clock is wrong, set it right until then"
+            );
+        }
+        (self.wall, self.at) = (now, at);
+        self.doubted_at.take_if(|since| at - *since >= PROBATION);
+        self.doubted_at.is_none()
+    }
+}
 
 /// Tells the store what it may forget.
 pub(super) struct Forgetter {
@@ -41,10 +78,12 @@ impl Forgetter {
 
     async fn look_for_ever(&self) {
         let mut done = Vec::new();
+        let mut trust = Trust::new(self.last_heard(), Instant::now());
         tokio::time::sleep(FIRST_LOOK).await;
         loop {
-            let cutoffs = self.keep.cutoffs(self.clock.now());
-            if cutoffs != done {
+            let now = self.clock.now();
+            let cutoffs = self.keep.cutoffs(now);
+            if trust.believes(now, Instant::now()) && cutoffs != done {
                 match self.forget(&cutoffs).await {
                     Ok(()) => done = cutoffs,
                     Err(why) => error!(
@@ -55,6 +94,13 @@ impl Forgetter {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// When the newest reading came that the store has: a time that it has been.
+    fn last_heard(&self) -> Timestamp {
+        let latest = tokio::task::block_in_place(|| self.store.latest()).unwrap_or_default();
+        let heard = latest.into_iter().map(|(_, sample)| sample.received_at).max();
+        heard.unwrap_or_else(|| self.clock.now())
     }
 
     async fn forget(&self, cutoffs: &[Cutoffs]) -> Result<(), StoreError> {
@@ -80,7 +126,7 @@ impl Forgetter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Measurement, Quality, SeriesId, Timestamp};
+    use crate::model::{Measurement, Quality, SeriesId};
     use crate::store::{EmbeddedStore, Nature, SeriesKey};
 
     /// Days of readings at the clock's noon, sealed.
@@ -107,6 +153,25 @@ mod tests {
         }
         assert!(store.seal_now().unwrap());
         store
+    }
+
+    #[test]
+    fn a_clock_that_leaps_ahead_deletes_nothing_for_a_day() {
+        const HOUR: Duration = Duration::from_secs(3_600);
+        let (wall, at) = (Timestamp::from_secs(1_800_000_000), Instant::now());
+        let mut trust = Trust::new(wall, at);
+        let mut believes = |hours: u32, ahead: u32| {
+            trust.believes(wall.plus(HOUR * (hours + ahead)), at + HOUR * hours)
+        };
+        assert!(believes(1, 0), "an hour is an hour");
+        assert!(believes(2, 20), "summer time, a correction");
+        assert!(!believes(3, 24 * 365), "a leap");
+        assert!(!believes(26, 24 * 365), "not a day yet");
+        assert!(believes(27, 24 * 365), "it stands");
+        assert!(believes(28, 0), "set back");
+        assert!(!believes(29, 30));
+        assert!(!believes(30, 0), "a leap that was mended is doubted for as long");
+        assert!(believes(53, 0));
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
