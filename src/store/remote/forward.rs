@@ -361,10 +361,12 @@ impl Forwarder {
         self.keep_the_bound()?;
         self.settle()?;
         let Some(lines) = self.next_lines()? else { return self.while_idle() };
-        let sent = self.send(&lines.requests);
-        if let Err(error) = sent {
+        // A commit that came after the count is counted before it is sent: what waits no more is taken off once.
+        let counted = if lines.through > self.counted { self.count() } else { Ok(()) };
+        let sent = counted.map_err(Trouble::from).and_then(|()| Ok(self.send(&lines.requests)?));
+        if let Err(trouble) = sent {
             self.pending = Some(lines);
-            return Err(error.into());
+            return Err(trouble);
         }
         let Lines { through, readings, bytes, oldest, .. } = lines;
         self.post.lock().sent += readings;
