@@ -10,9 +10,10 @@ use serde::Deserialize;
 
 use crate::alert::ShelfLimits;
 use crate::basemap::{Base, Datum, MAX_ZOOM, Template};
-use crate::bridge::{BridgeConfig, BridgeConfigError};
+use crate::bridge::BridgeConfig;
 use crate::case::{CalendarConfig, CalendarError, DutyCalendar, Promises, Settings};
-use crate::ingest::broker::{BrokerConfig, BrokerConfigError};
+use crate::ingest::broker::BrokerConfig;
+use crate::link::KeyError;
 use crate::model::{Label, Position, Severity};
 use crate::notify::{NotifyConfig, NotifyConfigError};
 use crate::profile::Flap;
@@ -380,12 +381,9 @@ pub enum ConfigError {
     /// The channels or routes of notifications are none.
     #[error("the configuration's {0}")]
     Notify(#[from] NotifyConfigError),
-    /// The external broker is none.
+    /// The external broker or the bridge is none.
     #[error("the configuration's {0}")]
-    Broker(#[from] BrokerConfigError),
-    /// The bridge is none.
-    #[error("the configuration's {0}")]
-    Bridge(#[from] BridgeConfigError),
+    Link(#[from] KeyError),
     /// Readings are to be kept for a time that makes no sense.
     #[error("the configuration's {0}")]
     Keep(#[from] KeepConfigError),

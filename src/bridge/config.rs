@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::config::duration;
-use crate::link::{Protocol, Server, ServerError, ServerKeys};
+use crate::link::{KeyError, Protocol, Server, ServerKeys, half_minute};
 use crate::model::{AssetKind, DeviceId, MetricName, Severity};
 
 /// A broker or a hub that the town's readings and alerts go up to.
@@ -70,36 +70,14 @@ fn million() -> usize {
     1_000_000
 }
 
-fn half_minute() -> Duration {
-    Duration::from_secs(30)
-}
-
-/// What is wrong in the section.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BridgeConfigError {
-    /// Where the broker is.
-    #[error(transparent)]
-    Server(#[from] ServerError),
-    /// A value that cannot be.
-    #[error("bridge.{key} is `{found}`; {remedy}")]
-    Value {
-        /// Which key.
-        key: &'static str,
-        /// What it is.
-        found: String,
-        /// What would be right.
-        remedy: &'static str,
-    },
-}
-
 impl BridgeConfig {
     /// Checks the section and names the broker.
     ///
     /// # Errors
     /// When a value cannot be.
-    pub fn server(&self) -> Result<Server, BridgeConfigError> {
+    pub fn server(&self) -> Result<Server, KeyError> {
         let wrong = |key, found: &dyn std::fmt::Display, remedy| {
-            Err(BridgeConfigError::Value { key, found: found.to_string(), remedy })
+            Err(KeyError { section: "bridge", key, found: found.to_string(), remedy })
         };
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         if self.town.is_empty() || !self.town.chars().all(is_plain) {
@@ -118,11 +96,7 @@ impl BridgeConfig {
         if self.max == 0 {
             return wrong("max", &0, "use at least 1");
         }
-        let seconds = self.keep_alive.as_secs();
-        if !(5..=3600).contains(&seconds) {
-            return wrong("keep_alive", &format_args!("{seconds}s"), "use 5s to 1h");
-        }
-        Ok(Server::new(ServerKeys {
+        Server::new(ServerKeys {
             section: "bridge",
             url: &self.url,
             client_id: &self.client_id,
@@ -130,7 +104,8 @@ impl BridgeConfig {
             password_file: self.password_file.as_deref(),
             ca: self.ca.as_deref(),
             protocol: self.protocol,
-        })?)
+            keep_alive: self.keep_alive,
+        })
     }
 
     /// A template filled in.

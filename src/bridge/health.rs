@@ -7,6 +7,7 @@ use tracing::{error, info, warn};
 
 use super::outbox::Overflow;
 use crate::clock::Clock;
+use crate::link::Standing;
 use crate::model::{Label, Timestamp};
 
 /// How the bridge is.
@@ -28,22 +29,13 @@ pub struct Health {
 
 #[derive(Debug)]
 struct State {
-    link: Link,
-    since: Timestamp,
+    link: Standing,
     /// The queue is full, and something was given up since it was.
     overflows: bool,
     /// The last refusal of the upstream broker on this connection.
     refusal: Option<String>,
     /// Why the queue's file cannot be used.
     disk: Option<String>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Link {
-    /// Not tried yet.
-    Unknown,
-    Up,
-    Away(String),
 }
 
 /// How it is at one moment.
@@ -71,13 +63,8 @@ pub struct Look {
 
 impl Health {
     pub(super) fn new(address: String, max: usize, clock: Clock) -> Self {
-        let state = State {
-            link: Link::Unknown,
-            since: clock.now(),
-            overflows: false,
-            refusal: None,
-            disk: None,
-        };
+        let state =
+            State { link: Standing::new(clock.now()), overflows: false, refusal: None, disk: None };
         Health {
             address,
             max,
@@ -99,40 +86,25 @@ impl Health {
     }
 
     pub(super) fn up(&self) {
-        let now = self.clock.now();
         let mut state = self.state();
-        let away = now.since(state.since);
-        let former = std::mem::replace(&mut state.link, Link::Up);
-        (state.since, state.refusal) = (now, None);
+        let away = state.link.up(self.clock.now());
+        state.refusal = None;
         drop(state);
         self.connections.fetch_add(1, Ordering::Relaxed);
         let upstream = &self.address;
-        match former {
-            Link::Away(_) => {
-                info!(
-                    upstream,
-                    away_s = away.as_secs(),
-                    waiting = self.waiting(),
-                    "the upstream broker is back"
-                );
+        match away.map(|away| away.as_secs()) {
+            Some(away_s) => {
+                info!(upstream, away_s, waiting = self.waiting(), "the upstream broker is back");
             }
-            _ => info!(upstream, "connected to the upstream broker"),
+            None => info!(upstream, "connected to the upstream broker"),
         }
     }
 
     /// Logged once an outage, and again when its cause changes.
     pub(super) fn away(&self, why: &str) {
-        let now = self.clock.now();
-        let mut state = self.state();
-        if !matches!(state.link, Link::Away(_)) {
-            state.since = now;
-        }
-        let link = Link::Away(why.to_owned());
-        if state.link == link {
+        if !self.state().link.away(self.clock.now(), why) {
             return;
         }
-        state.link = link;
-        drop(state);
         warn!(
             upstream = self.address,
             cause = why,
@@ -237,7 +209,7 @@ impl Health {
                     "the bridge's queue is full and the oldest readings are given up; bring {address} back"
                 ),
             ))
-        } else if let Link::Away(why) = &state.link {
+        } else if let Some(why) = state.link.cause() {
             Some(Label::new(
                 format!(
                     "与上级 MQTT 服务器 {address} 的连接已断开（{why}），数据暂存，正在自动重连"
@@ -259,8 +231,8 @@ impl Health {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Look {
             address: address.clone(),
-            connected: state.link == Link::Up,
-            since: state.since,
+            connected: state.link.is_up(),
+            since: state.link.since(),
             problem,
             waiting: self.waiting(),
             max: self.max,

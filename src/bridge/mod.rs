@@ -21,7 +21,7 @@ use arc_swap::ArcSwap;
 use rusqlite::Connection;
 use tracing::error;
 
-pub use config::{BridgeConfig, BridgeConfigError};
+pub use config::BridgeConfig;
 pub use health::{Health, Look};
 
 use collect::Collector;
@@ -30,6 +30,7 @@ use outbox::Outbox;
 use sender::Courier;
 
 use crate::clock::Clock;
+use crate::link::KeyError;
 use crate::pipeline::{Holdback, StationTable};
 use crate::store::{Store, StoreError};
 
@@ -38,7 +39,7 @@ use crate::store::{Store, StoreError};
 pub enum BridgeError {
     /// The section.
     #[error(transparent)]
-    Config(#[from] BridgeConfigError),
+    Config(#[from] KeyError),
     /// Its queue, or the alerts' log.
     #[error("the bridge's queue or the alerts' log cannot be used")]
     Sqlite(#[from] rusqlite::Error),
@@ -104,7 +105,6 @@ impl Bridge {
         around.holdback.read_through(cursor.commits);
         let courier = Courier {
             server,
-            keep_alive: config.keep_alive,
             outbox: Outbox::open(&file, config.max)?,
             health: Arc::clone(&health),
         };

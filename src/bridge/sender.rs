@@ -23,7 +23,6 @@ const TOGETHER: usize = 64;
 
 pub(super) struct Courier {
     pub(super) server: Server,
-    pub(super) keep_alive: Duration,
     pub(super) outbox: Outbox,
     pub(super) health: Arc<Health>,
 }
@@ -52,12 +51,8 @@ impl Courier {
         let mut going_down = pin!(going_down);
         let mut pause = Pause::default();
         // Nothing is subscribed to: there is no session worth keeping.
-        let wishes = Wishes {
-            session_expiry: Duration::ZERO,
-            receive_maximum: 1,
-            in_flight: IN_FLIGHT,
-            keep_alive: self.keep_alive,
-        };
+        let wishes =
+            Wishes { session_expiry: Duration::ZERO, receive_maximum: 1, in_flight: IN_FLIGHT };
         loop {
             let why = match link::open(&self.server, &wishes) {
                 Ok((sender, events)) => {

@@ -1,6 +1,7 @@
 //! Where a broker is and how one signs in there.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -27,6 +28,12 @@ pub struct ServerKeys<'a> {
     pub password_file: Option<&'a Path>,
     pub ca: Option<&'a Path>,
     pub protocol: Protocol,
+    pub keep_alive: Duration,
+}
+
+/// How often a connection is tried when the configuration does not say.
+pub(crate) fn half_minute() -> Duration {
+    Duration::from_secs(30)
 }
 
 /// A broker.
@@ -40,6 +47,8 @@ pub struct Server {
     pub(super) password_file: Option<PathBuf>,
     pub(super) tls: Option<Tls>,
     pub(super) protocol: Protocol,
+    /// How often the connection is tried when nothing else is said.
+    pub(super) keep_alive: Duration,
 }
 
 /// How its certificate is checked.
@@ -49,14 +58,18 @@ pub(super) struct Tls {
     pub(super) ca: Option<PathBuf>,
 }
 
-/// What is wrong with the keys.
+/// A value in a section about a link that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{section}.{key} is {found}; {remedy}")]
-pub struct ServerError {
-    section: &'static str,
-    key: &'static str,
-    found: String,
-    remedy: &'static str,
+#[error("{section}.{key} is `{found}`; {remedy}")]
+pub struct KeyError {
+    /// The section.
+    pub section: &'static str,
+    /// Which key.
+    pub key: &'static str,
+    /// What it is.
+    pub found: String,
+    /// What would be right.
+    pub remedy: &'static str,
 }
 
 /// The longest client identifier: brokers may refuse more, EMQX does at 65 535 and others far below.
@@ -67,14 +80,10 @@ impl Server {
     ///
     /// # Errors
     /// When the address is none, or a key is missing or has no use.
-    pub fn new(keys: ServerKeys<'_>) -> Result<Self, ServerError> {
+    pub fn new(keys: ServerKeys<'_>) -> Result<Self, KeyError> {
         let section = keys.section;
-        let wrong = |key, found: &str, remedy| ServerError {
-            section,
-            key,
-            found: format!("`{found}`"),
-            remedy,
-        };
+        let wrong =
+            |key, found: &str, remedy| KeyError { section, key, found: found.to_owned(), remedy };
         let (is_tls, rest) = match keys.url.split_once("://") {
             Some(("mqtt" | "tcp", rest)) => (false, rest),
             Some(("mqtts" | "ssl", rest)) => (true, rest),
@@ -109,6 +118,10 @@ impl Server {
             let remedy = "use it with an address that begins with mqtts://";
             return Err(wrong("ca", &ca.display().to_string(), remedy));
         }
+        let seconds = keys.keep_alive.as_secs();
+        if !(5..=3600).contains(&seconds) {
+            return Err(wrong("keep_alive", &format!("{seconds}s"), "use 5s to 1h"));
+        }
         Ok(Server {
             host: host.to_owned(),
             port,
@@ -117,6 +130,7 @@ impl Server {
             password_file: keys.password_file.map(Path::to_owned),
             tls: is_tls.then(|| Tls { ca: keys.ca.map(Path::to_owned) }),
             protocol: keys.protocol,
+            keep_alive: keys.keep_alive,
         })
     }
 
@@ -139,6 +153,7 @@ mod tests {
             password_file: None,
             ca: None,
             protocol: Protocol::V5,
+            keep_alive: half_minute(),
         }
     }
 
@@ -166,6 +181,8 @@ mod tests {
         check(keys("mqtt://a", " h"), Err("broker.client_id"));
         let file = Some(Path::new("f"));
         check(ServerKeys { password_file: file, ..keys("mqtt://a", "h") }, Err("needs username"));
+        let keep_alive = Duration::from_secs(1);
+        check(ServerKeys { keep_alive, ..keys("mqtt://a", "h") }, Err("keep_alive is `1s`"));
         check(ServerKeys { ca: file, ..keys("mqtt://a", "h") }, Err("mqtts://"));
     }
 }

@@ -34,8 +34,6 @@ pub struct Wishes {
     pub receive_maximum: u16,
     /// Messages that are sent to the broker ahead of its acknowledgement.
     pub in_flight: u16,
-    /// How often the connection is tried when nothing else is said.
-    pub keep_alive: Duration,
 }
 
 /// Quality of service.
@@ -183,7 +181,7 @@ pub fn open(server: &Server, wishes: &Wishes) -> Result<(Sender, Events), LinkEr
             let size = PACKET_BYTES as usize;
             options
                 .set_transport(transport)
-                .set_keep_alive(wishes.keep_alive)
+                .set_keep_alive(server.keep_alive)
                 .set_clean_session(false)
                 .set_manual_acks(true)
                 .set_inflight(wishes.in_flight)
@@ -200,7 +198,7 @@ pub fn open(server: &Server, wishes: &Wishes) -> Result<(Sender, Events), LinkEr
             let expiry = u32::try_from(wishes.session_expiry.as_secs()).unwrap_or(u32::MAX);
             options
                 .set_transport(transport)
-                .set_keep_alive(wishes.keep_alive)
+                .set_keep_alive(server.keep_alive)
                 .set_clean_start(false)
                 .set_manual_acks(true)
                 .set_outgoing_inflight_upper_limit(wishes.in_flight)
@@ -548,12 +546,12 @@ mod tests {
                 password_file: None,
                 ca: None,
                 protocol,
+                keep_alive: Duration::from_secs(30),
             });
             let wishes = Wishes {
                 session_expiry: Duration::from_secs(1),
                 receive_maximum: 10,
                 in_flight: 10,
-                keep_alive: Duration::from_secs(30),
             };
             let (_, mut events) = open(&server.expect("a server"), &wishes).expect("options");
             events.expect_releases();

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::config::duration;
 use crate::ingest::mqtt::topics;
-use crate::link::{Protocol, Server, ServerError, ServerKeys};
+use crate::link::{KeyError, Protocol, Server, ServerKeys, half_minute};
 
 /// A broker that is not the hub's own, whose messages the hub takes.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -50,36 +50,14 @@ fn thousand() -> u16 {
     1_024
 }
 
-fn half_minute() -> Duration {
-    Duration::from_secs(30)
-}
-
-/// What is wrong in the section.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BrokerConfigError {
-    /// Where the broker is.
-    #[error(transparent)]
-    Server(#[from] ServerError),
-    /// A value that cannot be.
-    #[error("broker.{key} is `{found}`; {remedy}")]
-    Value {
-        /// Which key.
-        key: &'static str,
-        /// What it is.
-        found: String,
-        /// What would be right.
-        remedy: &'static str,
-    },
-}
-
 impl BrokerConfig {
     /// Checks the section and names the broker.
     ///
     /// # Errors
     /// When a value cannot be.
-    pub fn server(&self) -> Result<Server, BrokerConfigError> {
+    pub fn server(&self) -> Result<Server, KeyError> {
         let wrong = |key, found: &dyn std::fmt::Display, remedy| {
-            Err(BrokerConfigError::Value { key, found: found.to_string(), remedy })
+            Err(KeyError { section: "broker", key, found: found.to_string(), remedy })
         };
         if let Some(group) = &self.share
             && (group.is_empty() || group.contains(['/', '+', '#']))
@@ -103,11 +81,7 @@ impl BrokerConfig {
             let remedy = "use 1s or more; without a session the broker forgets what the hub has not acknowledged";
             return wrong("session_expiry", &format_args!("{:?}", self.session_expiry), remedy);
         }
-        let seconds = self.keep_alive.as_secs();
-        if !(5..=3600).contains(&seconds) {
-            return wrong("keep_alive", &format_args!("{seconds}s"), "use 5s to 1h");
-        }
-        Ok(Server::new(ServerKeys {
+        Server::new(ServerKeys {
             section: "broker",
             url: &self.url,
             client_id: &self.client_id,
@@ -115,7 +89,8 @@ impl BrokerConfig {
             password_file: self.password_file.as_deref(),
             ca: self.ca.as_deref(),
             protocol: self.protocol,
-        })?)
+            keep_alive: self.keep_alive,
+        })
     }
 }
 

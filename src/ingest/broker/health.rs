@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracing::{info, warn};
 
 use crate::clock::Clock;
+use crate::link::Standing;
 use crate::model::{Label, Timestamp};
 
 /// What is counted since the start.
@@ -33,18 +34,9 @@ pub struct Health {
 
 #[derive(Debug)]
 struct State {
-    link: Link,
-    since: Timestamp,
+    link: Standing,
     /// Subscriptions that the broker refuses, with its reason.
     refused: Vec<(String, String)>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Link {
-    /// Not tried yet.
-    Unknown,
-    Up,
-    Away(String),
 }
 
 /// How it is at one moment.
@@ -70,7 +62,7 @@ pub struct Look {
 
 impl Health {
     pub(super) fn new(address: String, clock: Clock) -> Self {
-        let state = State { link: Link::Unknown, since: clock.now(), refused: Vec::new() };
+        let state = State { link: Standing::new(clock.now()), refused: Vec::new() };
         Health {
             address,
             clock,
@@ -85,33 +77,23 @@ impl Health {
     }
 
     pub(super) fn up(&self) {
-        let now = self.clock.now();
         let mut state = self.state();
-        let away = now.since(state.since);
-        let former = std::mem::replace(&mut state.link, Link::Up);
-        (state.since, state.refused) = (now, Vec::new());
+        let away = state.link.up(self.clock.now());
+        state.refused = Vec::new();
         drop(state);
         self.counts.connections.fetch_add(1, Ordering::Relaxed);
         let broker = &self.address;
-        match former {
-            Link::Away(_) => info!(broker, away_s = away.as_secs(), "the broker is back"),
-            _ => info!(broker, "connected to the broker"),
+        match away.map(|away| away.as_secs()) {
+            Some(away_s) => info!(broker, away_s, "the broker is back"),
+            None => info!(broker, "connected to the broker"),
         }
     }
 
     /// Logged once an outage, and again when its cause changes.
     pub(super) fn away(&self, why: &str) {
-        let now = self.clock.now();
-        let mut state = self.state();
-        if !matches!(state.link, Link::Away(_)) {
-            state.since = now;
-        }
-        let link = Link::Away(why.to_owned());
-        if state.link == link {
+        if !self.state().link.away(self.clock.now(), why) {
             return;
         }
-        state.link = link;
-        drop(state);
         warn!(broker = self.address, cause = why, "no connection to the broker; trying again");
     }
 
@@ -131,12 +113,12 @@ impl Health {
     pub fn look(&self) -> Look {
         let state = self.state();
         let Health { address, counts, .. } = self;
-        let problem = match (&state.link, state.refused.first()) {
-            (Link::Away(why), _) => Some(Label::new(
+        let problem = match (state.link.cause(), state.refused.first()) {
+            (Some(why), _) => Some(Label::new(
                 format!("与 MQTT 服务器 {address} 的连接已断开（{why}），正在自动重连"),
                 format!("no connection to the broker {address} ({why}); trying again"),
             )),
-            (Link::Up, Some((filter, reason))) => Some(Label::new(
+            (None, Some((filter, reason))) => Some(Label::new(
                 format!("MQTT 服务器拒绝订阅 {filter}（{reason}），请在服务器上授权"),
                 format!("the broker refuses the subscription {filter} ({reason}); allow it there"),
             )),
@@ -145,8 +127,8 @@ impl Health {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Look {
             address: address.clone(),
-            connected: state.link == Link::Up,
-            since: state.since,
+            connected: state.link.is_up(),
+            since: state.link.since(),
             problem,
             received: get(&counts.received),
             unacknowledged: self.unacknowledged.load(Ordering::Relaxed),

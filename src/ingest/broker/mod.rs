@@ -21,13 +21,13 @@ use std::sync::atomic::Ordering;
 
 use tracing::{info, warn};
 
-pub use config::{BrokerConfig, BrokerConfigError};
+pub use config::BrokerConfig;
 pub use health::{Health, Look};
 
 use session::{End, Session};
 
 use super::mqtt::Surroundings;
-use crate::link::{self, Pause, Server, Wishes};
+use crate::link::{self, KeyError, Pause, Server, Wishes};
 use crate::model::DeviceId;
 
 /// The external broker and what the hub needs to hear it.
@@ -81,11 +81,7 @@ impl Broker {
     ///
     /// # Errors
     /// When the configuration cannot be used.
-    pub fn new(
-        config: BrokerConfig,
-        around: Surroundings,
-        data: &Path,
-    ) -> Result<Self, BrokerConfigError> {
+    pub fn new(config: BrokerConfig, around: Surroundings, data: &Path) -> Result<Self, KeyError> {
         let server = config.server()?;
         let health = Arc::new(Health::new(server.address(), around.clock.clone()));
         let kept = Kept::open(data.join("broker-subscriptions.txt"));
@@ -104,7 +100,6 @@ impl Broker {
             session_expiry: self.config.session_expiry,
             receive_maximum: self.config.receive_maximum,
             in_flight: post::IN_FLIGHT,
-            keep_alive: self.config.keep_alive,
         };
         let mut pause = Pause::default();
         loop {
