@@ -17,6 +17,7 @@ mod quality;
 mod reading;
 mod role;
 mod severity;
+pub mod size;
 mod time;
 
 pub use cause::{Cause, UnknownCause};

@@ -144,13 +144,20 @@ impl Quality {
     }
 }
 
-impl fmt::Display for Grade {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Grade {
+    /// Its spelling.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Grade::Good => "good",
             Grade::Uncertain => "uncertain",
             Grade::Bad => "bad",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Grade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -23,7 +23,6 @@ use super::manifest::{DATA, FileSum, Manifest};
 use super::snapshot::{Snapshot, is_database};
 use super::stop::Stop;
 use super::{DiskConfig, READINGS, Space, TOWN, UNFINISHED, bytes_text};
-use crate::audit;
 use crate::model::Timestamp;
 use crate::store::Depth;
 
@@ -42,6 +41,9 @@ const PIECES_PER_SYNC: usize = 4;
 
 /// The lock in a folder of backups.
 const LOCK: &str = ".townhub-backup.lock";
+
+/// What ext4 makes at the root of a disk, for itself and root only.
+pub(super) const LOST: &str = "lost+found";
 
 /// A backup that is not finished is called so in front.
 const PARTIAL: &str = ".townhub-partial-";
@@ -124,20 +126,19 @@ impl Belongings {
         }
         let pair = Pair::still(&copy, stop)?;
         let mut finding = None;
-        look(&pair, Depth::Checksums, &mut |found| finding = finding.take().or(Some(found)));
+        let checked =
+            look(&pair, Depth::Checksums, &mut |found| finding = finding.take().or(Some(found)));
         stop.check()?;
         if let Some(finding) = finding {
             return Err(UpkeepError::NotWhole { finding: finding.to_string() });
         }
         let (ends, judged) = pair.ends()?;
-        let head = audit::verify(&pair.town.conn, None)
-            .map_or_else(|why| why.to_string(), |log| log.head.to_string());
         drop(pair);
         let mut files = Vec::new();
         for path in files_of(partial)? {
             files.push(FileSum::of(partial, &path, stop)?);
         }
-        let manifest = Manifest::new(now, ends, judged, head, files);
+        let manifest = Manifest::new(now, ends, judged, checked.audit_head, files);
         manifest.write(partial)?;
         sync_folder(partial)?;
         Ok(manifest)
@@ -232,7 +233,7 @@ fn copy_database(source: &Snapshot, to: &Path, stop: &Stop) -> Result<(), Upkeep
     synced(&file)
 }
 
-fn copy_file(from: &Path, to: &Path) -> Result<(), UpkeepError> {
+pub(super) fn copy_file(from: &Path, to: &Path) -> Result<(), UpkeepError> {
     let mut source = File::open(from).map_err(UpkeepError::file(from))?;
     let mut file = private_file(to)?;
     std::io::copy(&mut source, &mut file)
@@ -254,7 +255,7 @@ fn copy_folder(from: &Path, to: &Path, stop: &Stop) -> Result<(), UpkeepError> {
 }
 
 /// A new file that only its owner may read: a backup holds hashes of secrets.
-pub(super) fn private_file(path: &Path) -> Result<File, UpkeepError> {
+fn private_file(path: &Path) -> Result<File, UpkeepError> {
     let mut options = File::options();
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.write(true).create_new(true).open(path).map_err(UpkeepError::file(path))
@@ -267,20 +268,20 @@ pub(super) fn make_private(folder: &Path) -> Result<(), UpkeepError> {
 
 /// Brings a folder's names to the disk, and those of the folders in it.
 pub(super) fn sync_folder(folder: &Path) -> Result<(), UpkeepError> {
-    let failed = UpkeepError::file(folder);
-    let sync = || -> std::io::Result<()> {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() && !has_prefix(&entry.file_name(), PREFIX) {
-                File::open(entry.path())?.sync_all()?;
-            }
+    let failed = |source| UpkeepError::File { path: folder.to_owned(), source };
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        if entry.file_type().map_err(failed)?.is_dir() && !has_prefix(&name, PREFIX) && name != LOST
+        {
+            sync_folder(&entry.path())?;
         }
-        File::open(folder)?.sync_all()
-    };
-    sync().map_err(failed)
+    }
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }
 
-/// Every file in a folder and the folders in it, as paths from there on, sorted. Links to folders are not followed.
+/// Every file in a folder and the folders in it, as paths from there on, sorted. Links to folders are not followed, and
+/// [`LOST`] is left out.
 pub(super) fn files_of(folder: &Path) -> Result<Vec<PathBuf>, UpkeepError> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::new()];
@@ -291,6 +292,9 @@ pub(super) fn files_of(folder: &Path) -> Result<Vec<PathBuf>, UpkeepError> {
             let entry = entry.map_err(failed)?;
             let path = inner.join(entry.file_name());
             let kind = entry.file_type().map_err(failed)?;
+            if path == Path::new(LOST) {
+                continue;
+            }
             if kind.is_dir() {
                 folders.push(path);
             } else if kind.is_file() || (kind.is_symlink() && entry.path().is_file()) {
@@ -369,12 +373,14 @@ pub fn list(into: &Path) -> Result<Vec<Finished>, UpkeepError> {
     Ok(found)
 }
 
-/// Removes the oldest backups in a folder until `keep` are left; returns those that went.
+/// Removes the oldest backups in a folder until `keep` are left; returns those that went. One that is dated after `now`, by
+/// a clock that was wrong, takes no place.
 ///
 /// # Errors
 /// When one cannot be removed.
-pub fn prune(into: &Path, keep: usize) -> Result<Vec<PathBuf>, UpkeepError> {
-    let all = list(into)?;
+pub fn prune(into: &Path, keep: usize, now: Timestamp) -> Result<Vec<PathBuf>, UpkeepError> {
+    let mut all = list(into)?;
+    all.retain(|one| one.manifest.at() <= now);
     let surplus = all.len().saturating_sub(keep);
     let mut gone = Vec::new();
     for old in all.into_iter().take(surplus) {

@@ -31,7 +31,7 @@ impl fmt::Display for Finding {
 }
 
 /// What was looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Checked {
     /// Findings.
     pub findings: usize,
@@ -39,6 +39,8 @@ pub struct Checked {
     pub readings: Looked,
     /// Entries of the audit log that are proven.
     pub audit_entries: u64,
+    /// The last hash of the audit log.
+    pub audit_head: String,
     /// Events of alerts and cases.
     pub events: u64,
 }
@@ -71,7 +73,7 @@ impl Pair {
             return Err(UpkeepError::NoData { folder: data.to_owned() });
         }
         let town = open(&town)?;
-        // Kept in another system, there is none.
+        // A town whose hub never ran has none.
         let readings = if readings.is_file() { Some(open(&readings)?) } else { None };
         Ok(Pair { town, readings })
     }
@@ -135,6 +137,10 @@ pub(super) fn look(pair: &Pair, depth: Depth, tell: &mut dyn FnMut(Finding)) -> 
     };
     town(&pair.town.conn, &mut checked, &mut wrong);
     match pair.ends() {
+        Ok((None, judged)) if judged > 0 => wrong(
+            format!("alerts were judged up to commit {judged}, but there is no {READINGS}"),
+            RESTORE,
+        ),
         Ok((Some(ends), judged)) if ends.sealed_through > judged => wrong(
             format!(
                 "alerts were judged up to commit {judged} only, and the readings are sealed up to {}: what came between them \
@@ -170,7 +176,10 @@ fn town(conn: &Connection, checked: &mut Checked, wrong: &mut Wrong<'_>) {
         }
     }
     match audit::verify(conn, None) {
-        Ok(verified) => checked.audit_entries = verified.entries,
+        Ok(verified) => {
+            checked.audit_entries = verified.entries;
+            checked.audit_head = verified.head.to_string();
+        }
         Err(why @ audit::VerifyError::Broken { .. }) => wrong(
             why.to_string(),
             "somebody changed it, or the disk did: keep this file as evidence, and compare it with a backup or an export",

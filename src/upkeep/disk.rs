@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 use utoipa::ToSchema;
 
-use super::size::{Level, bytes_text};
+use super::bytes_text;
+use super::size::Level;
 use crate::pipeline::StoreHealth;
 
 const MB: u64 = 1_000_000;

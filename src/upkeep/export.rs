@@ -19,7 +19,7 @@ use super::check::Pair;
 use super::error::UpkeepError;
 use super::manifest::{DATA, NAME};
 use super::stop::Stop;
-use crate::model::{Grade, Measurement, MetricName, SeriesId, Timestamp};
+use crate::model::{Measurement, MetricName, SeriesId, Timestamp};
 use crate::profile::ProfileSet;
 use crate::store::{ReadingsFile, SeriesKey};
 
@@ -84,8 +84,8 @@ impl Export {
     /// there when it is whole.
     ///
     /// # Errors
-    /// When the readings cannot be read or `out` cannot be written, is there already, or nothing can be exported from
-    /// here, because the readings are kept in another system.
+    /// When the readings cannot be read or `out` cannot be written, is there already, or some of the span is in an
+    /// engine only.
     pub fn write(
         &self,
         folder: &Path,
@@ -106,10 +106,16 @@ impl Export {
             false => Pair::beside(folder, stop)?,
         };
         let Some(readings) = &pair.readings else {
-            let why = "the readings are kept in another system; export them there".to_owned();
+            let why = "there are no readings: the hub never ran on this folder".to_owned();
             return Err(UpkeepError::BadQuery(why));
         };
         let file = ReadingsFile::over(&readings.conn);
+        if let Some(near) = file.near_from()?.filter(|near| self.from < *near) {
+            let why = format!(
+                "raw readings before {near} are in the engine only; export them there, or begin at that time"
+            );
+            return Err(UpkeepError::BadQuery(why));
+        }
         let keys = file.keys()?;
         let units = units(&pair.town.conn, profiles)
             .map_err(UpkeepError::database(&folder.join(super::TOWN)))?;
@@ -283,7 +289,7 @@ impl Table {
                     &column.metric,
                     column.unit.as_deref().unwrap_or_default(),
                     &value,
-                    grade(m.quality.grade),
+                    m.quality.grade.as_str(),
                     reason,
                 ])?;
             }
@@ -321,14 +327,6 @@ impl Table {
     }
 }
 
-fn grade(grade: Grade) -> &'static str {
-    match grade {
-        Grade::Good => "good",
-        Grade::Uncertain => "uncertain",
-        Grade::Bad => "bad",
-    }
-}
-
 /// A row group that is being filled. A level of 0 is "absent", of 1 "there is one"; the values are only those that are.
 #[derive(Default)]
 struct Rows {
@@ -361,7 +359,7 @@ impl Rows {
         self.unit.0.extend(unit.clone());
         self.value.1.push(i16::from(!m.value.is_nan()));
         self.value.0.extend(Some(m.value).filter(|value| !value.is_nan()));
-        self.quality.push(ByteArray::from(grade(m.quality.grade)));
+        self.quality.push(ByteArray::from(m.quality.grade.as_str()));
         self.reason.1.push(i16::from(m.quality.reason.is_some()));
         self.reason.0.extend(m.quality.reason.map(|reason| ByteArray::from(reason.as_str())));
     }

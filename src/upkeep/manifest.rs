@@ -33,7 +33,7 @@ pub struct Manifest {
     pub version: String,
     /// The moment that it shows, RFC 3339.
     pub taken_at: jiff::Timestamp,
-    /// How far the readings go; absent when they are kept in another system.
+    /// How far the readings go; absent when the town's hub never ran.
     pub readings: Option<Ends>,
     /// How far the alerts have judged them: never further than they go, never less than is sealed.
     pub judged_through: u64,

@@ -26,7 +26,9 @@ pub use export::{Export, Exported, Format, moment};
 pub use manifest::{FileSum, Manifest};
 pub use restore::restore;
 pub use schedule::{BackupConfig, BackupThread, BackupView, Backups};
-pub use size::{Level, bytes_text};
+pub use size::Level;
+
+pub use crate::model::size::bytes_text;
 pub use stop::Stop;
 
 /// The town's state in the data folder.

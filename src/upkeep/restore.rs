@@ -3,7 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
 
-use super::backup::{make_private, private_file, sync_folder};
+use super::backup::{LOST, copy_file, make_private, sync_folder};
 use super::check::{Pair, look};
 use super::error::UpkeepError;
 use super::manifest::{DATA, Manifest};
@@ -45,12 +45,7 @@ pub fn restore(
         if let Some(parent) = to.parent() {
             make_private(parent)?;
         }
-        let from = backup.join(&file.path);
-        let mut source = File::open(&from).map_err(UpkeepError::file(&from))?;
-        let mut copy = private_file(&to)?;
-        std::io::copy(&mut source, &mut copy)
-            .and_then(|_| copy.sync_all())
-            .map_err(UpkeepError::file(&to))?;
+        copy_file(&backup.join(&file.path), &to)?;
     }
     let mut finding = None;
     look(&Pair::still(data, stop)?, Depth::Checksums, &mut |found| {
@@ -85,7 +80,7 @@ fn empty(data: &Path) -> Result<(), UpkeepError> {
     for entry in fs::read_dir(data).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
-        if name == "lock" || name == UNFINISHED {
+        if name == "lock" || name == UNFINISHED || name == LOST {
             continue;
         }
         if !is_ours {

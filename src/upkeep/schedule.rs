@@ -40,7 +40,7 @@ pub struct BackupConfig {
     /// Where they go, best on another disk. Absent: none are made.
     pub folder: Option<PathBuf>,
     /// How long after the last one the next is made, a minute at least.
-    #[serde(deserialize_with = "days_or_less")]
+    #[serde(with = "crate::config::duration")]
     pub every: Duration,
     /// The time of day, `HH:MM` in the zone of `case.duty`, when `every` is whole days.
     #[serde(deserialize_with = "time_of_day")]
@@ -52,18 +52,6 @@ pub struct BackupConfig {
 impl Default for BackupConfig {
     fn default() -> Self {
         BackupConfig { folder: None, every: DAY, at: None, keep: 7 }
-    }
-}
-
-/// A duration, in whole days too: `1d`.
-fn days_or_less<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(from)?;
-    let days = text.trim().strip_suffix('d').and_then(|days| days.trim().parse::<u32>().ok());
-    match days {
-        Some(days) => Ok(DAY * days),
-        None => crate::config::duration::deserialize(
-            serde::de::IntoDeserializer::into_deserializer(text),
-        ),
     }
 }
 
@@ -223,16 +211,17 @@ impl BackupKeeper {
         match self.next(now) {
             Ok(due) if due <= now => self.make(now),
             Ok(_) => {}
-            Err(why) if self.retry_at.is_none_or(|at| at <= now) => self.failed(now, &why),
+            Err(why) if self.retry_at.is_none_or(|at| at <= now) => {
+                self.failed("no backup was made", &why);
+            }
             Err(_) => {}
         }
     }
 
     /// When the next is due, from what is in the folder: others make backups, too, and take them away.
     fn next(&mut self, now: Timestamp) -> Result<Timestamp, UpkeepError> {
-        let last = list(&self.folder)?.pop();
         // A backup of the future is one of a clock that was wrong.
-        let last = last.filter(|last| last.manifest.at() <= now);
+        let last = list(&self.folder)?.into_iter().rev().find(|one| one.manifest.at() <= now);
         let due =
             last.as_ref().map_or(now, |last| self.config.due_after(last.manifest.at(), &self.zone));
         let due = self.retry_at.map_or(due, |retry| due.max(retry));
@@ -245,28 +234,35 @@ impl BackupKeeper {
 
     fn make(&mut self, now: Timestamp) {
         let begun = Instant::now();
-        let made = self.belongings.back_up(&self.folder, now, &self.stop);
-        match made.and_then(|made| Ok((made, prune(&self.folder, self.config.keep)?))) {
-            Ok((Finished { folder, manifest }, gone)) => {
+        match self.belongings.back_up(&self.folder, now, &self.stop) {
+            Ok(Finished { folder, manifest }) => {
                 info!(
                     folder = %folder.display(), size = bytes_text(manifest.bytes()), duration_ms = begun.elapsed().as_millis() as u64,
-                    removed = gone.len(), "a backup is made and checked"
+                    "a backup is made and checked"
                 );
                 self.retry_at = None;
                 self.backups.lock().failure = None;
-                if let Err(why) = self.next(self.clock.now()) {
-                    self.failed(now, &why);
+                if let Err(why) = self.tidy() {
+                    self.failed("a backup is made, but old ones cannot be removed", &why);
                 }
             }
             Err(UpkeepError::Stopped) => info!("the backup was given up, for the hub ends"),
-            Err(why) => self.failed(now, &why),
+            Err(why) => self.failed("no backup was made", &why),
         }
     }
 
-    fn failed(&mut self, now: Timestamp, why: &UpkeepError) {
+    fn tidy(&mut self) -> Result<(), UpkeepError> {
+        let now = self.clock.now();
+        for gone in prune(&self.folder, self.config.keep, now)? {
+            info!(folder = %gone.display(), "an old backup is removed");
+        }
+        self.next(now).map(drop)
+    }
+
+    fn failed(&mut self, what: &'static str, why: &UpkeepError) {
         let chain = crate::error_chain(why);
-        let retry_at = now.plus(RETRY.min(self.config.every));
-        error!(error = %chain, folder = %self.folder.display(), retry_at = %retry_at, "no backup was made");
+        let retry_at = self.clock.now().plus(RETRY.min(self.config.every));
+        error!(error = %chain, folder = %self.folder.display(), retry_at = %retry_at, "{what}");
         self.retry_at = Some(retry_at);
         let mut view = self.backups.lock();
         view.failure = Some(chain);

@@ -1,8 +1,10 @@
-//! Amounts of disk, as people write and read them.
+//! Levels of a disk, as people write them.
 
 use std::str::FromStr;
 
 use serde::Deserialize;
+
+use crate::model::size;
 
 /// So much of a file system: bytes, or a share of all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
@@ -19,18 +21,6 @@ pub enum Level {
 #[error("`{0}` is no amount of disk; write for example \"2 GB\", \"500 MB\" or \"10 %\"")]
 pub struct NoLevel(String);
 
-/// Units of bytes: the decimal ones that disks are sold by, and the binary ones.
-const UNITS: [(&str, u64); 8] = [
-    ("KB", 1_000),
-    ("MB", 1_000_000),
-    ("GB", 1_000_000_000),
-    ("TB", 1_000_000_000_000),
-    ("KIB", 1 << 10),
-    ("MIB", 1 << 20),
-    ("GIB", 1 << 30),
-    ("TIB", 1 << 40),
-];
-
 impl Level {
     /// In bytes, of a file system with so many.
     pub fn of(self, total_bytes: u64) -> u64 {
@@ -46,18 +36,17 @@ impl FromStr for Level {
 
     fn from_str(text: &str) -> Result<Self, NoLevel> {
         let wrong = || NoLevel(text.to_owned());
-        let trimmed = text.trim();
-        let unit = trimmed.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-        let number: f64 = trimmed[..trimmed.len() - unit.len()]
-            .parse()
-            .map_err(|_: std::num::ParseFloatError| wrong())?;
-        let unit = unit.trim().to_ascii_uppercase();
-        if unit == "%" {
-            let is_share = number > 0.0 && number < 100.0;
-            return if is_share { Ok(Level::Percent(number)) } else { Err(wrong()) };
+        if let Some(share) = text.trim().strip_suffix('%') {
+            let is_share = |percent: &f64| *percent > 0.0 && *percent < 100.0;
+            return share
+                .trim()
+                .parse()
+                .ok()
+                .filter(is_share)
+                .map(Level::Percent)
+                .ok_or_else(wrong);
         }
-        let factor = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?.1;
-        Ok(Level::Bytes((number * factor as f64) as u64))
+        size::bytes(text).map(Level::Bytes).ok_or_else(wrong)
     }
 }
 
@@ -66,24 +55,6 @@ impl TryFrom<String> for Level {
 
     fn try_from(text: String) -> Result<Self, NoLevel> {
         text.parse()
-    }
-}
-
-/// Bytes for people: three digits at most, decimal units.
-pub fn bytes_text(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    let mut unit = "B";
-    for (name, _) in &UNITS[..4] {
-        if value < 1_000.0 {
-            break;
-        }
-        value /= 1_000.0;
-        unit = if *name == "KB" { "kB" } else { name };
-    }
-    if value < 10.0 && unit != "B" {
-        format!("{value:.1} {unit}")
-    } else {
-        format!("{value:.0} {unit}")
     }
 }
 
@@ -106,11 +77,5 @@ mod tests {
             check(wrong, None);
         }
         assert_eq!(Level::Percent(5.0).of(2_000), 100);
-    }
-
-    #[test]
-    fn bytes_are_told_in_three_digits() {
-        let told = [999, 1_200, 45_600_000, 7_890_000_000, 12_000_000_000_000].map(bytes_text);
-        assert_eq!(told, ["999 B", "1.2 kB", "46 MB", "7.9 GB", "12 TB"]);
     }
 }

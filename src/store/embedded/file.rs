@@ -54,6 +54,20 @@ impl<'a> ReadingsFile<'a> {
         Ok(Ends { sealed_through: sealed.unsigned_abs(), last_commit: last.unsigned_abs() })
     }
 
+    /// From when on all raw readings are here, where older ones are in an engine; `None` when all are here.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn near_from(&self) -> Result<Option<Timestamp>, StoreError> {
+        let find = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'feed')";
+        if !self.conn.query_row(find, [], |row| row.get::<_, bool>(0))? {
+            return Ok(None);
+        }
+        let near: Option<i64> =
+            self.conn.query_row("SELECT min(near_from) FROM feed", [], |row| row.get(0))?;
+        Ok(near.filter(|near| *near > i64::MIN).map(Timestamp::from_micros))
+    }
+
     /// The series, by number.
     ///
     /// # Errors

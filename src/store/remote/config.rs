@@ -6,6 +6,8 @@ use std::time::Duration;
 use reqwest::Url;
 use serde::{Deserialize, Deserializer, de};
 
+use crate::model::size;
+
 /// Where readings are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -55,7 +57,7 @@ pub struct QueueConfig {
     #[serde(deserialize_with = "bytes")]
     pub max: u64,
     /// How long raw readings stay here as well, after the engine has them: the near past is read without it.
-    #[serde(deserialize_with = "days")]
+    #[serde(with = "crate::config::duration")]
     pub near: Duration,
     /// How long the engine may take for one answer.
     #[serde(with = "crate::config::duration")]
@@ -196,31 +198,10 @@ fn token(key: &'static str, file: &Path) -> Result<String, RemoteConfigError> {
     Ok(token.trim().to_owned())
 }
 
-/// `7d`, or a duration as everywhere.
-fn days<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(from)?;
-    match text.strip_suffix('d').and_then(|days| days.trim().parse::<u32>().ok()) {
-        Some(days) => Ok(Duration::from_secs(u64::from(days) * 24 * 3_600)),
-        None => crate::config::duration::deserialize(de::value::StringDeserializer::new(text)),
-    }
-}
-
-/// `4 GB`, `500MB` or a number of bytes; thousands, not 1024s, as disks are sold.
+/// `4 GB`, `500MB`, or a number of bytes.
 fn bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     let text = String::deserialize(from)?;
-    let size = text.trim();
-    let digits = size.find(|c: char| !c.is_ascii_digit()).unwrap_or(size.len());
-    let (number, unit) = size.split_at(digits);
-    let unit = match unit.trim() {
-        "" | "B" => Some(1),
-        "kB" | "KB" => Some(1_000),
-        "MB" => Some(1_000_000),
-        "GB" => Some(1_000_000_000),
-        "TB" => Some(1_000_000_000_000),
-        _ => None,
-    };
-    let bytes = number.parse().ok().zip(unit).and_then(|(n, unit): (u64, u64)| n.checked_mul(unit));
-    bytes.ok_or_else(|| {
+    text.parse().ok().or_else(|| size::bytes(&text)).ok_or_else(|| {
         de::Error::custom(format!("`{text}` is no size; write for example 500 MB or 4 GB"))
     })
 }
