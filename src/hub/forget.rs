@@ -3,6 +3,7 @@
 //! The store does it in short steps behind the commits; between two of its steps this task rests, so that it never takes
 //! the disk for itself. What could not be done is tried again at the next look.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +65,8 @@ pub(super) struct Forgetter {
     pub(super) store: Arc<dyn Store>,
     pub(super) keep: Keep,
     pub(super) clock: Clock,
+    /// Where the time is written down that was believed last: a restart must not lend a wrong clock belief.
+    pub(super) believed: PathBuf,
 }
 
 impl Forgetter {
@@ -78,12 +81,16 @@ impl Forgetter {
 
     async fn look_for_ever(&self) {
         let mut done = Vec::new();
-        let mut trust = Trust::new(self.last_heard(), Instant::now());
+        let mut trust = Trust::new(self.last_true(), Instant::now());
         tokio::time::sleep(FIRST_LOOK).await;
         loop {
             let now = self.clock.now();
             let cutoffs = self.keep.cutoffs(now);
-            if trust.believes(now, Instant::now()) && cutoffs != done {
+            let is_believed = trust.believes(now, Instant::now());
+            if is_believed {
+                self.write_down(now);
+            }
+            if is_believed && cutoffs != done {
                 match self.forget(&cutoffs).await {
                     Ok(()) => done = cutoffs,
                     Err(why) => error!(
@@ -96,11 +103,21 @@ impl Forgetter {
         }
     }
 
-    /// When the newest reading came that the store has: a time that it has been.
-    fn last_heard(&self) -> Timestamp {
+    /// A time that it has been: the one that was believed last; before the first, when the newest reading came.
+    fn last_true(&self) -> Timestamp {
+        let written = std::fs::read_to_string(&self.believed).ok();
+        if let Some(believed) = written.and_then(|text| text.trim().parse().ok()) {
+            return believed;
+        }
         let latest = tokio::task::block_in_place(|| self.store.latest()).unwrap_or_default();
         let heard = latest.into_iter().map(|(_, sample)| sample.received_at).max();
         heard.unwrap_or_else(|| self.clock.now())
+    }
+
+    fn write_down(&self, now: Timestamp) {
+        if let Err(why) = std::fs::write(&self.believed, format!("{now}\n")) {
+            warn!(file = %self.believed.display(), error = %why, "cannot write down the time; after a restart the clock may be doubted for a day");
+        }
     }
 
     async fn forget(&self, cutoffs: &[Cutoffs]) -> Result<(), StoreError> {
@@ -184,7 +201,12 @@ mod tests {
         let now = Timestamp::EPOCH.plus(Duration::from_secs(20_100 * 86_400));
         let (clock, _) = Clock::manual(now);
         let keep = config.keep().unwrap();
-        let forgetter = Forgetter { store: store.clone(), keep: keep.clone(), clock };
+        let believed = folder.path().join("believed-clock.txt");
+        let forgetter = Forgetter { store: store.clone(), keep: keep.clone(), clock, believed };
+        let newest = now.minus(Duration::from_secs(43_200));
+        assert_eq!(forgetter.last_true(), newest, "nothing is written down yet");
+        forgetter.write_down(now);
+        assert_eq!(forgetter.last_true(), now);
         // The first step only asks for what is to be rolled up before.
         let cutoffs = keep.cutoffs(now);
         while store.forget(&cutoffs).unwrap().waits {

@@ -305,6 +305,7 @@ impl Hub {
             store: Arc::clone(&rooms.store),
             keep: config.store.keep.keep().map_err(ConfigError::from)?,
             clock: clock.clone(),
+            believed: config.data.join("believed-clock.txt"),
         };
         let state = rooms.app_state(&config, shown)?;
         let going_down = until_down(down.clone());
