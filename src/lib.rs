@@ -12,8 +12,8 @@
 //! - [`config`]: one typed struct per room.
 //! - [`audit`]: who changed what: append-only and hash-chained, written in the transaction of the change. Every room that
 //!   writes the town's state file knows it. *Never here: a decision, a secret.*
-//! - [`link`]: a client's link to a broker that is not the hub's own, in one shape for both versions of MQTT. *Never here: a
-//!   topic's meaning, a queue.*
+//! - [`link`]: a client's link to a broker that is not the hub's own, in one shape for both versions of MQTT. (A notifier's
+//!   message to a broker is a connection of its own.) *Never here: a topic's meaning, a queue.*
 //! - [`registry`]: assets, devices, zones, accounts: the town's own state, its spatial index, its imports.
 //!   *Never here: a reading.*
 //! - [`ingest`]: bytes in. [`ingest::mqtt`] is the front door, [`ingest::broker`] hears another broker instead of it or
@@ -41,7 +41,8 @@
 //! - [`pipeline`]: the way joined: `Intake` (decode, normalize) → `Committer` (append, acknowledge) → `Judge` (latest,
 //!   alerts, live). It knows the rooms from `profile` to `live`; adapters know it.
 //! - [`bridge`]: the town's readings and alerts go up to another broker or hub. It follows the store's commits and the alerts'
-//!   log, each by a cursor on disk. *Never here: a judgement, anything that waits for the upstream broker.*
+//!   log, each by a cursor on disk, and asks the pipeline (`Holdback`) to keep commits that it has not read unsealed for a
+//!   bounded while. *Never here: a judgement, anything that waits for the upstream broker.*
 //! - [`parking`]: how many bays are free, and how well a lot is used; kept at its own pace, whoever looks. *Never here: a
 //!   guess; a bay of which nothing is known is neither free nor taken.*
 //! - [`command`]: select, confirm, execute, read back. It asks the pipeline what is true, and tells devices over the
@@ -50,7 +51,8 @@
 //! - [`basemap`]: the ground beneath the town's things: a file or a map server's pictures. *Never here: a thing of the
 //!   town, a host that is not the configured one.*
 //! - [`api`]: faces. *Only here is HTTP known.*
-//! - [`upkeep`]: the data on disk: its room, copies of it, the proof that it is whole. *Never here: a reading that changes.*
+//! - [`upkeep`]: the data on disk: its room, copies of it, the proof that it is whole, tables for other programs. It reads
+//!   the other rooms' tables by their names. *Never here: a reading that changes.*
 //! - [`hub`]: the building: makes the rooms, joins them, owns every task, stops them in order.
 //! - [`provision`]: devices and enrolment keys on the command line.
 //! - [`trial`]: a profile's fixtures, run through the real decode, normalize and alert test; for the CLI and the tests.
@@ -60,9 +62,12 @@
 //!   another system. *Never used by the hub.*
 //!
 //! Beside `src/`: `device-profiles/` (real profiles), `simulators/` (`townsim`, which shares no code with the hub),
-//! `dashboards/console/` (the operators' console, embedded into the binary), `tests/hub/` (the whole hub as a process),
+//! `dashboards/console/` (the operators' console, embedded into the binary), `dashboards/grafana/` (made by `townhub
+//! dashboards`), `tests/hub/` (the whole hub as a process; `tests/peers/`: programs of others that it meets, `tests/data/`:
+//! what it is fed),
 //! `tests/endure/` (the same through kills, power cuts, failing disks, jumping clocks, overload), `src/fuzz/` (hostile
-//! input, with its corpus in `tests/corpus/`), `benches/` (the load generator and the store's benchmark, with the figures that we quote).
+//! input, with its corpus in `tests/corpus/`), `benches/` (the load
+//! generator, the store's benchmark, the same work done by others, with the figures that we quote).
 //!
 //! # Invariants
 //!
