@@ -201,6 +201,21 @@ mod tests {
         let now = Timestamp::EPOCH.plus(Duration::from_secs(20_100 * 86_400));
         let (clock, _) = Clock::manual(now);
         let keep = config.keep().unwrap();
+        // Opened again, the store does not know yet of which class a series is now.
+        drop(store);
+        let path = folder.path().join("readings.db");
+        let store = Arc::new(EmbeddedStore::open(&path).unwrap());
+        while store.forget(&keep.cutoffs(now)).unwrap().waits {
+            store.seal_now().unwrap();
+        }
+        while store.forget(&keep.cutoffs(now)).unwrap().more {}
+        for series in [0, 1] {
+            let month = now.minus(Duration::from_secs(30 * 86_400));
+            let left = store.range(SeriesId(series), month, now, 999).unwrap();
+            assert_eq!(left.len(), 30, "as long as the longest class");
+        }
+        let class = |class| Nature { class, ..Nature::default() };
+        store.describe(&[(SeriesId(0), class(0)), (SeriesId(1), class(1))]).unwrap();
         let believed = folder.path().join("believed-clock.txt");
         let forgetter = Forgetter { store: store.clone(), keep: keep.clone(), clock, believed };
         let newest = now.minus(Duration::from_secs(43_200));

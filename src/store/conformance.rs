@@ -266,7 +266,7 @@ fn assert_alike(found: &[Bucket], expected: &[Bucket], what: &str) {
     }
 }
 
-fn steps_are_counted_rightly<B: Bench>(bench: &B) {
+pub(super) fn steps_are_counted_rightly<B: Bench>(bench: &B) {
     let (_folder, store, series) = opened(bench, "steps", 3);
     let natures = [
         Nature::default(),

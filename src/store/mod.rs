@@ -101,6 +101,20 @@ pub struct Cutoffs {
     pub rollups: [Option<Timestamp>; 3],
 }
 
+impl Cutoffs {
+    /// Those of the class that lasts longest, in each respect.
+    pub fn longest(classes: &[Cutoffs]) -> Cutoffs {
+        // `None`, never, is before every time.
+        let least = |cutoff: &dyn Fn(&Cutoffs) -> Option<Timestamp>| {
+            classes.iter().map(cutoff).min().flatten()
+        };
+        Cutoffs {
+            raw: least(&|own| own.raw),
+            rollups: [0, 1, 2].map(|tier: usize| least(&|own| own.rollups[tier])),
+        }
+    }
+}
+
 /// What was forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Forgotten {
@@ -282,15 +296,16 @@ pub trait Store: Send + Sync + 'static {
     fn delete_before(&self, cutoff: Timestamp) -> Result<u64, StoreError>;
 
     /// Deletes what each class of series ([`Nature::class`]) may forget, slowly, and without keeping commits waiting; a
-    /// class beyond those given is the first. One call is a step. Raw readings go by whole blocks: one that has a younger
+    /// class beyond those given is the first. A series that was not [described](Store::describe) since the store was opened
+    /// lasts as long as the class that lasts longest: its number may be of an older list. One call is a step. Raw readings go by whole blocks: one that has a younger
     /// reading may stay for a month longer, or until a quarter of it is too old. A store that cannot tell classes apart
     /// keeps all for as long as the one that lasts longest.
     ///
     /// # Errors
     /// When the database fails; what went is gone, the rest goes with the next call.
     fn forget(&self, classes: &[Cutoffs]) -> Result<Forgotten, StoreError> {
-        let all_end = classes.iter().map(|cutoffs| cutoffs.raw).min().flatten();
-        let readings = all_end.map_or(Ok(0), |cutoff| self.delete_before(cutoff))?;
+        let readings =
+            Cutoffs::longest(classes).raw.map_or(Ok(0), |cutoff| self.delete_before(cutoff))?;
         Ok(Forgotten { readings, ..Forgotten::default() })
     }
 

@@ -211,7 +211,7 @@ impl EmbeddedStore {
 
     /// Raw readings observed before this may no longer all be here: durable on return.
     pub(in crate::store) fn set_near_from(&self, near_from: Timestamp) -> Result<(), StoreError> {
-        self.set("UPDATE feed SET near_from = ?1", near_from.as_micros())
+        self.set("UPDATE feed SET near_from = max(near_from, ?1)", near_from.as_micros())
     }
 
     /// Until when rollups of series lack readings that came after their days were settled.

@@ -11,7 +11,7 @@ use super::rolling::{self, Rolling};
 use super::row::RowEncoder;
 use super::run::{ALL_TIMES, Marks, RunWriter, state};
 use super::shared::{LOG_BYTES, Shared, Status, lock, read, write};
-use crate::model::{Measurement, Sample, SeriesId};
+use crate::model::{Measurement, SeriesId};
 use crate::store::{CommitSeq, StoreError};
 
 /// Hot rows deleted in one transaction have about this many bytes.
@@ -122,7 +122,7 @@ impl Keeper {
         self.rolling = None;
         self.merging = None;
         let mut status = lock(&self.shared.status);
-        status.failure = Some(with_sources(error));
+        status.failure = Some(crate::error_chain(error));
         self.shared.progress.notify_all();
         let going_on = |status: &mut Status| !status.stopping;
         drop(self.shared.work.wait_timeout_while(status, RETRY, going_on));
@@ -195,8 +195,11 @@ impl Keeper {
             }
         }
         run.close()?;
-        let newest: Vec<Measurement> =
-            read(&shared.memory).latest().into_iter().map(measurement).collect();
+        let newest: Vec<Measurement> = read(&shared.memory)
+            .latest()
+            .into_iter()
+            .map(|(series, sample)| sample.of(series))
+            .collect();
         let newest = self.encoder.encode(&[&newest]);
         shared.transact(|tx| {
             run.finish(tx, Marks::of_new(generation.heard()))?;
@@ -366,21 +369,4 @@ fn checkpoint(conn: &Connection, mode: &str) -> Result<bool, StoreError> {
         (0, logged, copied) => Ok(logged == copied),
         _ => Ok(false),
     }
-}
-
-fn measurement((series, sample): (SeriesId, Sample)) -> Measurement {
-    Measurement {
-        series,
-        quality: sample.quality,
-        observed_at: sample.observed_at,
-        received_at: sample.received_at,
-        value: sample.value,
-    }
-}
-
-/// The error and what is behind it, for those who only get a text.
-fn with_sources(error: &StoreError) -> String {
-    let first: Option<&dyn std::error::Error> = Some(error);
-    let chain = std::iter::successors(first, |error| error.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -38,7 +38,7 @@ mod steps;
 #[cfg(test)]
 pub(in crate::store) mod tests;
 
-pub(super) use self::feed::{Commit, FeedMarks};
+pub(super) use self::feed::{Commit, FeedMarks, Folded};
 pub(super) use self::steps::count_steps;
 
 use std::path::Path;

@@ -33,21 +33,29 @@ const WORTH_IT: usize = 4;
 const SERIES_AT_ONCE: u32 = 512;
 
 /// What the classes of series may forget.
-struct Classes<'a> {
-    cutoffs: &'a [Cutoffs],
+struct Classes {
+    /// By class; behind the last is one for series of which nothing is known yet. That one lasts longest: where it is over,
+    /// all are.
+    cutoffs: Vec<Cutoffs>,
     /// By series: its class, one of `cutoffs`.
     of_series: Vec<u8>,
     /// A bit for each class that has a series.
     used: i64,
 }
 
-impl<'a> Classes<'a> {
-    fn new(cutoffs: &'a [Cutoffs], natures: &[Nature]) -> Self {
-        let last = cutoffs.len().saturating_sub(1).min(MAX_CLASSES - 1);
-        let class =
-            |nature: &Nature| if usize::from(nature.class) > last { 0 } else { nature.class };
-        let of_series: Vec<u8> = natures.iter().map(class).collect();
+impl Classes {
+    fn new(cutoffs: &[Cutoffs], classes: impl Iterator<Item = Option<u8>>) -> Self {
+        let known = &cutoffs[..cutoffs.len().min(MAX_CLASSES)];
+        let unknown = known.len() as u8;
+        let class = |class: Option<u8>| match class {
+            Some(class) if class < unknown => class,
+            Some(_) => 0,
+            None => unknown,
+        };
+        let of_series: Vec<u8> = classes.map(class).collect();
         let used = of_series.iter().fold(0, |used, class| used | 1 << class);
+        let mut cutoffs = known.to_vec();
+        cutoffs.push(Cutoffs::longest(known));
         Classes { cutoffs, of_series, used }
     }
 
@@ -59,7 +67,7 @@ impl<'a> Classes<'a> {
     fn over(&self, newest: i64) -> i64 {
         let is_over =
             |class: &usize| self.cutoffs[*class].raw.is_some_and(|cut| newest < cut.as_micros());
-        let over = (0..self.cutoffs.len().min(MAX_CLASSES)).filter(is_over);
+        let over = (0..self.cutoffs.len()).filter(is_over);
         over.fold(0, |over, class| over | 1 << class) & self.used
     }
 
@@ -110,7 +118,7 @@ impl Shared {
         if cutoffs.is_empty() {
             return Ok(forgotten);
         }
-        let classes = Classes::new(cutoffs, read(&self.catalog).natures());
+        let classes = Classes::new(cutoffs, read(&self.catalog).classes());
         if let Some(latest) = classes.latest() {
             forgotten.waits = !self.is_rolled_up(whole_from(latest))?;
             if !forgotten.waits {
@@ -152,7 +160,7 @@ impl Shared {
 
     /// From here on, the days that lose readings are not counted again. What is sealed between the look at the runs and
     /// this is a straggler like any that comes after it.
-    fn freeze(&self, classes: &Classes<'_>) -> Result<(), StoreError> {
+    fn freeze(&self, classes: &Classes) -> Result<(), StoreError> {
         let end = classes.of_series.len() as u32;
         for first in (0..end).step_by(SERIES_AT_ONCE as usize) {
             let some = first..end.min(first + SERIES_AT_ONCE);
@@ -174,7 +182,7 @@ impl Shared {
     }
 
     /// How many readings of the run went, and whether those were all.
-    fn forget_run(&self, run: &Run, classes: &Classes<'_>) -> Result<(u64, bool), StoreError> {
+    fn forget_run(&self, run: &Run, classes: &Classes) -> Result<(u64, bool), StoreError> {
         let over = classes.over(run.newest_heard());
         if over == classes.used {
             return Ok((self.delete_run(run)?, true));
@@ -206,7 +214,7 @@ impl Shared {
     }
 
     /// Takes from a run's blocks what may be forgotten.
-    fn trim(&self, run: &Run, classes: &Classes<'_>) -> Result<u64, StoreError> {
+    fn trim(&self, run: &Run, classes: &Classes) -> Result<u64, StoreError> {
         let mut forgotten = 0;
         let mut oldest = i64::MAX;
         let mut after: Option<Key> = Some((SeriesId(0), ALL_TIMES.0));
@@ -266,7 +274,7 @@ impl Shared {
         })
     }
 
-    fn forget_rollups(&self, classes: &Classes<'_>) -> Result<u64, StoreError> {
+    fn forget_rollups(&self, classes: &Classes) -> Result<u64, StoreError> {
         let mut forgotten = 0;
         let end = classes.of_series.len() as u32;
         if classes.cutoffs.iter().all(|cutoffs| cutoffs.rollups == [None; 3]) {
@@ -311,7 +319,7 @@ fn readings_of(conn: &Connection, run: i64) -> Result<Option<i64>, StoreError> {
 fn look(
     conn: &Connection,
     run: &Run,
-    classes: &Classes<'_>,
+    classes: &Classes,
     from: Key,
     changes: &mut Vec<Change>,
     oldest: &mut i64,

@@ -66,6 +66,8 @@ pub(super) struct Shared {
 pub(super) struct Catalog {
     keys: Vec<SeriesKey>,
     natures: Vec<Nature>,
+    /// Which were described since the file was opened.
+    told: Vec<bool>,
     numbers: HashMap<SeriesKey, SeriesId>,
 }
 
@@ -80,15 +82,16 @@ impl Catalog {
         self.natures.get(series.index()).copied().unwrap_or_default()
     }
 
-    /// By number.
-    pub(super) fn natures(&self) -> &[Nature] {
-        &self.natures
+    /// The class of retention of every series, by number; `None` for one that was not described since the file was opened.
+    pub(super) fn classes(&self) -> impl Iterator<Item = Option<u8>> {
+        self.natures.iter().zip(&self.told).map(|(nature, told)| told.then_some(nature.class))
     }
 
     fn add(&mut self, key: SeriesKey, nature: Nature) {
         self.numbers.insert(key.clone(), SeriesId(self.keys.len() as u32));
         self.keys.push(key);
         self.natures.push(nature);
+        self.told.push(false);
     }
 }
 
@@ -264,9 +267,17 @@ impl Shared {
         }
         let is_new = |(series, nature): &&(SeriesId, Nature)| catalog.nature(*series) != *nature;
         let new: Vec<_> = natures.iter().filter(is_new).copied().collect();
-        if new.is_empty() {
-            return Ok(());
+        if !new.is_empty() {
+            self.write_natures(&new)?;
         }
+        for (series, nature) in natures {
+            catalog.natures[series.index()] = *nature;
+            catalog.told[series.index()] = true;
+        }
+        Ok(())
+    }
+
+    fn write_natures(&self, new: &[(SeriesId, Nature)]) -> Result<(), StoreError> {
         self.transact(|tx| {
             let mut moves =
                 tx.prepare_cached("SELECT 1 FROM series WHERE id = ?1 AND class <> ?2")?;
@@ -274,7 +285,7 @@ impl Shared {
                 "UPDATE series SET hold = ?2, occupied = ?3, class = ?4, minutes = ?5 WHERE id = ?1",
             )?;
             let mut some_moved = false;
-            for (series, nature) in &new {
+            for (series, nature) in new {
                 some_moved |= moves.exists(params![series.0, nature.class])?;
                 let (hold, minutes) = (nature.hold_micros(), nature.minutes);
                 set.execute(params![series.0, hold, nature.occupied, nature.class, minutes])?;
@@ -284,11 +295,7 @@ impl Shared {
                 tx.execute("UPDATE run SET trimmed = 0", [])?;
             }
             Ok(((), new.len() * 64))
-        })?;
-        for (series, nature) in new {
-            catalog.natures[series.index()] = nature;
-        }
-        Ok(())
+        })
     }
 
     /// How many readings there are, if they can be stored.

@@ -15,7 +15,7 @@ use super::engine::{Engine, EngineError};
 use super::lines::{self, is_sendable};
 use crate::clock::Clock;
 use crate::model::{Measurement, Sample, SeriesId, Timestamp};
-use crate::store::embedded::{Commit, FeedMarks};
+use crate::store::embedded::{Commit, FeedMarks, Folded};
 use crate::store::{CommitSeq, EmbeddedStore, SeriesKey, Store, StoreError, Tier};
 
 /// Readings taken from the file at a time: some seconds of a large town, and of a small one as many as wait.
@@ -145,11 +145,9 @@ impl Post {
 
     /// Notes which readings come too late for the rollups of their days, before they can be read.
     pub(super) fn note_late(&self, batches: &[&[Measurement]]) -> Result<(), StoreError> {
-        let near_from = self.marks().near_from;
-        if near_from == ALWAYS {
-            return Ok(());
-        }
-        let settled = near_from.plus(SETTLED);
+        // The mark may stand still while the engine is away, and then move by all of it at once.
+        let moves_to = self.clock.now().minus(self.queue.near);
+        let settled = self.marks().near_from.max(moves_to).plus(SETTLED);
         let mut new: HashMap<SeriesId, Timestamp> = HashMap::new();
         for m in batches.iter().copied().flatten().filter(|m| m.observed_at < settled) {
             let until = m.observed_at.plus(LATE_UNTIL);
@@ -239,12 +237,19 @@ impl Post {
         // A whole hour is a time in every engine's precision.
         let micros = cutoff.min(marks.folded_from).as_micros();
         let cutoff = Timestamp::from_micros(micros - micros.rem_euclid(3_600_000_000));
-        if cutoff > marks.near_from {
-            // First of all: from here on, older readings are asked of the engine.
-            self.local.set_near_from(cutoff)?;
-            self.lock().marks.near_from = cutoff;
-        }
+        // First of all: from here on, older readings are asked of the engine.
+        self.ask_the_engine_before(cutoff)?;
         self.local.delete_before(cutoff)
+    }
+
+    /// From here on, readings before `time` may be in the engine only. It never goes back.
+    pub(super) fn ask_the_engine_before(&self, time: Timestamp) -> Result<(), StoreError> {
+        if time > self.marks().near_from {
+            self.local.set_near_from(time)?;
+            let near_from = &mut self.lock().marks.near_from;
+            *near_from = time.max(*near_from);
+        }
+        Ok(())
     }
 }
 
@@ -452,6 +457,9 @@ impl Forwarder {
 
     /// Counts the commits that were made meanwhile.
     fn count(&mut self) -> Result<(), StoreError> {
+        if self.post.local.last_commit() <= self.counted {
+            return Ok(());
+        }
         let new = self.post.local.waiting(self.counted)?;
         self.counted = new.through;
         let mut state = self.post.lock();
@@ -496,12 +504,26 @@ impl Forwarder {
         );
         post.lock().marks = folded.marks;
         self.uncount(folded.readings, folded.bytes);
-        self.unsettled.clear();
+        self.leave_out(&folded);
         if self.sent < folded.marks.forwarded {
             self.sent = folded.marks.forwarded;
             self.pending = None;
         }
         Ok(())
+    }
+
+    /// Takes commits that went from what is acknowledged and not settled: they are counted already.
+    fn leave_out(&mut self, folded: &Folded) {
+        let (mut readings, mut bytes) = (folded.readings, folded.bytes);
+        let is_gone = |sent: &mut Sent| sent.through <= folded.marks.forwarded;
+        while let Some(gone) = self.unsettled.pop_front_if(is_gone) {
+            readings = readings.saturating_sub(gone.readings);
+            bytes = bytes.saturating_sub(gone.bytes);
+        }
+        if let Some(cut) = self.unsettled.front_mut() {
+            cut.readings = cut.readings.saturating_sub(readings);
+            cut.bytes = cut.bytes.saturating_sub(bytes);
+        }
     }
 
     /// Moves the mark over what the engine cannot lose any more.
@@ -569,15 +591,16 @@ impl Forwarder {
         commits: &[Commit],
     ) -> Result<HashSet<(SeriesId, Timestamp)>, Trouble> {
         let (precision, near_from) = (self.post.engine.precision(), self.post.marks().near_from);
-        let mut spans: HashMap<SeriesId, (Timestamp, Timestamp)> = HashMap::new();
+        // Day by day: a backlog of months is not one answer.
+        let mut spans: HashMap<(SeriesId, i64), (Timestamp, Timestamp)> = HashMap::new();
         let late = |m: &&Measurement| m.observed_at < near_from && is_sendable(m.observed_at);
         for m in commits.iter().flat_map(|commit| &commit.batch).filter(late) {
             let time = precision.kept(m.observed_at);
-            let (first, last) = spans.entry(m.series).or_insert((time, time));
+            let (first, last) = spans.entry((m.series, days(time))).or_insert((time, time));
             (*first, *last) = (time.min(*first), time.max(*last));
         }
         let mut known = HashSet::new();
-        for (series, (first, last)) in spans {
+        for ((series, _), (first, last)) in spans {
             let Some(key) = self.name(series) else { continue };
             let end = last.plus(precision.width());
             let found = self.post.engine.range(&key, first, end, usize::MAX)?;
@@ -664,7 +687,7 @@ impl Forwarder {
         let local = &self.post.local;
         let (precision, end) = (self.post.engine.precision(), hour.plus(HOUR));
         let series = local.all_series();
-        let (mut requests, mut lines) = (Vec::new(), Vec::new());
+        let mut lines = Vec::new();
         for (key, number) in series.iter().zip(0..).filter(|_| is_sendable(hour)) {
             for (tier, step) in [(Tier::Minute, MINUTE), (Tier::Hour, HOUR)] {
                 for bucket in local.aggregate(SeriesId(number), hour, end, step)?.buckets {
@@ -672,12 +695,12 @@ impl Forwarder {
                 }
             }
             if lines.len() >= REQUEST_BYTES {
-                requests.push(std::mem::take(&mut lines));
+                self.send(&[std::mem::take(&mut lines)])?;
             }
         }
-        requests.push(lines);
-        requests.retain(|lines| !lines.is_empty());
-        self.send(&requests)?;
+        if !lines.is_empty() {
+            self.send(&[lines])?;
+        }
         Ok(local.close_gap(hour)?)
     }
 
@@ -712,6 +735,11 @@ impl Forwarder {
         }
         Ok(())
     }
+}
+
+/// The number of the day.
+fn days(time: Timestamp) -> i64 {
+    time.as_micros().div_euclid(DAY.as_micros() as i64)
 }
 
 const MINUTE: Duration = Duration::from_secs(60);

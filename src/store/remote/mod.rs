@@ -36,10 +36,10 @@ use self::forward::{Forwarder, Post};
 pub use self::forward::{RemoteProblem, RemoteStatus};
 use self::influxdb2::InfluxDb2;
 use self::victoriametrics::VictoriaMetrics;
-use super::embedded::count_steps;
+use super::embedded::{FeedMarks, count_steps};
 use super::{
-    Bucket, CommitSeq, EmbeddedStore, Limits, Nature, SeriesKey, Steps, Store, StoreError,
-    StoreStats,
+    Bucket, CommitSeq, Cutoffs, EmbeddedStore, Forgotten, Limits, Nature, SeriesKey, Steps, Store,
+    StoreError, StoreStats,
 };
 use crate::clock::Clock;
 use crate::model::{Measurement, Sample, SeriesId, Timestamp};
@@ -197,6 +197,32 @@ impl RemoteStore {
         let steps = count_steps(readings, nature, (from, to), step);
         failure.map_or(Ok(steps), Err)
     }
+
+    /// Steps of here, and before those that rollups and readings here make up, of the engine.
+    fn joined_steps(
+        &self,
+        series: SeriesId,
+        (from, to): (Timestamp, Timestamp),
+        step: Duration,
+        marks: &FeedMarks,
+    ) -> Result<Steps, StoreError> {
+        let own = self.local().aggregate(series, from, to, step)?;
+        let nature = self.local().described(series).map_or_else(Nature::default, |(_, own)| own);
+        let hold = nature.hold.min(Nature::MAX_HOLD);
+        let ends_here = is_whole(to) || to >= marks.near_from.plus(hold + HOUR);
+        let whole_from = match has_rollups(from, step) && ends_here {
+            true => self.post.late_until(series).map_or(marks.born, |late| late.max(marks.born)),
+            false => marks.near_from,
+        };
+        if from.minus(hold) >= whole_from || whole_from.as_micros() == i64::MIN || from >= to {
+            return Ok(own);
+        }
+        let cut = border(from, step, whole_from.plus(hold)).min(to);
+        let mut buckets = self.far_steps(series, nature, (from, cut), step)?;
+        let near = own.buckets.into_iter().filter(|bucket| bucket.start >= cut);
+        buckets.extend(near);
+        Ok(Steps { tier: own.tier.filter(|_| cut < to), buckets })
+    }
 }
 
 /// The first border of steps from `from` at or after `time`.
@@ -206,10 +232,17 @@ fn border(from: Timestamp, step: Duration, time: Timestamp) -> Timestamp {
     from.plus(Duration::from_micros(u64::try_from(apart).unwrap_or(u64::MAX)))
 }
 
-/// Whether rollups make up steps of this length from this time on.
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Whether rollups make up steps of this length from this time on. Rows of hours are always made; of minutes only where
+/// readings are dense.
 fn has_rollups(from: Timestamp, step: Duration) -> bool {
-    const MINUTE: i64 = 60_000_000;
-    from.as_micros() % MINUTE == 0 && step.as_micros().is_multiple_of(MINUTE as u128)
+    is_whole(from) && step.as_micros().is_multiple_of(HOUR.as_micros())
+}
+
+/// Whether an hour begins then.
+fn is_whole(time: Timestamp) -> bool {
+    time.as_micros().rem_euclid(HOUR.as_micros() as i64) == 0
 }
 
 impl Drop for RemoteStore {
@@ -268,22 +301,14 @@ impl Store for RemoteStore {
         to: Timestamp,
         step: Duration,
     ) -> Result<Steps, StoreError> {
-        let marks = self.post.marks();
-        let own = self.local().aggregate(series, from, to, step)?;
-        let nature = self.local().described(series).map_or_else(Nature::default, |(_, own)| own);
-        let hold = nature.hold.min(Nature::MAX_HOLD);
-        let whole_from = match has_rollups(from, step) {
-            true => self.post.late_until(series).map_or(marks.born, |late| late.max(marks.born)),
-            false => marks.near_from,
-        };
-        if from.minus(hold) >= whole_from || whole_from.as_micros() == i64::MIN || from >= to {
-            return Ok(own);
+        loop {
+            let marks = self.post.marks();
+            let steps = self.joined_steps(series, (from, to), step, &marks)?;
+            // As in `range`.
+            if self.post.marks().near_from == marks.near_from {
+                return Ok(steps);
+            }
         }
-        let cut = border(from, step, whole_from.plus(hold)).min(to);
-        let mut buckets = self.far_steps(series, nature, (from, cut), step)?;
-        let near = own.buckets.into_iter().filter(|bucket| bucket.start >= cut);
-        buckets.extend(near);
-        Ok(Steps { tier: own.tier.filter(|_| cut < to), buckets })
     }
 
     fn latest(&self) -> Result<Vec<(SeriesId, Sample)>, StoreError> {
@@ -307,6 +332,16 @@ impl Store for RemoteStore {
     /// As for every store, but only of the hub's own file: how long the engine keeps readings is said there.
     fn delete_before(&self, cutoff: Timestamp) -> Result<u64, StoreError> {
         self.post.delete_before(cutoff)
+    }
+
+    /// Of raw readings only: rollups stay for as long as the hub's own file, because the engine has none.
+    fn forget(&self, classes: &[Cutoffs]) -> Result<Forgotten, StoreError> {
+        let raw: Vec<Cutoffs> =
+            classes.iter().map(|own| Cutoffs { raw: own.raw, ..Cutoffs::default() }).collect();
+        if let Some(latest) = raw.iter().filter_map(|own| own.raw).max() {
+            self.post.ask_the_engine_before(latest)?;
+        }
+        self.local().forget(&raw)
     }
 
     fn stats(&self) -> Result<StoreStats, StoreError> {

@@ -441,6 +441,17 @@ fn influxdb2_conforms() {
     conformance::suite(&Remote { engine, flush: || {}, near: QueueConfig::default().near });
 }
 
+/// Its engine was empty when it began: what is old is made up of its own rollups where there are some, else asked of the
+/// engine.
+#[test]
+fn a_hub_that_began_with_its_engine_counts_steps_rightly() {
+    let stub = Stub::start();
+    stub.engine().ping().unwrap();
+    let engine = || Box::new(stub.engine()) as Box<dyn Engine>;
+    let near = QueueConfig::default().near;
+    conformance::steps_are_counted_rightly(&Remote { engine, flush: || {}, near });
+}
+
 /// A real one: `TOWNHUB_INFLUXDB2_URL`, `_ORG`, `_BUCKET` and `_TOKEN_FILE` say where. The bucket should be a new one.
 #[test]
 fn a_real_influxdb2_conforms() {
