@@ -688,7 +688,10 @@ async fn watch_disk(
     tokio::pin!(going_down);
     loop {
         tokio::select! {
-            () = &mut going_down => return "disk",
+            () = &mut going_down => {
+                disk.let_go();
+                return "disk";
+            }
             // A file system over a network may be slow to say.
             _ = looks.tick() => tokio::task::block_in_place(|| disk.look()),
         }

@@ -131,6 +131,8 @@ struct State {
     freshness_at: Timestamp,
     /// Writes of alerts that the disk refused since the last one that it took.
     refusals: u32,
+    /// When the rules were looked up; a clock that is before that was set back.
+    rules_from: Timestamp,
     /// When a schedule next changes the rules.
     rules_until: Option<Timestamp>,
 }
@@ -177,6 +179,7 @@ impl State {
         let table = parts.stations.load_full();
         let start = parts.clock.now();
         State {
+            rules_from: start,
             rules_until: parts.rules_until,
             parts,
             table,
@@ -248,7 +251,7 @@ impl State {
                 self.table = self.parts.stations.load_full();
                 let now = self.parts.clock.now();
                 let InForce { rules, next_change } = rules_of(&self.table, &self.parts.book, now);
-                self.rules_until = next_change;
+                (self.rules_from, self.rules_until) = (now, next_change);
                 self.parts.engine.set_rules(rules, now);
                 if let Err(why) = self.remember() {
                     // The windows begin here then: later than they could, but not wrong.
@@ -339,7 +342,7 @@ impl State {
         let now = self.parts.clock.now();
         self.parts.engine.tick(now);
         self.commit_changes();
-        if self.rules_until.is_some_and(|until| now >= until) {
+        if self.rules_until.is_some_and(|until| now >= until || now < self.rules_from) {
             self.handle(JudgeMessage::Stations);
         }
         if is_due(now, self.freshness_at, FRESHNESS_EVERY) {

@@ -210,6 +210,11 @@ impl DiskGuard {
             .refuse((state == DiskState::Full).then(|| full_text(&self.folder, space, limits)));
     }
 
+    /// The hub goes down, and nobody looks any more: what was taken in is written, if the store itself finds room.
+    pub fn let_go(&self) {
+        self.health.refuse(None);
+    }
+
     /// What the last look saw; `None` before the first and while the file system has never answered.
     pub fn view(&self) -> Option<DiskView> {
         let Seen { space, state, .. } = *self.seen();

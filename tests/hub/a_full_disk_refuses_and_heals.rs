@@ -178,6 +178,18 @@ async fn readings_are_refused_before_the_disk_is_full() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_ends_while_its_disk_is_full() {
+    let config = "[store.disk]\nwarn_below = \"60 MB\"\nstop_below = \"20 MB\"\n";
+    let Some(mut scene) = Scene::new(config).await else { return };
+    scene.disk.fill(10_000_000);
+    scene.until(|disk| disk["state"] == "full").await;
+    scene.publish().await;
+    assert_eq!(scene.acknowledged(SHORT).await, None, "it waits for room");
+    let (took, well) = scene.hub.terminate();
+    assert!(well && took < LONG, "it ends, after {took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_without_a_byte_left_harms_nothing() {
     // The guard is as good as off: others fill the disk faster than it looks.
     let config = "[store.disk]\nwarn_below = \"1 KB\"\nstop_below = \"1 KB\"\n";

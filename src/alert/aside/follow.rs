@@ -23,7 +23,7 @@ const GROUP: Duration = Duration::from_secs(10 * 60);
 impl Engine {
     /// Lets time pass for what silences.
     pub(in crate::alert) fn tick_standing(&mut self, now: Timestamp) {
-        if self.standings.next.is_some_and(|next| next <= now) {
+        if self.standings.next.take_if(|next| *next <= now).is_some() {
             let over = self.standings.shelves.iter().filter(|(_, shelf)| shelf.until <= now);
             let over: Vec<RuleKey> = over.map(|(key, _)| key.clone()).collect();
             for key in over {

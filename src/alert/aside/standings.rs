@@ -156,13 +156,17 @@ impl Standings {
         devices.is_some_and(|devices| devices.iter().all(|device| self.silent.contains(device)))
     }
 
+    /// Finds out when something ends or begins next. What was due and not looked at stays due: whether a tick came in
+    /// between, or a restart, changes nothing.
     pub(super) fn look_ahead(&mut self, now: Timestamp) {
+        let missed = self.next.filter(|next| *next <= now);
         let windows = self.windows.values().flat_map(|window| [window.from, window.end()]);
-        self.next = windows
+        let coming = windows
             .chain(self.shelves.values().map(|shelf| shelf.until))
             .chain(self.graces.values().map(|grace| grace.until))
             .filter(|at| *at > now)
             .min();
+        self.next = missed.or(coming);
     }
 
     /// Keeps an active silence suppressed for its full time when what stood before it is back.

@@ -205,6 +205,17 @@ fn a_shelf_outlives_its_alert_and_ends_by_itself() {
 }
 
 #[test]
+fn a_shelf_that_is_over_ends_with_the_next_tick_whatever_was_ordered_in_between() {
+    let mut hub = Hub::new(vec![above(0, 2.0, 1.5), above(1, 2.0, 1.5)], vec![]);
+    hub.read(0, 10, 3.0);
+    hub.read(1, 10, 3.0);
+    hub.shelve(20, 1, 100).unwrap();
+    hub.shelve(110, 2, 110 + HOUR).unwrap();
+    hub.tick(111);
+    assert_eq!(hub.history(1), ["raised", "shelved", "unshelved"]);
+}
+
+#[test]
 fn a_shelf_is_refused_when_it_is_too_long_too_severe_stale_or_of_nothing() {
     let critical = rule(1, "flood", AlertTest::limit(Side::Above, 2.0, 1.5, Severity::Critical));
     let mut hub = Hub::new(vec![above(0, 2.0, 1.5), critical], vec![]);
