@@ -1,6 +1,6 @@
 //! How the bridge is, for people and for Prometheus.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tracing::{error, info, warn};
@@ -17,7 +17,8 @@ pub struct Health {
     max: usize,
     clock: Clock,
     state: Mutex<State>,
-    waiting: AtomicUsize,
+    /// What was put in less what left; below zero for the moment in which it has left and is not counted as put in.
+    waiting: AtomicI64,
     sent: AtomicU64,
     unheard: AtomicU64,
     refused: AtomicU64,
@@ -70,7 +71,7 @@ impl Health {
             max,
             clock,
             state: Mutex::new(state),
-            waiting: AtomicUsize::new(0),
+            waiting: AtomicI64::new(0),
             sent: AtomicU64::new(0),
             unheard: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -113,18 +114,17 @@ impl Health {
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        usize::try_from(self.waiting.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     pub(super) fn set_waiting(&self, waiting: usize) {
-        self.waiting.store(waiting, Ordering::Relaxed);
+        self.waiting.store(waiting as i64, Ordering::Relaxed);
     }
 
     /// So many were put in, and so many given up for them.
     pub(super) fn put(&self, messages: usize, overflow: Overflow) {
         let lost = overflow.readings + overflow.alerts;
-        self.waiting.fetch_add(messages, Ordering::Relaxed);
-        self.waiting.fetch_sub(lost, Ordering::Relaxed);
+        self.waiting.fetch_add(messages as i64 - lost as i64, Ordering::Relaxed);
         if lost == 0 {
             return;
         }
@@ -141,7 +141,7 @@ impl Health {
 
     /// So many left the queue.
     pub(super) fn left(&self, messages: usize) {
-        self.waiting.fetch_sub(messages, Ordering::Relaxed);
+        self.waiting.fetch_sub(messages as i64, Ordering::Relaxed);
         // Not at the first free place: a queue that stays full would be told again and again.
         if self.waiting() < self.max / 2 {
             self.state().overflows = false;
@@ -267,7 +267,9 @@ mod tests {
         let (clock, _) = Clock::manual(Timestamp::from_secs(100));
         let health = Health::new("c:1883".to_owned(), 10, clock);
         health.up();
-        health.put(10, Overflow::default());
+        health.left(10);
+        assert_eq!(health.waiting(), 0, "sent before it is counted");
+        health.put(20, Overflow::default());
         assert_eq!(health.look().problem, None);
         health.put(2, Overflow { readings: 2, alerts: 0 });
         assert!(health.look().problem.expect("words").en.contains("queue is full"));
