@@ -168,6 +168,8 @@ test("messages that did not arrive say why and are sent again; a channel is trie
   await expect(page.getByRole("row", { name: /已放弃 9/ })).toContainText("对方没有在听(连接被拒绝)");
   await page.getByRole("combobox", { name: /^状态/ }).selectOption("failed");
   await expect(page).toHaveURL(/state=failed/);
+  // What was listed before stays until the answer is here.
+  await expect(page.getByText("内容", { exact: true })).toHaveCount(1);
   await page.getByText("内容", { exact: true }).click();
   await expect(page.getByText("告警 · 子夜路4号井 · 水位接近地面")).toBeVisible();
   await page.getByRole("button", { name: "重发 2" }).click();

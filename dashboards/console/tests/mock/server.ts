@@ -22,6 +22,8 @@ const TYPES: Record<string, string> = {
   ".json": "application/json",
   ".svg": "image/svg+xml",
 };
+/** Longest delay of an answer, in ms. `MOCK_HUB_DELAY_MS=800` finds the stories that count on a fast hub. */
+const DELAY_MS = Number(process.env.MOCK_HUB_DELAY_MS ?? 0);
 const FRESHNESS = ["fresh", "stale", "dead", "never"];
 const GRADES = ["good", "uncertain", "bad"];
 
@@ -219,6 +221,7 @@ export class MockHub {
       if (url.pathname.startsWith("/api/")) problem(response, 401, "not_authenticated");
       else response.writeHead(303, { location: "/login" }).end();
     } else if (url.pathname.startsWith("/api/v1/")) {
+      if (DELAY_MS > 0) await new Promise((done) => setTimeout(done, Math.random() * DELAY_MS));
       await this.api(request, response, url);
     } else {
       file(response, url.pathname);
