@@ -19,6 +19,7 @@ use townhub::hub::Hub;
 use townhub::provision;
 use townhub::registry::{ImportMode, NewEnrolment, Registry, ServiceAccount};
 use townhub::trial::{self, Manner};
+use townhub::upkeep::{Space, bytes_text};
 use townhub::workshop::{self, Outcome};
 
 /// The city brain of a town.
@@ -197,6 +198,13 @@ enum EnrolmentCommand {
 /// How long the hub may take to end.
 const PATIENCE: Duration = Duration::from_millis(4_800);
 
+/// A start that fails while less than so many bytes are free fails for that: the logs of the town's files need some
+/// megabytes, and the disk guard takes no reading below 64 MB.
+const ROOM_TO_START: u64 = 8_000_000;
+
+/// How often a hub that waits for room looks for it.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
+
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     if matches!(arguments.command, Some(Command::CodecChild)) {
@@ -291,7 +299,11 @@ fn say(said: &provision::Said) -> ExitCode {
 async fn run(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let hub = Hub::start(config, Clock::system()).await?;
+    let hub = tokio::select! {
+        hub = start(config) => hub?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     println!("townhub is ready");
     println!("  console  http://{}", hub.http_address());
     println!("  mqtt     {}", hub.mqtt_address());
@@ -311,6 +323,30 @@ async fn run(config: Config) -> anyhow::Result<()> {
         std::process::exit(1);
     }
     Ok(())
+}
+
+/// Starts the hub; on a disk without room, as soon as somebody made some.
+async fn start(config: Config) -> anyhow::Result<Hub> {
+    loop {
+        let why = match Hub::start(config.clone(), Clock::system()).await {
+            Ok(hub) => return Ok(hub),
+            Err(why) => why,
+        };
+        // Which call failed for want of room, SQLite does not always say: a log that cannot be mapped is an I/O error.
+        let space = Space::of(&config.data).ok();
+        let Some(space) = space.filter(|space| space.free_bytes < ROOM_TO_START) else {
+            return Err(why.into());
+        };
+        tracing::error!(
+            why = format!("{:#}", anyhow::Error::from(why)),
+            "the hub cannot start: the disk of {} is full ({} left); make room, it starts by itself then",
+            config.data.display(),
+            bytes_text(space.free_bytes),
+        );
+        while Space::of(&config.data).is_ok_and(|space| space.free_bytes < ROOM_TO_START) {
+            tokio::time::sleep(LOOK_FOR_ROOM).await;
+        }
+    }
 }
 
 fn config(file: Option<&Path>) -> anyhow::Result<Config> {
