@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test torture fuzz bench console build lint deps e2e
+.PHONY: help run test torture fuzz bench console build lint checks deps
 
 CONSOLE := dashboards/console
 DEMO := simulators/towns/wuzhen/townhub.toml
@@ -50,8 +50,12 @@ lint: ## Formatting and lints, warnings are errors.
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-test: deps console lint ## Run every check.
+checks: console
 	cd $(CONSOLE) && npm run check && npm run test:unit && npm run budget
+
+test: deps console ## Run every check.
+	# Two at once: the compiler leaves a core idle now and then.
+	$(MAKE) --no-print-directory -j2 --output-sync=target lint checks
 	# With the tests, so that the features of their dependencies count: a build without them would compile half the tree again.
 	cargo build --workspace --bins --tests
 	target/debug/townhub openapi > target/openapi.json && cd $(CONSOLE) && npm run gen:api -- --check
