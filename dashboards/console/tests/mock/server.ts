@@ -93,7 +93,12 @@ export class MockHub {
   static async start(town: MockTown, nowMs: () => number = Date.now): Promise<MockHub> {
     const server = createServer();
     const hub = new MockHub(server, town, nowMs);
-    server.on("request", (request, response) => void hub.answer(request, response));
+    server.on("request", (request, response) => {
+      hub.answer(request, response).catch((error: unknown) => {
+        // Whoever has left, as a closed page does, waits for no answer: the body ends with `aborted`.
+        if (!request.destroyed && !response.destroyed) throw error;
+      });
+    });
     await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
     hub.port = (server.address() as AddressInfo).port;
     return hub;
