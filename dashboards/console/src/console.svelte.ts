@@ -1,6 +1,6 @@
 /** The page's one owner of state: joins the feed, holds the town, and does what the operator asks. */
 
-import { api, asApiError, whenSessionIsLost } from "./api/client";
+import { api, asApiError, whenSessionIsLost, type ApiError } from "./api/client";
 import type { Alert, AssetDetail, BaseMap, Family, Kind, ProfilesAnswer, Rank, SessionAnswer, Status } from "./api/types";
 import { monotonicMs, wallMs } from "./clock";
 import { loadWords, words, type Language } from "./i18n";
@@ -67,6 +67,8 @@ export class Console {
   profiles = $state.raw<ProfilesAnswer | null>(null);
   /** Who is logged in; nothing until the hub has said it. */
   session = $state.raw<SessionAnswer | null>(null);
+  /** Whether the hub was asked who is logged in and could not say. */
+  isStranger = $state(false);
   /** Nothing while the first snapshot is on its way; the code of the error when it cannot be read. */
   loaded = $state(false);
   loadError = $state<string | null>(null);
@@ -135,6 +137,8 @@ export class Console {
     this.past === null && (this.session?.rights.some((right) => right === "operate" || right === "engineer") ?? false),
   );
 
+  /** Done when the hub has said who is logged in, or could not. */
+  introduced: Promise<void> = Promise.resolve();
   private line: FeedLine | null = null;
   /** The asset that a page asked to be told of. */
   private watched: number | null = null;
@@ -153,7 +157,8 @@ export class Console {
     this.line = connect((message) => this.hear(message));
     void this.readSnapshot();
     void this.readStatus();
-    void this.readSession().then(() => this.cases.send());
+    this.introduced = this.readSession();
+    void this.introduced.then(() => this.cases.send());
     const endCases = this.cases.start();
     const timers = [
       setInterval(() => this.tick(), TICK_MS),
@@ -185,6 +190,7 @@ export class Console {
       if (first && this.isNarrow && this.session.user.role === "handler") this.showPane("tasks");
     } catch {
       // A lost session leads to the login; a hub that does not answer is asked again with the feed.
+      this.isStranger = true;
     }
   }
 
@@ -377,7 +383,8 @@ export class Console {
     const number = this.chosenAsset;
     const asset = number === null ? undefined : this.town.assets.get(number);
     if (asset === undefined) return;
-    this.detail = { is: "loading" };
+    // What is shown of it stays while it is read again.
+    if (this.detail?.is !== "ready" || String(this.detail.asset.asset) !== asset.id) this.detail = { is: "loading" };
     let detail: Detail;
     try {
       detail = { is: "ready", asset: await api.asset(asset.id) };
@@ -399,13 +406,10 @@ export class Console {
     try {
       const answer = await api.acknowledge(alert, this.note.trim());
       this.town = withAlert(this.town, answer);
-      this.note = "";
+      if (this.isHeld(alert)) this.note = "";
       this.keepLatest(answer);
     } catch (error) {
-      this.actionError = asApiError(error).code;
-      if (this.actionError === "version_conflict" || this.actionError === "already_acknowledged") {
-        void this.readSnapshot();
-      }
+      this.refused(alert, asApiError(error));
     } finally {
       this.acknowledging = false;
     }
@@ -452,7 +456,9 @@ export class Console {
       const results = await api.acknowledgeMany(ids, note);
       const count = (outcome: string): number => results.filter((result) => result.outcome === outcome).length;
       this.bulk = { done: count("acknowledged"), others: count("already_acknowledged"), missing: count("not_found") };
-      this.picked = new Set();
+      // What was picked while they were on their way stays, and whoever has ended the picking is not led back to it.
+      const sent = new Set(ids);
+      this.picked = this.picked === null ? null : new Set([...this.picked].filter((id) => !sent.has(id)));
       // The feed brings each of them; a feed that lags must not leave them standing as open.
       void this.readSnapshot();
       return true;
@@ -466,7 +472,7 @@ export class Console {
 
   // --- putting aside ---
 
-  /** Puts the chosen alert aside for `hold`, such as `4h`. Answers whether it was done. */
+  /** Puts the chosen alert aside for `hold`, such as `4h`. Answers whether it was done, and its form still stands there. */
   async shelve(hold: string, reason: string): Promise<boolean> {
     return this.putAside((alert) => api.shelve(alert, hold, reason));
   }
@@ -484,16 +490,28 @@ export class Console {
       const answer = await ask(alert);
       this.town = withAlert(this.town, answer);
       this.keepLatest(answer);
+      if (!this.isHeld(alert)) return false;
       this.shelving = false;
       return true;
     } catch (error) {
-      this.actionError = asApiError(error).code;
-      this.actionMembers = asApiError(error).members;
-      if (this.actionError === "version_conflict") void this.readSnapshot();
+      this.refused(alert, asApiError(error));
       return false;
     } finally {
       this.acknowledging = false;
     }
+  }
+
+  /** Whether the operator still stands at this alert: what is written meanwhile for another is not touched by its answer. */
+  private isHeld(alert: Alert): boolean {
+    return this.held?.alert.id === alert.id;
+  }
+
+  private refused(alert: Alert, { code, members }: ApiError): void {
+    if (this.isHeld(alert)) {
+      this.actionError = code;
+      this.actionMembers = members;
+    }
+    if (code === "version_conflict" || code === "already_acknowledged") void this.readSnapshot();
   }
 
   /** The chosen row keeps its place, but shows what is last known of it, even when the alert has closed. */
