@@ -4,6 +4,7 @@ import type { Page } from "@playwright/test";
 import { USERS, type MockUser } from "../mock/cases";
 import type { MockHub } from "../mock/server";
 import { expect, openWithoutMap, test, violations } from "./hub";
+import { heldBack } from "./page";
 
 const rows = (page: Page) => page.locator("[data-case]");
 const detail = (page: Page) => page.getByRole("article");
@@ -136,6 +137,22 @@ test("closing waits for the sensor, or for a site check with its reason", async 
   await page.keyboard.press("Enter");
   await expect(detail(page)).toContainText("On the sensor's word");
   await expect(detail(page)).toContainText("Fixed on time");
+});
+
+test("the hub's answer about one case leaves alone the form of the next", async ({ page, hub }) => {
+  await openCases(page, hub, "chen");
+  const answer = await heldBack(page, /\/cases\/1\/dispatch$/, "POST");
+  await page.locator("[data-case='1']").click();
+  await detail(page).getByRole("button", { name: "派遣" }).click();
+  await page.getByRole("form").getByRole("button", { name: /^派遣/ }).click();
+  await page.locator("[data-case='3']").click();
+  await detail(page).getByRole("button", { name: "收回" }).click();
+  const form = page.getByRole("form", { name: "收回" });
+  await form.getByLabel("原因(必填)").fill("改派水闸班");
+  answer();
+  await expect(page.locator("[data-case='1']")).toContainText("待接单");
+  await expect(form.getByLabel("原因(必填)")).toHaveValue("改派水闸班");
+  await expect(form.getByRole("button", { name: "收回" })).toBeEnabled();
 });
 
 test("a closed case is found again and reopened as another", async ({ page, hub }) => {

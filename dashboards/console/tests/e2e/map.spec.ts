@@ -3,6 +3,7 @@
 import type { Page } from "@playwright/test";
 import { SCHEMATIC } from "../../src/town/ground";
 import { expect, open, openWithoutMap, test } from "./hub";
+import { heldBack } from "./page";
 
 const TIANDITU = {
   ...SCHEMATIC,
@@ -103,12 +104,7 @@ test("nothing is ordered from the press on, however slow the hub is with the pas
   await page.getByRole("searchbox").fill("fulan");
   await page.locator(".row").click();
   await expect(page.getByRole("button", { name: "远程控制" })).toBeVisible();
-  let answer = (): void => undefined;
-  const held = new Promise<void>((resolve) => (answer = resolve));
-  await page.route(/\/api\/v1\/map\?.*at=/, async (route) => {
-    await held;
-    await route.continue();
-  });
+  const answer = await heldBack(page, /\/api\/v1\/map\?.*at=/);
   await playBack(page, "历史回放");
   const then = page.getByRole("region", { name: "当时未了的告警" });
   await expect(then).toContainText("正在读取");
@@ -144,12 +140,7 @@ test("without WebGL the lists do everything and no tool of the map stands alone"
 
 test("the past that comes after it was left does not come back", async ({ page, hub }) => {
   await open(page, hub);
-  let answer = (): void => undefined;
-  const held = new Promise<void>((resolve) => (answer = resolve));
-  await page.route(/\/api\/v1\/map\?.*at=/, async (route) => {
-    await held;
-    await route.continue();
-  });
+  const answer = await heldBack(page, /\/api\/v1\/map\?.*at=/);
   await playBack(page, "历史回放");
   await page.getByRole("button", { name: "回到现在" }).click();
   const late = page.waitForResponse(/at=/);

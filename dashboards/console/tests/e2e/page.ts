@@ -52,6 +52,17 @@ export async function violations(page: Page): Promise<string[]> {
   });
 }
 
+/** A hub that is slow with one thing: requests of it wait until the answer of this is called. */
+export async function heldBack(page: Page, what: RegExp, method = "GET"): Promise<() => void> {
+  let answer = (): void => undefined;
+  const held = new Promise<void>((resolve) => (answer = resolve));
+  await page.route(what, async (route) => {
+    if (route.request().method() === method) await held;
+    await route.fallback();
+  });
+  return () => answer();
+}
+
 /** Keeps a picture for people, when a folder for them is named by `PICTURES`. */
 export async function picture(page: Page, name: string, fullPage = false): Promise<void> {
   const folder = process.env.PICTURES;

@@ -3,6 +3,7 @@ import { USERS } from "../mock/cases";
 import { RuleBook } from "../mock/rules";
 import type { MockHub } from "../mock/server";
 import { expect, openWithoutMap, test, violations } from "./hub";
+import { heldBack } from "./page";
 
 /** A page of the console over a rule book of its own; the map is never needed. */
 async function openAt(page: Page, hub: MockHub, query: string, book = new RuleBook()): Promise<RuleBook> {
@@ -71,10 +72,15 @@ test("who is slower keeps what was typed and goes on from the newest version", a
   const book = new RuleBook();
   const select = { metric: "level", rule: "high" };
   book.put("low-bridge", { scope: { device: "mh-001" }, select, set: { for: "2min" } }, "wei", "first");
+  const answer = await heldBack(page, /\/api\/v1\/rules\/overrides$/);
   await openAt(page, hub, `${RULE}&do=change&lang=zh&theme=light`, book);
-  await expect(page.getByText("此范围已有调整「low-bridge」(第 1 版,wei")).toBeVisible();
   await page.getByLabel("紧急:触发").fill("1.7");
   await page.getByLabel(why).fill("再调");
+  // Until it is known that there is one already, no other is put beside it.
+  await expect(page.getByRole("button", { name: "保存,立即生效" })).toBeDisabled();
+  answer();
+  await expect(page.getByText("此范围已有调整「low-bridge」(第 1 版,wei")).toBeVisible();
+  await expect(page.getByLabel("紧急:触发")).toHaveValue("1.7");
   book.put("low-bridge", { scope: { device: "mh-001" }, select, set: { for: "5min" } }, "li", "faster");
   await page.getByRole("button", { name: "保存,立即生效" }).click();
   await expect(page.getByRole("alert")).toContainText("现在是第 2 版;您看到的是第 1 版");
