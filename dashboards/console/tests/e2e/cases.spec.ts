@@ -3,7 +3,7 @@
 import type { Page } from "@playwright/test";
 import { USERS, type MockUser } from "../mock/cases";
 import type { MockHub } from "../mock/server";
-import { expect, openWithoutMap, test, violations } from "./hub";
+import { expect, openWithoutMap, test, violations, withoutMap } from "./hub";
 import { heldBack } from "./page";
 
 const rows = (page: Page) => page.locator("[data-case]");
@@ -222,6 +222,7 @@ test("an alert opens its case, leads to it and back", async ({ page, hub }) => {
 test("the wall shows what is overdue and follows the feed", async ({ page, hub }) => {
   await page.setViewportSize({ width: 1920, height: 1080 });
   hub.user = as("chen");
+  await withoutMap(page);
   await page.goto(`${hub.url}/?lang=zh&theme=light&wall=overdue`);
   await expect(page.locator("[data-overdue]")).toHaveCount(2);
   await expect(page.locator("[data-overdue]").first()).toContainText("虹桥路4号井");

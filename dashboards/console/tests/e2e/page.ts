@@ -41,7 +41,7 @@ const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/
 
 /** Breaches of WCAG 2.2 A and AA and of good practice, by rule. */
 export async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(axeSource);
+  if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(axeSource);
   return page.evaluate(async () => {
     // @ts-expect-error axe is put into the page by the line above
     const found = await window.axe.run(document, { resultTypes: ["violations"] });

@@ -2,13 +2,13 @@ import type { Page } from "@playwright/test";
 import { USERS } from "../mock/cases";
 import { RuleBook } from "../mock/rules";
 import type { MockHub } from "../mock/server";
-import { expect, openWithoutMap, test, violations } from "./hub";
+import { expect, test, turnTo, violations, withoutMap } from "./hub";
 import { heldBack } from "./page";
 
 /** A page of the console over a rule book of its own; the map is never needed. */
 async function openAt(page: Page, hub: MockHub, query: string, book = new RuleBook()): Promise<RuleBook> {
   hub.also(book.desk);
-  await openWithoutMap(page, hub, "?lang=zh&theme=light");
+  await withoutMap(page);
   await page.goto(`${hub.url}/?${query}`);
   await expect(page.locator(".page-frame h2")).toBeVisible();
   return book;
@@ -193,11 +193,9 @@ for (const [theme, size] of [["light", { width: 1100, height: 680 }], ["dark", {
     book.message("duty-room", "failed", "connection refused");
     book.put("low-bridge", { scope: {}, select: { rule: "high" }, set: { for: "2min" } }, "wei", "x".repeat(300));
     test.setTimeout(120_000);
-    await openAt(page, hub, "page=rules", book);
+    await openAt(page, hub, `page=rules&lang=en&theme=${theme}`, book);
     for (const query of ["page=rules", `${RULE}&do=change`, "page=rules&tab=overrides", "page=rules&tab=own&edit=%2B", "page=rules&tab=schedules", "page=rules&tab=aside", "page=rules&tab=history", "page=profiles", "page=profiles&id=wz-mh1", "page=notifications"]) {
-      await page.goto(`${hub.url}/?${query}&lang=en&theme=${theme}`);
-      await expect(page.locator(".page-frame .sheet").first()).toBeVisible();
-      await expect(page.getByText("Reading …")).toHaveCount(0);
+      await turnTo(page, query);
       expect(await violations(page), query).toEqual([]);
       expect(await page.evaluate(() => document.querySelector(".page-body")!.scrollWidth - document.querySelector(".page-body")!.clientWidth), query).toBeLessThanOrEqual(0);
     }
