@@ -80,7 +80,9 @@ export class Console {
   held = $state.raw<Held | null>(null);
   chosenAsset = $state<number | null>(null);
   detail = $state.raw<Detail | null>(null);
-  acknowledging = $state(false);
+  /** The alerts about which the hub has not answered yet; 0 are those that were picked. A slow answer about one keeps no other waiting. */
+  private underway = $state.raw<ReadonlySet<number>>(new Set());
+  acknowledgingMany = $derived(this.underway.has(0));
   actionError = $state<string | null>(null);
   /** What the hub said more of the last refusal. */
   actionMembers = $state.raw<Readonly<Record<string, unknown>>>({});
@@ -126,6 +128,8 @@ export class Console {
   dark = $derived(this.theme === "dark" || (this.theme === "auto" && this.systemDark));
   /** The chosen alert as it is now, or as it was when it closed. */
   chosenAlert = $derived(this.held && (this.town.alerts.get(this.held.alert.id) ?? this.held.latest));
+
+  acknowledging = $derived(this.chosenAlert !== null && this.underway.has(this.chosenAlert.id));
 
   readonly cases = new Casework(this);
   readonly gate = new Gate(this);
@@ -399,8 +403,8 @@ export class Console {
 
   async acknowledge(): Promise<void> {
     const alert = this.chosenAlert;
-    if (alert === null || alert.acknowledged_at !== null || this.acknowledging || !this.mayAcknowledge) return;
-    this.acknowledging = true;
+    if (alert === null || alert.acknowledged_at !== null || this.underway.has(alert.id) || !this.mayAcknowledge) return;
+    this.turn(alert.id);
     this.actionError = null;
     this.actionMembers = {};
     try {
@@ -411,7 +415,7 @@ export class Console {
     } catch (error) {
       this.refused(alert, asApiError(error));
     } finally {
-      this.acknowledging = false;
+      this.turn(alert.id);
     }
   }
 
@@ -449,8 +453,8 @@ export class Console {
 
   async acknowledgePicked(note: string): Promise<boolean> {
     const ids = this.toAcknowledge;
-    if (ids.length === 0 || this.acknowledging || !this.mayAcknowledge) return false;
-    this.acknowledging = true;
+    if (ids.length === 0 || this.acknowledgingMany || !this.mayAcknowledge) return false;
+    this.turn(0);
     this.actionError = null;
     try {
       const results = await api.acknowledgeMany(ids, note);
@@ -466,7 +470,7 @@ export class Console {
       this.actionError = asApiError(error).code;
       return false;
     } finally {
-      this.acknowledging = false;
+      this.turn(0);
     }
   }
 
@@ -483,8 +487,8 @@ export class Console {
 
   private async putAside(ask: (alert: Alert) => Promise<Alert>): Promise<boolean> {
     const alert = this.chosenAlert;
-    if (alert === null || this.acknowledging || !this.mayAcknowledge) return false;
-    this.acknowledging = true;
+    if (alert === null || this.underway.has(alert.id) || !this.mayAcknowledge) return false;
+    this.turn(alert.id);
     this.actionError = null;
     try {
       const answer = await ask(alert);
@@ -497,8 +501,12 @@ export class Console {
       this.refused(alert, asApiError(error));
       return false;
     } finally {
-      this.acknowledging = false;
+      this.turn(alert.id);
     }
+  }
+
+  private turn(id: number): void {
+    this.underway = toggled(this.underway, id);
   }
 
   /** Whether the operator still stands at this alert: what is written meanwhile for another is not touched by its answer. */

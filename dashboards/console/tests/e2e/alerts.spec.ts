@@ -85,7 +85,12 @@ test("the hub's answer about one alert leaves alone what is written for the next
   const answer = await heldBack(page, /\/alerts\/101\/acknowledge$/, "POST");
   await row(page, 101).click();
   await page.keyboard.press("a");
+  // Nor does it keep the next waiting.
   await row(page, 107).click();
+  await page.keyboard.press("a");
+  await expect(row(page, 107)).toContainText("已确认");
+  expect(hub.acknowledged.map(({ id }) => id)).toEqual([107]);
+  await row(page, 103).click();
   const note = page.getByRole("article").getByPlaceholder("备注(可不填)");
   await note.fill("已派人");
   answer();
