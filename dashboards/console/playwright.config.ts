@@ -5,10 +5,12 @@ const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 export default defineConfig({
   testDir: "tests/e2e",
-  workers: 2,
+  workers: Number(process.env.STORY_WORKERS ?? 3),
   // Every story has a hub of its own.
   fullyParallel: true,
-  timeout: 30_000,
+  // A busy machine and a slow hub are no failure: what must come at all may take its time.
+  timeout: 60_000,
+  expect: { timeout: 10_000 },
   retries: 0,
   reporter: "list",
   use: {

@@ -1,6 +1,6 @@
 /** The page's one owner of state: joins the feed, holds the town, and does what the operator asks. */
 
-import { api, asApiError, whenSessionIsLost } from "./api/client";
+import { api, asApiError, whenSessionIsLost, type ApiError } from "./api/client";
 import type { Alert, AssetDetail, BaseMap, Family, Kind, ProfilesAnswer, Rank, SessionAnswer, Status } from "./api/types";
 import { monotonicMs, wallMs } from "./clock";
 import { loadWords, words, type Language } from "./i18n";
@@ -67,6 +67,8 @@ export class Console {
   profiles = $state.raw<ProfilesAnswer | null>(null);
   /** Who is logged in; nothing until the hub has said it. */
   session = $state.raw<SessionAnswer | null>(null);
+  /** Whether the hub was asked who is logged in and could not say. */
+  isStranger = $state(false);
   /** Nothing while the first snapshot is on its way; the code of the error when it cannot be read. */
   loaded = $state(false);
   loadError = $state<string | null>(null);
@@ -78,7 +80,9 @@ export class Console {
   held = $state.raw<Held | null>(null);
   chosenAsset = $state<number | null>(null);
   detail = $state.raw<Detail | null>(null);
-  acknowledging = $state(false);
+  /** The alerts about which the hub has not answered yet; 0 are those that were picked. A slow answer about one keeps no other waiting. */
+  private underway = $state.raw<ReadonlySet<number>>(new Set());
+  acknowledgingMany = $derived(this.underway.has(0));
   actionError = $state<string | null>(null);
   /** What the hub said more of the last refusal. */
   actionMembers = $state.raw<Readonly<Record<string, unknown>>>({});
@@ -125,6 +129,8 @@ export class Console {
   /** The chosen alert as it is now, or as it was when it closed. */
   chosenAlert = $derived(this.held && (this.town.alerts.get(this.held.alert.id) ?? this.held.latest));
 
+  acknowledging = $derived(this.chosenAlert !== null && this.underway.has(this.chosenAlert.id));
+
   readonly cases = new Casework(this);
   readonly gate = new Gate(this);
   /** The device of the chosen asset that may be told something. */
@@ -135,6 +141,8 @@ export class Console {
     this.past === null && (this.session?.rights.some((right) => right === "operate" || right === "engineer") ?? false),
   );
 
+  /** Done when the hub has said who is logged in, or could not. */
+  introduced: Promise<void> = Promise.resolve();
   private line: FeedLine | null = null;
   /** The asset that a page asked to be told of. */
   private watched: number | null = null;
@@ -153,7 +161,8 @@ export class Console {
     this.line = connect((message) => this.hear(message));
     void this.readSnapshot();
     void this.readStatus();
-    void this.readSession().then(() => this.cases.send());
+    this.introduced = this.readSession();
+    void this.introduced.then(() => this.cases.send());
     const endCases = this.cases.start();
     const timers = [
       setInterval(() => this.tick(), TICK_MS),
@@ -185,6 +194,7 @@ export class Console {
       if (first && this.isNarrow && this.session.user.role === "handler") this.showPane("tasks");
     } catch {
       // A lost session leads to the login; a hub that does not answer is asked again with the feed.
+      this.isStranger = true;
     }
   }
 
@@ -377,7 +387,8 @@ export class Console {
     const number = this.chosenAsset;
     const asset = number === null ? undefined : this.town.assets.get(number);
     if (asset === undefined) return;
-    this.detail = { is: "loading" };
+    // What is shown of it stays while it is read again.
+    if (this.detail?.is !== "ready" || String(this.detail.asset.asset) !== asset.id) this.detail = { is: "loading" };
     let detail: Detail;
     try {
       detail = { is: "ready", asset: await api.asset(asset.id) };
@@ -392,22 +403,19 @@ export class Console {
 
   async acknowledge(): Promise<void> {
     const alert = this.chosenAlert;
-    if (alert === null || alert.acknowledged_at !== null || this.acknowledging || !this.mayAcknowledge) return;
-    this.acknowledging = true;
+    if (alert === null || alert.acknowledged_at !== null || this.underway.has(alert.id) || !this.mayAcknowledge) return;
+    this.turn(alert.id);
     this.actionError = null;
     this.actionMembers = {};
     try {
       const answer = await api.acknowledge(alert, this.note.trim());
       this.town = withAlert(this.town, answer);
-      this.note = "";
+      if (this.isHeld(alert)) this.note = "";
       this.keepLatest(answer);
     } catch (error) {
-      this.actionError = asApiError(error).code;
-      if (this.actionError === "version_conflict" || this.actionError === "already_acknowledged") {
-        void this.readSnapshot();
-      }
+      this.refused(alert, asApiError(error));
     } finally {
-      this.acknowledging = false;
+      this.turn(alert.id);
     }
   }
 
@@ -445,14 +453,16 @@ export class Console {
 
   async acknowledgePicked(note: string): Promise<boolean> {
     const ids = this.toAcknowledge;
-    if (ids.length === 0 || this.acknowledging || !this.mayAcknowledge) return false;
-    this.acknowledging = true;
+    if (ids.length === 0 || this.acknowledgingMany || !this.mayAcknowledge) return false;
+    this.turn(0);
     this.actionError = null;
     try {
       const results = await api.acknowledgeMany(ids, note);
       const count = (outcome: string): number => results.filter((result) => result.outcome === outcome).length;
       this.bulk = { done: count("acknowledged"), others: count("already_acknowledged"), missing: count("not_found") };
-      this.picked = new Set();
+      // What was picked while they were on their way stays, and whoever has ended the picking is not led back to it.
+      const sent = new Set(ids);
+      this.picked = this.picked === null ? null : new Set([...this.picked].filter((id) => !sent.has(id)));
       // The feed brings each of them; a feed that lags must not leave them standing as open.
       void this.readSnapshot();
       return true;
@@ -460,13 +470,13 @@ export class Console {
       this.actionError = asApiError(error).code;
       return false;
     } finally {
-      this.acknowledging = false;
+      this.turn(0);
     }
   }
 
   // --- putting aside ---
 
-  /** Puts the chosen alert aside for `hold`, such as `4h`. Answers whether it was done. */
+  /** Puts the chosen alert aside for `hold`, such as `4h`. Answers whether it was done, and its form still stands there. */
   async shelve(hold: string, reason: string): Promise<boolean> {
     return this.putAside((alert) => api.shelve(alert, hold, reason));
   }
@@ -477,23 +487,39 @@ export class Console {
 
   private async putAside(ask: (alert: Alert) => Promise<Alert>): Promise<boolean> {
     const alert = this.chosenAlert;
-    if (alert === null || this.acknowledging || !this.mayAcknowledge) return false;
-    this.acknowledging = true;
+    if (alert === null || this.underway.has(alert.id) || !this.mayAcknowledge) return false;
+    this.turn(alert.id);
     this.actionError = null;
     try {
       const answer = await ask(alert);
       this.town = withAlert(this.town, answer);
       this.keepLatest(answer);
+      if (!this.isHeld(alert)) return false;
       this.shelving = false;
       return true;
     } catch (error) {
-      this.actionError = asApiError(error).code;
-      this.actionMembers = asApiError(error).members;
-      if (this.actionError === "version_conflict") void this.readSnapshot();
+      this.refused(alert, asApiError(error));
       return false;
     } finally {
-      this.acknowledging = false;
+      this.turn(alert.id);
     }
+  }
+
+  private turn(id: number): void {
+    this.underway = toggled(this.underway, id);
+  }
+
+  /** Whether the operator still stands at this alert: what is written meanwhile for another is not touched by its answer. */
+  private isHeld(alert: Alert): boolean {
+    return this.held?.alert.id === alert.id;
+  }
+
+  private refused(alert: Alert, { code, members }: ApiError): void {
+    if (this.isHeld(alert)) {
+      this.actionError = code;
+      this.actionMembers = members;
+    }
+    if (code === "version_conflict" || code === "already_acknowledged") void this.readSnapshot();
   }
 
   /** The chosen row keeps its place, but shows what is last known of it, even when the alert has closed. */

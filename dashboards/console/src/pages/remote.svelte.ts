@@ -10,6 +10,14 @@ export class Remote<T> {
 
   constructor(private readonly ask: () => Promise<T>) {}
 
+  /** Takes what the hub said in another answer; what was asked for before is older. */
+  take(value: T): void {
+    this.asked += 1;
+    this.value = value;
+    this.error = null;
+    this.loading = false;
+  }
+
   /** Asks (again); only the newest answer counts. */
   async read(): Promise<void> {
     const mine = ++this.asked;

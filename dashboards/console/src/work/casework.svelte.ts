@@ -46,9 +46,11 @@ const emptyDraft = (): Draft => ({ note: "", reason: "", unit: "", person: "", s
 
 export class Casework {
   filter = $state.raw<CaseFilter>(NO_CASE_FILTER);
-  /** Closed cases, read when they are asked for. */
-  closed = $state.raw<Case[]>([]);
+  /** Closed cases, read when they are asked for; nothing until they are here. */
+  closed = $state.raw<Case[] | null>(null);
   units = $state.raw<Unit[]>([]);
+  /** Whether the units were read: before that nobody's own unit is known. */
+  private hasUnits = $state(false);
   chosenId = $state<number | null>(null);
   detail = $state.raw<CaseDetail | null>(null);
   /** The code of the error when the case cannot be read. */
@@ -67,6 +69,9 @@ export class Casework {
   linked = $state(true);
 
   private readonly hub: Console;
+  /** Readings of a case, counted: the latest that was asked for, and that was answered. */
+  private asked = 0;
+  private answered = 0;
   private outbox: Outbox | null = null;
   private rereadTimer: ReturnType<typeof setTimeout> | undefined;
   private resendTimer: ReturnType<typeof setInterval> | undefined;
@@ -79,6 +84,8 @@ export class Casework {
     const session = this.hub.session;
     return personOf(session?.user.name ?? "", session?.rights ?? [], this.units);
   });
+  /** Whether it is known who this is and of which unit: what waits for a person is told only then. */
+  isKnown = $derived.by(() => this.hub.session !== null && this.hasUnits);
   /** Cases as they will be once the queue is sent. */
   private projected = $derived.by((): ReadonlyMap<number, Case> => {
     // As a rule nothing waits; what is derived from the cases then rests while other things of the town change.
@@ -94,7 +101,7 @@ export class Casework {
   });
   list = $derived.by(() => {
     const { town, filter, nowMs } = this.hub;
-    const known = this.filter.stages.has("closed") ? this.closed : this.projected.values();
+    const known = this.filter.stages.has("closed") ? (this.closed ?? []) : this.projected.values();
     return listCases(known, town, filter, this.filter, this.me, nowMs);
   });
   tasks = $derived.by(() => tasksOf(this.projected.values(), this.me, this.hub.nowMs));
@@ -108,7 +115,8 @@ export class Casework {
   queued = $derived(this.queue.filter((move) => move.case === this.chosenId));
   allowed = $derived.by<MoveKind[]>(() => {
     const { chosen } = this;
-    if (chosen === null) return [];
+    // A move is written down under a name.
+    if (chosen === null || this.hub.session === null) return [];
     if (this.queued.length > 0) return this.queued.some(({ refused }) => refused !== null) ? [] : fieldMoves(chosen);
     if (this.detail?.case.id === chosen.id && this.detail.case.stage === chosen.stage) return this.detail.allowed;
     // The feed, or a task that was taken up without a link, is ahead of the detail.
@@ -146,6 +154,7 @@ export class Casework {
   private async readUnits(): Promise<void> {
     try {
       this.units = await api.units();
+      this.hasUnits = true;
     } catch {
       // Asked again with the next case that is opened.
     }
@@ -160,7 +169,7 @@ export class Casework {
       this.detailError = null;
       this.chosenId = id;
     }
-    const one = this.chosen ?? this.closed.find((closed) => closed.id === id);
+    const one = this.chosen ?? this.closed?.find((closed) => closed.id === id);
     const asset = one && assetOfCase(this.hub.town, one);
     this.hub.follow(asset?.number ?? null);
     void this.readDetail();
@@ -188,9 +197,13 @@ export class Casework {
     const id = this.chosenId;
     if (id === null) return;
     if (this.units.length === 0) void this.readUnits();
+    const mine = (this.asked += 1);
     try {
       const detail = await api.case(id);
       if (this.chosenId !== id) return;
+      // An answer that a later question's has overtaken is old.
+      if (mine < this.answered) return;
+      this.answered = mine;
       this.detail = detail;
       this.detailError = null;
       this.take(detail.case);
@@ -201,9 +214,11 @@ export class Casework {
   }
 
   async readClosed(): Promise<void> {
+    this.closed = null;
     try {
       this.closed = await api.closedCases();
     } catch (error) {
+      this.closed = [];
       this.error = error instanceof ApiError ? error : null;
     }
   }
@@ -217,9 +232,9 @@ export class Casework {
 
   /** Reads the chosen case anew; an open form learns what others did meanwhile. */
   private async reread(): Promise<void> {
-    const before = this.detail?.case.version;
+    const [id, before] = [this.chosenId, this.detail?.case.version];
     await this.readDetail();
-    if (this.form !== null && !this.busy && before !== undefined && this.detail !== null) {
+    if (this.form !== null && !this.busy && before !== undefined && this.detail?.case.id === id) {
       this.show(this.detail.events.filter(({ version, actor }) => version > before && actor !== this.me.name));
     }
   }
@@ -233,7 +248,7 @@ export class Casework {
 
   private take(one: Case): void {
     this.hub.town = withCase(this.hub.town, one);
-    if (one.stage === "closed" && this.closed.some(({ id }) => id === one.id)) {
+    if (one.stage === "closed" && this.closed?.some(({ id }) => id === one.id)) {
       this.closed = this.closed.map((known) => (known.id === one.id ? one : known));
     }
   }
@@ -262,7 +277,10 @@ export class Casework {
   async openPrimary(): Promise<void> {
     const id = this.chosenId;
     if (id === null || this.form !== null) return;
-    if (this.detail === null) await this.readDetail();
+    await this.hub.introduced;
+    // The detail may lag behind the move that was just made.
+    const isBehind = this.detail === null || (this.queued.length === 0 && this.detail.case.version < (this.chosen?.version ?? 0));
+    if (isBehind) await this.readDetail();
     if (this.chosenId === id && this.primary !== null && this.form === null) this.open(this.primary);
   }
 
@@ -277,10 +295,13 @@ export class Casework {
 
   async addPhotos(files: Iterable<File>): Promise<void> {
     this.photoFault = null;
+    const { draft } = this;
     const { MAX_PHOTOS, preparePhoto } = await import("./photo");
     for (const file of files) {
       if (this.draft.photos.length >= MAX_PHOTOS) return;
       const photo = await preparePhoto(file);
+      // The form was closed meanwhile.
+      if (this.draft !== draft) return;
       if (typeof photo === "string") this.photoFault = photo;
       else this.draft.photos.push({ blob: photo, url: URL.createObjectURL(photo) });
     }
@@ -306,12 +327,14 @@ export class Casework {
   async submit(): Promise<void> {
     const [one, form] = [this.chosen, this.form];
     if (one === null || form === null || this.busy || this.hub.past !== null) return;
+    const { draft } = this;
     this.busy = true;
     this.error = null;
     try {
       if (form === "reopen") {
-        const opened = await api.reopen(one.id, this.draft.reason.trim());
+        const opened = await api.reopen(one.id, draft.reason.trim());
         this.take(opened);
+        if (this.draft !== draft) return;
         this.setStage(null);
         this.choose(opened.id);
       } else if (FIELD_MOVES.includes(form) && this.outbox !== null) {
@@ -320,40 +343,43 @@ export class Casework {
         await this.make(one, form, this.body(form));
       }
     } catch (error) {
-      this.error = asApiError(error);
+      // A refusal is told in the form that it is of.
+      if (this.draft === draft) this.error = asApiError(error);
     } finally {
       this.busy = false;
     }
   }
 
   private async enqueue(one: Case, kind: MoveKind, body: MoveBody): Promise<void> {
-    const photos = kind === "handle" ? this.draft.photos.map(({ blob }) => blob) : [];
+    const { draft } = this;
+    const photos = kind === "handle" ? draft.photos.map(({ blob }) => blob) : [];
     await this.outbox?.add({
       person: this.me.name, case: one.id, kind, version: one.version, body, photos, queuedAtMs: wallMs(),
     });
     // It is safe now; the sending goes on behind, and the next move need not wait for it.
-    this.closeForm();
+    if (this.draft === draft) this.closeForm();
     void this.send();
   }
 
   /** A move of the desk: made at once or refused; what was refused for its version is shown as what changed. */
   private async make(one: Case, kind: MoveKind, body: MoveBody): Promise<void> {
+    const { draft } = this;
     try {
       this.take(await api.move(one.id, kind, one.version, body));
     } catch (error) {
+      // Whoever has gone on to another case or form meanwhile is not told of this one there.
+      if (this.draft !== draft) return;
       const isStale = error instanceof ApiError && error.code === "version_conflict";
-      if (!isStale && !(error instanceof ApiError && error.isUncertain)) {
-        await this.readDetail();
-        throw error;
-      }
       await this.readDetail();
+      if (this.draft !== draft) return;
+      if (!isStale && !(error instanceof ApiError && error.isUncertain)) throw error;
       const events = this.detail?.events ?? [];
       if (!isOwnMove(events, { kind, version: one.version, body }, this.me.name)) {
         this.show(events.filter(({ version }) => version > one.version));
         throw error;
       }
     }
-    this.closeForm();
+    if (this.draft === draft) this.closeForm();
     await this.readDetail();
   }
 
@@ -386,10 +412,12 @@ export class Casework {
       const opened = await api.openCase({ title: alert.text, severity: alert.severity, ...asset });
       this.take(opened);
       this.take(await api.attach(opened.id, alert.id));
+      // The case is shown to whoever still stands at its alert.
+      if (this.hub.tab !== "alerts" || this.hub.chosenAlert?.id !== alert.id) return;
       this.hub.tab = "cases";
       this.choose(opened.id);
     } catch (error) {
-      this.hub.actionError = asApiError(error).code;
+      if (this.hub.chosenAlert?.id === alert.id) this.hub.actionError = asApiError(error).code;
     } finally {
       this.busy = false;
     }

@@ -26,6 +26,8 @@ export class Gate {
 
   private readonly hub: Console;
   private timer: ReturnType<typeof setInterval> | undefined;
+  /** Grows with every opening: an answer that comes after its dialog was closed is not shown in the next one. */
+  private opening = 0;
 
   constructor(hub: Console) {
     this.hub = hub;
@@ -40,6 +42,9 @@ export class Gate {
   async start(device: Device, number: string): Promise<void> {
     if (this.hub.past !== null) return;
     Object.assign(this, { device, number, specs: [], spec: null, target: null, typed: "", command: null, challenge: null, error: null });
+    Object.assign(this, { busy: false, seen: true });
+    this.opening += 1;
+    const isHere = this.whileOpen();
     this.open = true;
     this.timer ??= setInterval(() => void this.look(), LOOK_MS);
     if (device.command) {
@@ -47,10 +52,12 @@ export class Gate {
       void this.look();
     }
     try {
-      this.specs = await api.commandSpecs(device.profile);
-      this.spec = ordinary(this.specs)[0] ?? null;
+      const specs = await api.commandSpecs(device.profile);
+      if (!isHere()) return;
+      this.specs = specs;
+      this.spec = ordinary(specs)[0] ?? null;
     } catch (error) {
-      this.error = asApiError(error);
+      if (isHere()) this.error = asApiError(error);
     }
   }
 
@@ -58,6 +65,7 @@ export class Gate {
     // A selection that nobody confirms keeps the gate from others for half a minute: given back at once.
     if (this.command?.state === "selected" && this.command.second_person === null && this.challenge !== null) void this.cancel();
     this.open = false;
+    this.opening += 1;
     clearInterval(this.timer);
     this.timer = undefined;
     void this.hub.readDetail();
@@ -67,8 +75,13 @@ export class Gate {
   async select(): Promise<void> {
     const { device, spec } = this;
     if (device === null || spec === null || this.refuses) return;
-    await this.do(async () => {
+    await this.do(async (isHere) => {
       const answer = await api.select(device.id, spec.name, spec.arg === null ? null : this.target);
+      if (!isHere()) {
+        // Nobody stands before it any more: a gate that nobody will confirm is given back.
+        if (answer.command.second_person === null) await api.cancel(answer.command.id);
+        return;
+      }
       this.command = answer.command;
       this.challenge = answer.challenge;
       this.typed = "";
@@ -79,18 +92,20 @@ export class Gate {
   async confirm(): Promise<void> {
     const { command, challenge } = this;
     if (command === null || challenge === null || this.refuses) return;
-    await this.do(async () => {
+    await this.do(async (isHere) => {
       this.challenge = null;
-      this.command = await api.confirm(command.id, challenge);
+      const answer = await api.confirm(command.id, challenge);
+      if (isHere()) this.command = answer;
     });
   }
 
   async cancel(): Promise<void> {
     const { command } = this;
     if (command === null) return;
-    await this.do(async () => {
+    await this.do(async (isHere) => {
       this.challenge = null;
-      this.command = await api.cancel(command.id);
+      const answer = await api.cancel(command.id);
+      if (isHere()) this.command = answer;
     });
   }
 
@@ -98,9 +113,10 @@ export class Gate {
   async stop(): Promise<void> {
     const { device } = this;
     if (device === null) return;
-    await this.do(async () => {
+    await this.do(async (isHere) => {
       this.challenge = null;
-      this.command = await api.stop(device.id);
+      const answer = await api.stop(device.id);
+      if (isHere()) this.command = answer;
     });
   }
 
@@ -131,17 +147,25 @@ export class Gate {
     }
   }
 
-  private async do(act: () => Promise<void>): Promise<void> {
+  /** Whether the dialog is still the one that it is now. */
+  private whileOpen(): () => boolean {
+    const mine = this.opening;
+    return () => this.opening === mine;
+  }
+
+  private async do(act: (isHere: () => boolean) => Promise<void>): Promise<void> {
     if (this.busy) return;
+    const isHere = this.whileOpen();
     this.busy = true;
     this.error = null;
     try {
-      await act();
+      await act(isHere);
     } catch (error) {
+      if (!isHere()) return;
       this.error = asApiError(error);
       await this.look();
     } finally {
-      this.busy = false;
+      if (isHere()) this.busy = false;
     }
   }
 }

@@ -3,6 +3,7 @@
 import type { Page } from "@playwright/test";
 import { USERS } from "../mock/cases";
 import { expect, openWithoutMap, test, violations } from "./hub";
+import { heldBack } from "./page";
 
 const rows = (page: Page) => page.locator("[data-alert]");
 const row = (page: Page, id: number) => page.locator(`[data-alert='${id}']`);
@@ -77,6 +78,25 @@ test("an alert is shelved with its end and reason, found again, and taken back",
   await detail.getByRole("button", { name: "提前恢复" }).click();
   await expect(page.getByRole("button", { name: "搁置 1" })).toBeVisible();
   expect(hub.town.alerts.find(({ id }) => id === 103)?.standing?.shelved).toBeNull();
+});
+
+test("the hub's answer about one alert leaves alone what is written for the next", async ({ page, hub }) => {
+  await openWithoutMap(page, hub);
+  const answer = await heldBack(page, /\/alerts\/101\/acknowledge$/, "POST");
+  await row(page, 101).click();
+  await page.keyboard.press("a");
+  // Nor does it keep the next waiting.
+  await row(page, 107).click();
+  await page.keyboard.press("a");
+  await expect(row(page, 107)).toContainText("已确认");
+  expect(hub.acknowledged.map(({ id }) => id)).toEqual([107]);
+  await row(page, 103).click();
+  const note = page.getByRole("article").getByPlaceholder("备注(可不填)");
+  await note.fill("已派人");
+  answer();
+  await expect(row(page, 101)).toContainText("已确认");
+  await expect(page.getByRole("article").getByRole("button", { name: "确认", exact: true })).toBeEnabled();
+  await expect(note).toHaveValue("已派人");
 });
 
 test("what does not ring is neither listed nor counted, and says why it does not", async ({ page, hub }) => {

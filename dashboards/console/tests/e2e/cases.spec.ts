@@ -3,7 +3,8 @@
 import type { Page } from "@playwright/test";
 import { USERS, type MockUser } from "../mock/cases";
 import type { MockHub } from "../mock/server";
-import { expect, openWithoutMap, test, violations } from "./hub";
+import { expect, openWithoutMap, test, violations, withoutMap } from "./hub";
+import { heldBack } from "./page";
 
 const rows = (page: Page) => page.locator("[data-case]");
 const detail = (page: Page) => page.getByRole("article");
@@ -138,6 +139,22 @@ test("closing waits for the sensor, or for a site check with its reason", async 
   await expect(detail(page)).toContainText("Fixed on time");
 });
 
+test("the hub's answer about one case leaves alone the form of the next", async ({ page, hub }) => {
+  await openCases(page, hub, "chen");
+  const answer = await heldBack(page, /\/cases\/1\/dispatch$/, "POST");
+  await page.locator("[data-case='1']").click();
+  await detail(page).getByRole("button", { name: "派遣" }).click();
+  await page.getByRole("form").getByRole("button", { name: /^派遣/ }).click();
+  await page.locator("[data-case='3']").click();
+  await detail(page).getByRole("button", { name: "收回" }).click();
+  const form = page.getByRole("form", { name: "收回" });
+  await form.getByLabel("原因(必填)").fill("改派水闸班");
+  answer();
+  await expect(page.locator("[data-case='1']")).toContainText("待接单");
+  await expect(form.getByLabel("原因(必填)")).toHaveValue("改派水闸班");
+  await expect(form.getByRole("button", { name: "收回" })).toBeEnabled();
+});
+
 test("a closed case is found again and reopened as another", async ({ page, hub }) => {
   await openCases(page, hub, "admin");
   elsewhere(hub, 6, "close", "zhao");
@@ -205,6 +222,7 @@ test("an alert opens its case, leads to it and back", async ({ page, hub }) => {
 test("the wall shows what is overdue and follows the feed", async ({ page, hub }) => {
   await page.setViewportSize({ width: 1920, height: 1080 });
   hub.user = as("chen");
+  await withoutMap(page);
   await page.goto(`${hub.url}/?lang=zh&theme=light&wall=overdue`);
   await expect(page.locator("[data-overdue]")).toHaveCount(2);
   await expect(page.locator("[data-overdue]").first()).toContainText("虹桥路4号井");

@@ -53,7 +53,7 @@ test("a chosen alert shows value, limit, quality and its day; acknowledging by m
 });
 
 test("works by keyboard alone, and keys are off inside inputs", async ({ page, hub }) => {
-  await open(page, hub);
+  await openWithoutMap(page, hub);
   await page.keyboard.press("n");
   await expect(rows(page).first()).toHaveAttribute("aria-current", "true");
   await page.keyboard.press("j");
@@ -78,7 +78,7 @@ test("works by keyboard alone, and keys are off inside inputs", async ({ page, h
 });
 
 test("tells when somebody else was faster", async ({ page, hub }) => {
-  await open(page, hub);
+  await openWithoutMap(page, hub);
   await rows(page).first().click();
   const alert = hub.town.alerts.find(({ id }) => id === 101);
   // The other operator's acknowledgement has not reached this page yet.
@@ -107,7 +107,7 @@ test("a new alert, a changed state and a value arrive without a reload", async (
 
 test("says so when the data stop, and recovers by itself", async ({ page, hub }) => {
   await page.clock.install();
-  await open(page, hub);
+  await openWithoutMap(page, hub);
   hub.beating = false;
   await page.clock.fastForward(31_000);
   await expect(page.getByText(/数据已中断/)).toBeVisible();
@@ -126,23 +126,23 @@ test("a restarted hub is read anew", async ({ page, hub }) => {
 });
 
 test("a cut stream comes back and brings what was missed", async ({ page, hub }) => {
-  await open(page, hub);
+  await openWithoutMap(page, hub);
   hub.cutStreams();
   hub.push(newAlert(hub, 3));
   await expect(rows(page).first()).toContainText("井盖被打开");
 });
 
 test("many tabs share one stream", async ({ page, context, hub }) => {
-  await open(page, hub);
+  await openWithoutMap(page, hub);
   const others = await Promise.all([1, 2].map(() => context.newPage()));
-  for (const other of others) await open(other, hub);
+  for (const other of others) await openWithoutMap(other, hub);
   expect(hub.streamCount).toBe(1);
   hub.push(newAlert(hub, 5));
   for (const one of [page, ...others]) await expect(rows(one).first()).toContainText("井盖被打开");
 });
 
 test("every asset is reachable from the list, and a car park tells its free bays", async ({ page, hub }) => {
-  await open(page, hub, "?lang=en&theme=light");
+  await openWithoutMap(page, hub, "?lang=en&theme=light");
   await page.getByRole("button", { name: /^Assets/ }).click();
   await page.getByRole("searchbox").fill("xizha car park 1");
   await page.getByRole("button", { name: /^Xizha Car Park 1 / }).last().click();
@@ -175,7 +175,7 @@ test("a click on the map chooses what lies there", async ({ page, hub }) => {
 });
 
 test("a lost session leads to the login", async ({ page, hub }) => {
-  await open(page, hub);
+  await openWithoutMap(page, hub);
   hub.signedIn = false;
   hub.cutStreams();
   await expect(page).toHaveURL(/\/login$/);

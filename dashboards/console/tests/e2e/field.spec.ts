@@ -3,7 +3,7 @@
 import type { Page } from "@playwright/test";
 import { USERS } from "../mock/cases";
 import type { MockHub } from "../mock/server";
-import { expect, test, violations } from "./hub";
+import { expect, test, violations, withoutMap } from "./hub";
 
 test.use({ viewport: { width: 390, height: 844 } });
 
@@ -15,6 +15,7 @@ const PNG = Buffer.from("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR
 
 async function openTasks(page: Page, hub: MockHub, language = "zh", theme = "light"): Promise<void> {
   hub.user = USERS.li!;
+  await withoutMap(page);
   await page.goto(`${hub.url}/?lang=${language}&theme=${theme}`);
   await expect(tasks(page).first()).toBeVisible({ timeout: 15_000 });
 }

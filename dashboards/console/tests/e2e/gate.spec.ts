@@ -4,6 +4,7 @@ import type { Page } from "@playwright/test";
 import { USERS } from "../mock/cases";
 import type { MockHub } from "../mock/server";
 import { expect, openWithoutMap, test, violations } from "./hub";
+import { heldBack } from "./page";
 
 const dialog = (page: Page) => page.getByRole("dialog");
 
@@ -141,6 +142,25 @@ test("closing before the second step gives the gate back", async ({ page, hub })
   await page.keyboard.press("Escape");
   await expect(dialog(page)).toBeHidden();
   await expect.poll(() => hub.orders.find(1).state).toBe("cancelled");
+});
+
+test("an answer that comes after its dialog was closed gives the gate back, and does not stand at another gate", async ({ page, hub }) => {
+  await openGate(page, hub);
+  const answer = await heldBack(page, /\/api\/v1\/commands$/, "POST");
+  await choose(page, "1.20");
+  await page.keyboard.press("Escape");
+  await expect(dialog(page)).toBeHidden();
+  await page.getByRole("searchbox").fill("wjqz");
+  await expect(page.locator(".row .name")).toHaveText(["望津桥闸"]);
+  await page.locator(".row").click();
+  await expect(page.getByRole("article").getByRole("heading")).toHaveText("望津桥闸");
+  await expect(page.getByRole("button", { name: "远程控制" })).toBeVisible();
+  await page.keyboard.press("g");
+  await expect(dialog(page).getByRole("spinbutton")).toBeVisible();
+  answer();
+  await expect.poll(() => hub.orders.commands.map(({ state }) => state)).toEqual(["cancelled"]);
+  await expect(dialog(page).getByRole("heading", { level: 2 })).toContainText("望津桥闸");
+  await expect(dialog(page).getByRole("spinbutton")).toBeVisible();
 });
 
 test("somebody without the right has no button for it", async ({ page, hub }) => {

@@ -41,7 +41,7 @@ const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/
 
 /** Breaches of WCAG 2.2 A and AA and of good practice, by rule. */
 export async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(axeSource);
+  if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(axeSource);
   return page.evaluate(async () => {
     // @ts-expect-error axe is put into the page by the line above
     const found = await window.axe.run(document, { resultTypes: ["violations"] });
@@ -50,6 +50,17 @@ export async function violations(page: Page): Promise<string[]> {
         `${one.id}: ${one.nodes[0]?.html} ${one.nodes[0]?.failureSummary}`,
     );
   });
+}
+
+/** A hub that is slow with one thing: requests of it wait until the answer of this is called. */
+export async function heldBack(page: Page, what: RegExp, method = "GET"): Promise<() => void> {
+  let answer = (): void => undefined;
+  const held = new Promise<void>((resolve) => (answer = resolve));
+  await page.route(what, async (route) => {
+    if (route.request().method() === method) await held;
+    await route.fallback();
+  });
+  return () => answer();
 }
 
 /** Keeps a picture for people, when a folder for them is named by `PICTURES`. */

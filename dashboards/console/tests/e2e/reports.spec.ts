@@ -3,20 +3,14 @@
 import type { Page } from "@playwright/test";
 import type { MockHub } from "../mock/server";
 import { ReportDesk } from "../mock/reports";
-import { expect, test, violations } from "./hub";
+import { expect, test, violations, withoutMap } from "./hub";
 import { picture } from "./page";
 
 const UNITS = Array.from({ length: 50 }, (_, i) => `unit-${i + 1}`);
 
 async function openReports(page: Page, hub: MockHub, desk: ReportDesk, query = "", look = "lang=zh&theme=light"): Promise<void> {
   hub.also(desk.answer);
-  // The map under the page is not needed: without WebGL it is not drawn.
-  await page.addInitScript(() => {
-    const original = HTMLCanvasElement.prototype.getContext;
-    HTMLCanvasElement.prototype.getContext = function (this: HTMLCanvasElement, kind: string, ...rest: never[]) {
-      return kind.startsWith("webgl") ? null : original.call(this, kind as "2d", ...rest);
-    } as typeof original;
-  });
+  await withoutMap(page);
   await page.goto(`${hub.url}/?${look}&page=reports${query}`);
   await expect(page.locator(".report, .notice.bad").first()).toBeVisible({ timeout: 25_000 });
 }
@@ -124,6 +118,8 @@ test.describe("on a phone", () => {
       return body.scrollWidth - body.clientWidth + document.documentElement.scrollWidth - innerWidth;
     });
     expect(over).toBe(0);
+    // A year's rows are alike: a month of them is looked at.
+    await page.locator("tbody tr:nth-child(n + 32)").evaluateAll((rows) => rows.forEach((row) => row.remove()));
     expect(await violations(page)).toEqual([]);
   });
 });

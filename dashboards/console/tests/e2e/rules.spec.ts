@@ -2,12 +2,13 @@ import type { Page } from "@playwright/test";
 import { USERS } from "../mock/cases";
 import { RuleBook } from "../mock/rules";
 import type { MockHub } from "../mock/server";
-import { expect, openWithoutMap, test, violations } from "./hub";
+import { expect, test, turnTo, violations, withoutMap } from "./hub";
+import { heldBack } from "./page";
 
 /** A page of the console over a rule book of its own; the map is never needed. */
 async function openAt(page: Page, hub: MockHub, query: string, book = new RuleBook()): Promise<RuleBook> {
   hub.also(book.desk);
-  await openWithoutMap(page, hub, "?lang=zh&theme=light");
+  await withoutMap(page);
   await page.goto(`${hub.url}/?${query}`);
   await expect(page.locator(".page-frame h2")).toBeVisible();
   return book;
@@ -71,10 +72,15 @@ test("who is slower keeps what was typed and goes on from the newest version", a
   const book = new RuleBook();
   const select = { metric: "level", rule: "high" };
   book.put("low-bridge", { scope: { device: "mh-001" }, select, set: { for: "2min" } }, "wei", "first");
+  const answer = await heldBack(page, /\/api\/v1\/rules\/overrides$/);
   await openAt(page, hub, `${RULE}&do=change&lang=zh&theme=light`, book);
-  await expect(page.getByText("此范围已有调整「low-bridge」(第 1 版,wei")).toBeVisible();
   await page.getByLabel("紧急:触发").fill("1.7");
   await page.getByLabel(why).fill("再调");
+  // Until it is known that there is one already, no other is put beside it.
+  await expect(page.getByRole("button", { name: "保存,立即生效" })).toBeDisabled();
+  answer();
+  await expect(page.getByText("此范围已有调整「low-bridge」(第 1 版,wei")).toBeVisible();
+  await expect(page.getByLabel("紧急:触发")).toHaveValue("1.7");
   book.put("low-bridge", { scope: { device: "mh-001" }, select, set: { for: "5min" } }, "li", "faster");
   await page.getByRole("button", { name: "保存,立即生效" }).click();
   await expect(page.getByRole("alert")).toContainText("现在是第 2 版;您看到的是第 1 版");
@@ -187,11 +193,9 @@ for (const [theme, size] of [["light", { width: 1100, height: 680 }], ["dark", {
     book.message("duty-room", "failed", "connection refused");
     book.put("low-bridge", { scope: {}, select: { rule: "high" }, set: { for: "2min" } }, "wei", "x".repeat(300));
     test.setTimeout(120_000);
-    await openAt(page, hub, "page=rules", book);
+    await openAt(page, hub, `page=rules&lang=en&theme=${theme}`, book);
     for (const query of ["page=rules", `${RULE}&do=change`, "page=rules&tab=overrides", "page=rules&tab=own&edit=%2B", "page=rules&tab=schedules", "page=rules&tab=aside", "page=rules&tab=history", "page=profiles", "page=profiles&id=wz-mh1", "page=notifications"]) {
-      await page.goto(`${hub.url}/?${query}&lang=en&theme=${theme}`);
-      await expect(page.locator(".page-frame .sheet").first()).toBeVisible();
-      await expect(page.getByText("Reading …")).toHaveCount(0);
+      await turnTo(page, query);
       expect(await violations(page), query).toEqual([]);
       expect(await page.evaluate(() => document.querySelector(".page-body")!.scrollWidth - document.querySelector(".page-body")!.clientWidth), query).toBeLessThanOrEqual(0);
     }

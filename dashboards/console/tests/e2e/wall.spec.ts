@@ -3,6 +3,7 @@
 import type { Page } from "@playwright/test";
 import type { Alert } from "../../src/api/types";
 import type { OverdueCase } from "../../src/wall/overdue";
+import { PAGE_MS } from "../../src/wall/pages";
 import type { MockHub } from "../mock/server";
 import { quietTown } from "../mock/town";
 import { expect, test, violations } from "./hub";
@@ -62,10 +63,12 @@ for (const [lang, theme] of [["zh", "light"], ["en", "dark"]] as const) {
 }
 
 test("turns its pages by itself, and back to the first when something happens", async ({ page, hub }) => {
+  await page.clock.install();
   await withCases(page, SEVEN);
   await open(page, hub, "?lang=zh");
   await expect(page.locator("#alerts")).toContainText("第 1 / 2 页");
-  await expect(page.locator("#alerts")).toContainText("第 2 / 2 页", { timeout: 15_000 });
+  await page.clock.fastForward(PAGE_MS);
+  await expect(page.locator("#alerts")).toContainText("第 2 / 2 页");
   await expect(page.locator("[data-alert]")).toHaveCount(5);
   await expect(page.locator("[data-case]")).toHaveCount(2);
   const model = hub.town.alerts[0] as Alert;
@@ -97,11 +100,14 @@ test("says so when the data stop", async ({ page, hub }) => {
 });
 
 test("a screen that nobody let in says how, and does not lead to a login that nobody can type", async ({ page, hub }) => {
+  await page.clock.install();
   await withCases(page, []);
   await open(page, hub, "?lang=zh");
   hub.signedIn = false;
   await page.route("**/api/v1/status", (route) => route.fulfill({ status: 401, json: { code: "not_authenticated" } }));
   hub.restart(hub.town);
-  await expect(page.getByRole("heading", { name: "此屏未登录" })).toBeVisible({ timeout: 25_000 });
+  // The next look at the hub.
+  await page.clock.fastForward(15_100);
+  await expect(page.getByRole("heading", { name: "此屏未登录" })).toBeVisible();
   await expect(page).toHaveURL(/wall\.html/);
 });

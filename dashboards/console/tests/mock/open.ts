@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { basename } from "node:path";
 import type { Board, Lot } from "../../src/open/parking/lots";
-import { bodyOf, file, POLICY } from "./server";
+import { bodyOf, file, late, POLICY, serve } from "./server";
 
 const PAGES: Record<string, string> = { "/parking": "/parking.html", "/wall/join": "/join.html" };
 
@@ -58,7 +58,7 @@ export class OpenHub {
   static async start(): Promise<OpenHub> {
     const server = createServer();
     const hub = new OpenHub(server);
-    server.on("request", (request, response) => void hub.answer(request, response));
+    serve(server, (request, response) => hub.answer(request, response));
     await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
     return hub;
   }
@@ -80,6 +80,7 @@ export class OpenHub {
     const page = PAGES[pathname];
     if (page !== undefined) return file(response, page);
     if (pathname.startsWith("/open/")) return file(response, `/open/${basename(pathname)}`);
+    if (pathname.startsWith("/api/")) await late();
     if (pathname === "/api/v1/parking") return this.parking(request, response);
     if (pathname.startsWith("/api/v1/wall-links")) return this.links(pathname, request, response);
     if (pathname === "/wall" && this.signedIn) return void response.writeHead(200, { "content-type": "text/html" }).end("<h1>wall</h1>");

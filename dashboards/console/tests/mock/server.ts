@@ -24,6 +24,21 @@ const TYPES: Record<string, string> = {
 };
 /** Longest delay of an answer, in ms. `MOCK_HUB_DELAY_MS=800` finds the stories that count on a fast hub. */
 const DELAY_MS = Number(process.env.MOCK_HUB_DELAY_MS ?? 0);
+
+/** Waits as long as the hub makes somebody wait. */
+export async function late(): Promise<void> {
+  if (DELAY_MS > 0) await new Promise((done) => setTimeout(done, Math.random() * DELAY_MS));
+}
+
+/** Answers; whoever has left, as a closed page does, waits for no answer: the body then ends with `aborted`. */
+export function serve(server: Server, answer: (request: IncomingMessage, response: ServerResponse) => Promise<void>): void {
+  server.on("request", (request, response) => {
+    answer(request, response).catch((error: unknown) => {
+      if (!request.destroyed && !response.destroyed) throw error;
+    });
+  });
+}
+
 const FRESHNESS = ["fresh", "stale", "dead", "never"];
 const GRADES = ["good", "uncertain", "bad"];
 
@@ -93,7 +108,7 @@ export class MockHub {
   static async start(town: MockTown, nowMs: () => number = Date.now): Promise<MockHub> {
     const server = createServer();
     const hub = new MockHub(server, town, nowMs);
-    server.on("request", (request, response) => void hub.answer(request, response));
+    serve(server, (request, response) => hub.answer(request, response));
     await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
     hub.port = (server.address() as AddressInfo).port;
     return hub;
@@ -221,7 +236,7 @@ export class MockHub {
       if (url.pathname.startsWith("/api/")) problem(response, 401, "not_authenticated");
       else response.writeHead(303, { location: "/login" }).end();
     } else if (url.pathname.startsWith("/api/v1/")) {
-      if (DELAY_MS > 0) await new Promise((done) => setTimeout(done, Math.random() * DELAY_MS));
+      await late();
       await this.api(request, response, url);
     } else {
       file(response, url.pathname);

@@ -36,6 +36,7 @@ told.setAttribute("role", "alert");
 
 async function join(button: HTMLButtonElement): Promise<void> {
   button.disabled = true;
+  told.textContent = "";
   try {
     const answer = await post("/wall-links/redeem", { code });
     if (answer.ok) return location.replace("/wall");
@@ -47,8 +48,10 @@ async function join(button: HTMLButtonElement): Promise<void> {
   }
 }
 
-async function make(name: string, done: HTMLElement): Promise<void> {
+async function make(name: string, button: HTMLButtonElement, done: HTMLElement): Promise<void> {
   told.textContent = "";
+  // A second press makes no second link.
+  button.disabled = true;
   try {
     const answer = await post("/wall-links", { name });
     if (answer.status === 401) {
@@ -64,6 +67,8 @@ async function make(name: string, done: HTMLElement): Promise<void> {
     done.replaceChildren(element("p", t("make.done")), element("code", location.origin + body.path));
   } catch {
     told.textContent = t("failed");
+  } finally {
+    button.disabled = false;
   }
 }
 
@@ -84,12 +89,13 @@ function build(root: HTMLElement): void {
   field.maxLength = 80;
   field.placeholder = t("make.name.example");
   label.append(field);
+  const button = element("button", t("make.do"));
   const done = element("div");
   done.setAttribute("role", "status");
-  form.append(label, element("button", t("make.do")));
+  form.append(label, button);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    void make(field.value, done);
+    void make(field.value, button, done);
   });
   root.append(form, told, done);
 }
