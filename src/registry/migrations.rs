@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../report/schema.sql"),
     include_str!("../notify/schema.sql"),
     include_str!("../trouble/schema.sql"),
+    include_str!("../notify/troubles.sql"),
 ];
 
 /// SQLite's `application_id` of a town's state: "town" in ASCII.

@@ -30,9 +30,7 @@ pub use tables::{MAX_LISTED, TroubleQuery, find, list};
 pub use watch::{Change, Holds, Watch, What};
 
 /// A trouble's number: kept for life, grows.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TroubleId(pub u64);
 
@@ -41,6 +39,7 @@ pub struct TroubleId(pub u64);
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
+#[schema(as = TroubleCode)]
 pub enum Code {
     /// A part of the hub is not up; its subject is the part.
     Part,
@@ -121,11 +120,10 @@ impl Code {
 }
 
 /// Numbers and causes behind a trouble; what does not apply is absent.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
     /// The cause, in the words of whoever met it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
     pub why: Option<Label>,
     /// What waits, or was given up, refused or missed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -179,34 +177,27 @@ pub struct Look {
 }
 
 /// Something that is, or was, wrong with the hub.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Trouble {
     /// Its number.
-    #[schema(value_type = u64)]
     pub id: TroubleId,
     /// What is wrong.
     pub code: Code,
     /// Of what: an address, a channel, a file; empty when there is one only.
     pub subject: String,
     /// How bad it is.
-    #[schema(value_type = String)]
     pub severity: Severity,
     /// Since when it is so.
-    #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
     /// When it had lasted long enough to be told.
-    #[schema(value_type = String, format = DateTime)]
     pub raised_at: Timestamp,
     /// Since when all is well again; null while it is not.
-    #[schema(value_type = Option<String>, format = DateTime, required)]
     pub ended_at: Option<Timestamp>,
     /// Numbers and causes.
     pub facts: Facts,
     /// What is wrong, in words.
-    #[schema(value_type = Object)]
     pub text: Label,
     /// What to do, and what the hub does by itself.
-    #[schema(value_type = Object)]
     pub remedy: Label,
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use rusqlite::{Connection, TransactionBehavior};
@@ -18,12 +19,20 @@ const UNWRITTEN: usize = 1_000;
 
 /// The troubles that are open now, the worst first. Cheap to clone and to read.
 #[derive(Debug, Clone, Default)]
-pub struct Troubles(Arc<ArcSwap<Vec<Trouble>>>);
+pub struct Troubles {
+    open: Arc<ArcSwap<Vec<Trouble>>>,
+    is_unwritten: Arc<AtomicBool>,
+}
 
 impl Troubles {
     /// Those that are open now.
     pub fn open(&self) -> Arc<Vec<Trouble>> {
-        self.0.load_full()
+        self.open.load_full()
+    }
+
+    /// Whether the disk did not take the last steps yet: who follows the log on disk does not know of them.
+    pub fn is_unwritten(&self) -> bool {
+        self.is_unwritten.load(Ordering::Relaxed)
     }
 }
 
@@ -46,7 +55,8 @@ impl Room {
     pub fn open(db: Connection, holds: Holds) -> Result<Self, TroubleError> {
         let (open, next) = tables::take_up(&db)?;
         let watch = Watch::new(holds, open, next);
-        let shown = Troubles(Arc::new(ArcSwap::from_pointee(watch.open())));
+        let shown = Troubles::default();
+        shown.open.store(Arc::new(watch.open()));
         Ok(Room { watch, db, shown, unwritten: VecDeque::new(), is_failing: false })
     }
 
@@ -66,11 +76,12 @@ impl Room {
         self.unwritten.extend(changes.iter().cloned());
         let beyond = self.unwritten.len().saturating_sub(UNWRITTEN);
         self.unwritten.drain(..beyond);
-        self.write();
         let open = self.watch.open();
-        if **self.shown.0.load() != open {
-            self.shown.0.store(Arc::new(open));
+        self.write();
+        if **self.shown.open.load() != open {
+            self.shown.open.store(Arc::new(open));
         }
+        self.shown.is_unwritten.store(!self.unwritten.is_empty(), Ordering::Relaxed);
         changes
     }
 
@@ -184,11 +195,12 @@ mod tests {
         let changes = room.look(&broker("refused"), at(30));
         assert_eq!((changes.len(), changes[0].what), (1, What::Raised));
         assert_eq!((room.shown().open().len(), events(&db)), (1, Vec::new()));
+        assert!(room.shown().is_unwritten());
         room.look(&Look::default(), at(40));
         assert_eq!(room.look(&Look::default(), at(70)).len(), 1, "its end is announced too");
         room.db.pragma_update(None, "query_only", false).unwrap();
         room.look(&Look::default(), at(71));
         assert_eq!(events(&db), [(1, "raised".to_owned()), (1, "ended".to_owned())]);
-        assert!(room.unwritten.is_empty());
+        assert!(!room.shown().is_unwritten());
     }
 }
