@@ -334,9 +334,13 @@ impl Desk {
 
     fn tick(&mut self) {
         let now = self.clock.now();
+        // Before the step, which then follows all that was written.
+        let is_unwritten = self.troubles.is_unwritten();
         let stepped = self.post.step(now, &*self.around);
-        if stepped.is_err() || self.troubles.is_unwritten() {
+        if stepped.is_err() || is_unwritten {
             self.alarm(now);
+        } else {
+            self.post.calm();
         }
         match stepped {
             Ok(jobs) => {

@@ -294,18 +294,27 @@ pub(super) fn delete_told(db: &Connection, channel: &str, alert: AlertId) -> rus
     Ok(())
 }
 
-/// A channel was told of a trouble, or need not hear of it any more.
-pub(super) fn set_told_trouble(
+/// A channel was told of a trouble, as grave as this.
+pub(super) fn put_told_trouble(
     db: &Connection,
     channel: &str,
     trouble: TroubleId,
-    told: bool,
+    severity: Severity,
 ) -> rusqlite::Result<()> {
-    let sql = match told {
-        true => "INSERT OR IGNORE INTO notify_told_trouble (channel, trouble) VALUES (?, ?)",
-        false => "DELETE FROM notify_told_trouble WHERE channel = ? AND trouble = ?",
-    };
-    db.prepare_cached(sql)?.execute(params![channel, trouble.0 as i64])?;
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO notify_told_trouble (channel, trouble, severity) VALUES (?, ?, ?)",
+    )?
+    .execute(params![channel, trouble.0 as i64, severity.rank()])?;
+    Ok(())
+}
+
+pub(super) fn delete_told_trouble(
+    db: &Connection,
+    channel: &str,
+    trouble: TroubleId,
+) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM notify_told_trouble WHERE channel = ? AND trouble = ?")?
+        .execute(params![channel, trouble.0 as i64])?;
     Ok(())
 }
 

@@ -22,7 +22,8 @@ ALTER TABLE notify_pending_new RENAME TO notify_pending;
 
 -- Troubles that a channel was told of and that are not over: it hears of their end.
 CREATE TABLE notify_told_trouble (
-    channel TEXT    NOT NULL,
-    trouble INTEGER NOT NULL,
+    channel  TEXT    NOT NULL,
+    trouble  INTEGER NOT NULL,
+    severity INTEGER NOT NULL,   -- the rank that was told
     PRIMARY KEY (channel, trouble)
 ) STRICT, WITHOUT ROWID;

@@ -1,55 +1,17 @@
 //! What is wrong with the hub itself is told everywhere, once, and its end too, over a SIGKILL in between.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::post;
-use axum::{Json, Router};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
 use crate::support::Town;
+use crate::support::hook::{Hook, PATIENCE, QUICK, channel};
 use crate::support::live::Live;
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::HubProcess;
 
-/// Long enough for a loaded machine, and for the pause between two tries to connect.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Held back, and waited for company, only as long as needed to see that it is.
-const QUICK: &str = "[trouble]\nraise_after = \"1s\"\nend_after = \"1s\"\n\
-                     [notify]\nfirst_wait = \"1s\"\ncritical_wait = \"1s\"\ninterval = \"1s\"\n";
-
-async fn take(
-    State(seen): State<mpsc::UnboundedSender<Value>>,
-    Json(body): Json<Value>,
-) -> StatusCode {
-    seen.send(body).expect("the test listens");
-    StatusCode::OK
-}
-
-/// A webhook that takes everything, and what it took.
-async fn hook() -> (SocketAddr, mpsc::UnboundedReceiver<Value>) {
-    let (seen, told) = mpsc::unbounded_channel();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let router = Router::new().route("/hook", post(take)).with_state(seen);
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    (address, told)
-}
-
-fn webhook(name: &str, address: SocketAddr) -> String {
-    format!(
-        "[notify.channels.{name}]\nkind = \"webhook\"\nurl = \"http://{address}/hook\"\nlanguage = \"en\"\n"
-    )
-}
-
-async fn next(told: &mut mpsc::UnboundedReceiver<Value>) -> Value {
-    let told = tokio::time::timeout(PATIENCE, told.recv()).await.expect("it is told");
-    told.expect("the hook stays")
-}
+/// Held back only as long as needed to see that it is.
+const TROUBLE: &str = "[trouble]\nraise_after = \"1s\"\nend_after = \"1s\"\n";
 
 /// Asks until the answer is as wanted.
 async fn when(hub: &HubProcess, path: &str, is_it: impl Fn(&Value) -> bool) -> Value {
@@ -66,12 +28,12 @@ async fn when(hub: &HubProcess, path: &str, is_it: impl Fn(&Value) -> bool) -> V
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_goes_away_is_told_once_over_a_restart_and_so_is_its_return() {
-    let (address, mut told) = hook().await;
+    let mut hook = Hook::start().await;
     let mut broker = Mosquitto::start().await;
     let town = Town::new(&format!(
-        "{}{QUICK}{}",
+        "{}{TROUBLE}{QUICK}{}",
         broker.section("hub-1", ""),
-        webhook("tickets", address)
+        channel("tickets", hook.address)
     ));
     let hub = town.home.start();
     when(&hub, "/api/v1/status", |status| status["broker"]["connected"] == true).await;
@@ -85,7 +47,7 @@ async fn a_broker_that_goes_away_is_told_once_over_a_restart_and_so_is_its_retur
     assert_eq!(open.as_array().map(Vec::len), Some(1), "{open}");
     let port = broker.address.port().to_string();
     assert!(open[0]["text"]["zh"].as_str().is_some_and(|text| text.contains(&port)), "{open}");
-    let raised = next(&mut told).await;
+    let raised = hook.next().await;
     let entry = &raised["entries"][0];
     assert_eq!((&entry["event"], &entry["code"]), (&json!("system.raised"), &json!("broker")));
     assert_eq!((&entry["trouble"], &raised["troubles"]), (&open[0]["id"], &json!([open[0]["id"]])));
@@ -108,7 +70,7 @@ async fn a_broker_that_goes_away_is_told_once_over_a_restart_and_so_is_its_retur
     broker.up().await;
     let ended = live.within(PATIENCE, "trouble", |one| !one["ended_at"].is_null()).await.data;
     assert_eq!(ended["id"], open[0]["id"]);
-    let returned = next(&mut told).await;
+    let returned = hook.next().await;
     let entry = &returned["entries"][0];
     assert_eq!(
         (&entry["event"], &entry["trouble"]),
@@ -123,17 +85,17 @@ async fn a_broker_that_goes_away_is_told_once_over_a_restart_and_so_is_its_retur
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_channel_that_fails_is_told_of_by_another_one() {
-    let (address, mut told) = hook().await;
+    let mut hook = Hook::start().await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let nowhere = nobody.local_addr().expect("an address");
     drop(nobody);
-    let channels = webhook("broken", nowhere) + &webhook("tickets", address);
-    let town = Town::new(&format!("{QUICK}{channels}"));
+    let channels = channel("broken", nowhere) + &channel("tickets", hook.address);
+    let town = Town::new(&format!("{TROUBLE}{QUICK}{channels}"));
     let hub = town.home.start();
     let path = "/api/v1/notifications/channels/broken/test";
     let (status, made) = hub.post(path, "application/json", String::new()).await;
     assert_eq!(status, 202, "{made}");
-    let raised = next(&mut told).await;
+    let raised = hook.next().await;
     let entry = &raised["entries"][0];
     assert_eq!(
         (&entry["event"], &entry["code"], &entry["subject"]),

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::{Job, Post};
-use crate::model::Timestamp;
+use crate::model::{Severity, Timestamp};
 use crate::notify::channel::Failure;
 use crate::notify::notice::{Entry, Notice, TroubleEntry};
 use crate::notify::route::{self, News};
@@ -33,7 +33,7 @@ impl Post {
     /// What is to be told past the disk: every critical one of these that a channel has not been told of.
     pub fn alarm(&mut self, open: &[Trouble], now: Timestamp) -> Vec<Job> {
         let mut jobs: Vec<Job> = Vec::new();
-        for trouble in open.iter().filter(|trouble| trouble.severity.rank() == 1) {
+        for trouble in open.iter().filter(|trouble| trouble.severity == Severity::Critical) {
             for lane in 0..self.settings.channels.len() {
                 let is_free = jobs.iter().all(|job| job.channel != lane);
                 if is_free && self.must_alarm(lane, trouble, now) {
@@ -43,6 +43,11 @@ impl Post {
             }
         }
         jobs
+    }
+
+    /// The disk takes what it is given, and the log was followed to its end: what is told from now on is told by the outbox.
+    pub fn calm(&mut self) {
+        self.alarms.clear();
     }
 
     fn must_alarm(&mut self, lane: usize, trouble: &Trouble, now: Timestamp) -> bool {
@@ -58,7 +63,7 @@ impl Post {
         let is_told = match self.alarms.get(&(lane, trouble.id)) {
             Some(Alarm::Told) => true,
             Some(Alarm::Failed(until)) => *until > now,
-            None => self.told_on_disk(spec.name.as_str(), trouble.id),
+            None => self.told_on_disk(&spec.name, trouble),
         };
         let state = &mut self.state.lanes[lane];
         let is_busy = state.in_flight.is_some() || state.spent.used(now) >= spec.per_minute;
@@ -66,11 +71,15 @@ impl Post {
     }
 
     /// Asked of the disk, for memory may hold what a transaction that failed was about to write.
-    fn told_on_disk(&self, channel: &str, id: TroubleId) -> bool {
-        let sql = "SELECT count(*) FROM notify_told_trouble WHERE channel = ? AND trouble = ?";
-        let count = self.db.prepare_cached(sql).and_then(|mut statement| {
-            statement.query_row((channel, id.0 as i64), |row| row.get::<_, i64>(0))
-        });
+    fn told_on_disk(&self, channel: &str, trouble: &Trouble) -> bool {
+        // Who was told of a low disk was not told of a full one.
+        let sql = "SELECT count(*) FROM notify_told_trouble
+                   WHERE channel = ? AND trouble = ? AND severity <= ?";
+        let told = (channel, trouble.id.0 as i64, trouble.severity.rank());
+        let count = self
+            .db
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_row(told, |row| row.get::<_, i64>(0)));
         count.is_ok_and(|count| count > 0)
     }
 

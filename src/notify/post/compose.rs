@@ -136,11 +136,12 @@ impl Work<'_> {
         for subject in &batch.subjects {
             let pending = self.state.lanes[lane].pending.get(subject).cloned();
             self.drop_pending(lane, *subject)?;
-            let event = pending.map(|pending| pending.event);
-            match (*subject, event) {
-                (Subject::Alert(id), Some(event)) => self.was_told(lane, id, event)?,
-                (Subject::Trouble(id), Some(EventKind::SystemRaised)) => {
-                    self.set_told_trouble(lane, id, true)?;
+            match (*subject, pending) {
+                (Subject::Alert(id), Some(pending)) => self.was_told(lane, id, pending.event)?,
+                (Subject::Trouble(id), Some(pending))
+                    if pending.event == EventKind::SystemRaised =>
+                {
+                    self.put_told_trouble(lane, id, pending.severity)?;
                 }
                 _ => {}
             }

@@ -296,7 +296,7 @@ impl Work<'_> {
         let was_told = was_alarmed || self.state.lanes[lane].told_troubles.contains(&trouble.id);
         let kind = match trouble.ended_at {
             None if was_alarmed => {
-                self.set_told_trouble(lane, trouble.id, true)?;
+                self.put_told_trouble(lane, trouble.id, trouble.severity)?;
                 None
             }
             None => Some(EventKind::SystemRaised),
@@ -308,7 +308,7 @@ impl Work<'_> {
         let kind =
             kind.filter(|kind| !is_own && self.hears(lane, *kind, trouble.severity, None, 0));
         if trouble.ended_at.is_some() {
-            self.set_told_trouble(lane, trouble.id, false)?;
+            self.forget_told_trouble(lane, trouble.id)?;
         }
         let waiting = self.state.lanes[lane].pending.get(&subject);
         match kind {

@@ -322,17 +322,25 @@ impl Work<'_> {
         Ok(())
     }
 
-    pub(super) fn set_told_trouble(
+    pub(super) fn put_told_trouble(
         &mut self,
         lane: usize,
         id: TroubleId,
-        told: bool,
+        severity: Severity,
     ) -> Result<(), NotifyError> {
-        let known = &mut self.state.lanes[lane].told_troubles;
-        let is_new = if told { known.insert(id) } else { known.remove(&id) };
-        if is_new {
-            let channel = &self.settings.channels[lane].name;
-            tables::set_told_trouble(self.tx, channel, id, told)?;
+        let channel = &self.settings.channels[lane].name;
+        tables::put_told_trouble(self.tx, channel, id, severity)?;
+        self.state.lanes[lane].told_troubles.insert(id);
+        Ok(())
+    }
+
+    pub(super) fn forget_told_trouble(
+        &mut self,
+        lane: usize,
+        id: TroubleId,
+    ) -> Result<(), NotifyError> {
+        if self.state.lanes[lane].told_troubles.remove(&id) {
+            tables::delete_told_trouble(self.tx, &self.settings.channels[lane].name, id)?;
         }
         Ok(())
     }

@@ -115,6 +115,16 @@ fn what_is_critical_is_told_past_a_disk_that_takes_nothing_and_once() {
     told_by(&mut post, at(1_000));
     let returned = |lane| (lane, vec![(SystemReturned, 1)]);
     assert_eq!(told_by(&mut post, at(1_010)), [returned(0), returned(1)]);
+    post.calm();
+    // Low was told; full, which is worse, is told past the disk.
+    town.trouble(3, ("disk", ""), "raised", at(1_500));
+    told_by(&mut post, at(1_500));
+    let low = |lane| (lane, vec![(SystemRaised, 3)]);
+    assert_eq!(told_by(&mut post, at(1_510)), [low(0), low(1)]);
+    town.trouble(3, ("disk", ""), "worse", at(1_520));
+    let full = crate::trouble::find(&town.db, TroubleId(3)).unwrap().unwrap();
+    assert_eq!(post.alarm(&[full], at(1_520)).len(), 2);
+    assert_eq!(told_by(&mut post, at(1_600)), [], "the alarms have told it");
     // What is not critical waits for the disk.
     town.trouble(2, BROKER, "raised", at(2_000));
     let broker = crate::trouble::find(&town.db, TroubleId(2)).unwrap().unwrap();
