@@ -21,6 +21,7 @@ use crate::store::keep::{KeepConfig, KeepConfigError};
 use crate::store::{
     EngineKind, InfluxDb2Config, QueueConfig, RemoteConfigError, VictoriaMetricsConfig,
 };
+use crate::trouble::TroubleConfig;
 use crate::upkeep::{BackupConfig, DiskConfig};
 
 /// The whole configuration.
@@ -54,6 +55,8 @@ pub struct Config {
     pub map: MapConfig,
     /// Who is told of alerts and cases; without channels nobody is.
     pub notify: NotifyConfig,
+    /// When the hub's own troubles are told.
+    pub trouble: TroubleConfig,
     /// Reports on both.
     pub report: ReportConfig,
 }
@@ -306,6 +309,7 @@ impl Default for Config {
             store: StoreConfig::default(),
             map: MapConfig::default(),
             notify: NotifyConfig::default(),
+            trouble: TroubleConfig::default(),
             report: ReportConfig::default(),
         }
     }

@@ -33,8 +33,10 @@
 //! - [`alert`]: judgement. One owner, no locks, no clock. *No I/O but its own tables.*
 //! - [`case`]: what people do about alerts, from the first look to the sensor's agreement. One owner, one log.
 //!   *Never here: a reading; whether a sensor agrees is asked of [`case::Evidence`].*
-//! - [`notify`]: who is told of alerts and cases, once, and by what way. It follows the logs of both rooms. *Never here: a
-//!   judgement, a move; neither of the two rooms knows it.*
+//! - [`trouble`]: what is wrong with the hub itself, now and since when. The hub asks the rooms and hands it what it found.
+//!   *Never here: another room; a device that is silent (that is an alert).*
+//! - [`notify`]: who is told of alerts, cases and troubles, once, and by what way. It follows the logs of these rooms.
+//!   *Never here: a judgement, a move; none of them knows it.*
 //! - [`report`]: how well the town runs its loop, told from the logs of [`alert`] and [`case`] whenever it is asked for.
 //!   *Never here: a figure that is kept.*
 //! - [`live`]: the live feed, encoded once, pushed to every map. *Never here: a queue per client.*
@@ -72,7 +74,8 @@
 //! # Invariants
 //!
 //! - An MQTT acknowledgement means that the readings are on disk.
-//! - Nothing is judged or shown that is not on disk, and nothing is announced before its own record is.
+//! - Nothing is judged or shown that is not on disk, and nothing is announced before its own record is; only a trouble of
+//!   the hub itself is shown from memory, since the disk may be what is wrong.
 //! - A reading is known by its series and its time: the same one twice is one.
 //! - Every queue is bounded and named; a full one pushes back to the socket.
 //! - No input crashes the hub; every refusal is counted and says what would be right.
@@ -102,6 +105,8 @@ pub mod store;
 pub mod alert;
 
 pub mod case;
+
+pub mod trouble;
 
 pub mod notify;
 

@@ -40,7 +40,7 @@ pub(crate) struct LiveParams {
 /// What changes, as it changes.
 ///
 /// Events: `hello {epoch,seq,at}`; `state [[asset,severity,acknowledged,freshness,state|null,grade],...]`; `alert` (an
-/// Alert); `value [[asset,device,metric,value|null,grade,reason|null,observed_at_ms],...]`; `reload {reason}` (read the map
+/// Alert); `trouble {id,code,severity,since,ended_at|null}` (of the hub itself: read the troubles again); `value [[asset,device,metric,value|null,grade,reason|null,observed_at_ms],...]`; `reload {reason}` (read the map
 /// and the alerts again); `beat {at}` every 10 s.
 #[utoipa::path(
     get, path = "/api/v1/live", tag = "map",

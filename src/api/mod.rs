@@ -47,6 +47,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod troubles;
 mod users;
 mod walls;
 mod wire;

@@ -224,6 +224,7 @@ impl From<NotifyError> for Problem {
             NotifyError::Database(_)
             | NotifyError::Alert(_)
             | NotifyError::Case(_)
+            | NotifyError::Trouble(_)
             | NotifyError::Damaged(_) => Problem::internal(error),
             NotifyError::NoChannel { name, known } => {
                 Problem::new(StatusCode::NOT_FOUND, Code::NotFound, detail)

@@ -20,8 +20,8 @@ use super::state::Hub;
 use super::{
     alerts, assets, audit, basemap, cases, commands, console, devices, enrolments, health, import,
     live, maintenance, map, modbus, notifications, openapi, parking, password, profiles,
-    rehearsals, reports, rules, secrets, series, session, sessions, status, tokens, users, walls,
-    zones,
+    rehearsals, reports, rules, secrets, series, session, sessions, status, tokens, troubles,
+    users, walls, zones,
 };
 use crate::case::MAX_PHOTO_BYTES;
 use crate::model::Right;
@@ -106,6 +106,7 @@ pub(crate) fn table() -> Table {
         .right(Supervise, Town, routes!(audit::list))
         .right(Supervise, Town, routes!(audit::export))
         .right(View, Zones, routes!(status::show))
+        .right(View, Zones, routes!(troubles::list))
         .right(View, Zones, routes!(map::show))
         .right(View, Nowhere, routes!(basemap::show))
         .right(View, Nowhere, routes!(basemap::data))

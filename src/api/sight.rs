@@ -102,6 +102,7 @@ impl Sight {
             }
             Concern::Zone(zone) => sight.may_see_zone(zone),
             Concern::Town => false,
+            Concern::Everybody => true,
         }))
     }
 }

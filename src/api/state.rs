@@ -33,6 +33,7 @@ use crate::pipeline::{Counters, Present};
 use crate::profile::ProfileSet;
 use crate::registry::{Registry, RegistryError};
 use crate::store::Store;
+use crate::trouble::Troubles;
 use crate::upkeep::{Backups, DiskGuard};
 
 /// The state that every handler gets.
@@ -92,6 +93,8 @@ pub struct AppState {
     pub(crate) board: ArcSwapOption<Written>,
     /// Wall screens that wait to be let in.
     pub(crate) walls: WallLinks,
+    /// What is wrong with the hub itself.
+    pub troubles: Troubles,
     /// How the hub itself stands.
     pub house: House,
 }

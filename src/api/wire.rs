@@ -26,6 +26,45 @@ pub(crate) enum Severity {
     Info,
 }
 
+/// Something that is, or was, wrong with the hub itself.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct Trouble {
+    id: u64,
+    code: crate::trouble::Code,
+    /// Of what: an address, a channel, a file; empty when there is one only.
+    subject: String,
+    severity: Severity,
+    /// Since when it is so.
+    #[schema(format = DateTime)]
+    since: String,
+    /// When it had lasted long enough to be told.
+    #[schema(format = DateTime)]
+    raised_at: String,
+    /// Since when all is well again; null while it is not.
+    #[schema(format = DateTime, required)]
+    ended_at: Option<String>,
+    facts: TroubleFacts,
+    /// What is wrong, in words.
+    text: Label,
+    /// What to do, and what the hub does by itself.
+    remedy: Label,
+}
+
+/// Numbers and causes behind a trouble; what does not apply is absent.
+#[derive(ToSchema, Serialize)]
+pub(crate) struct TroubleFacts {
+    /// The cause, in the words of whoever met it.
+    why: Option<Label>,
+    /// What waits, or was given up, refused or missed.
+    count: Option<u64>,
+    /// The share that is free or taken, in percent.
+    share_percent: Option<u64>,
+    /// Bytes that are free.
+    free_bytes: Option<u64>,
+    /// Below so many free bytes no readings are taken.
+    stop_below_bytes: Option<u64>,
+}
+
 /// How far a value can be trusted. As a number in flat arrays: 0 good, 1 uncertain, 2 bad.
 #[derive(ToSchema, Serialize)]
 #[serde(rename_all = "lowercase")]

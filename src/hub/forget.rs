@@ -4,7 +4,7 @@
 //! the disk for itself. What could not be done is tried again at the next look.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -29,6 +29,24 @@ const ROLLING: Duration = Duration::from_secs(30);
 /// delete would be gone for ever.
 const LEAP: Duration = Duration::from_secs(24 * 60 * 60);
 const PROBATION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Why the clock is not believed, for others to see. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Doubt(Arc<Mutex<Option<Option<String>>>>);
+
+impl Doubt {
+    /// `None` before the first look; then why it is not believed, if so.
+    pub(super) fn look(&self) -> Option<Option<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps the first reason while there is one.
+    fn set(&self, doubts: bool, why: impl FnOnce() -> String) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let former = known.take().flatten();
+        *known = Some(doubts.then(|| former.unwrap_or_else(why)));
+    }
+}
 
 /// Whether the clock is believed.
 #[derive(Debug)]
@@ -67,6 +85,8 @@ pub(super) struct Forgetter {
     pub(super) clock: Clock,
     /// Where the time is written down that was believed last: a restart must not lend a wrong clock belief.
     pub(super) believed: PathBuf,
+    /// Told whether the clock is believed.
+    pub(super) doubt: Doubt,
 }
 
 impl Forgetter {
@@ -86,7 +106,9 @@ impl Forgetter {
         loop {
             let now = self.clock.now();
             let cutoffs = self.keep.cutoffs(now);
+            let before = trust.wall;
             let is_believed = trust.believes(now, Instant::now());
+            self.doubt.set(!is_believed, || format!("{before} -> {now}"));
             if is_believed {
                 self.write_down(now);
             }
@@ -217,7 +239,9 @@ mod tests {
         let class = |class| Nature { class, ..Nature::default() };
         store.describe(&[(SeriesId(0), class(0)), (SeriesId(1), class(1))]).unwrap();
         let believed = folder.path().join("believed-clock.txt");
-        let forgetter = Forgetter { store: store.clone(), keep: keep.clone(), clock, believed };
+        let doubt = Doubt::default();
+        let forgetter =
+            Forgetter { store: store.clone(), keep: keep.clone(), clock, believed, doubt };
         let newest = now.minus(Duration::from_secs(43_200));
         assert_eq!(forgetter.last_true(), newest, "nothing is written down yet");
         forgetter.write_down(now);

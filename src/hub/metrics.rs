@@ -19,6 +19,7 @@ use crate::model::Timestamp;
 use crate::notify::Notifier;
 use crate::pipeline::{Counters, Present};
 use crate::store::{Store, StoreStats};
+use crate::trouble::{Code, Troubles};
 use crate::upkeep::{Backups, DiskGuard};
 
 /// What is looked at.
@@ -37,6 +38,7 @@ pub(super) struct Watched {
     pub(super) broker: Option<Arc<broker::Health>>,
     pub(super) bridge: Option<Arc<bridge::Health>>,
     pub(super) backups: Option<Backups>,
+    pub(super) troubles: Troubles,
     pub(super) clock: Clock,
 }
 
@@ -68,6 +70,7 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
         broker,
         bridge,
         backups,
+        troubles,
         clock,
     } = watched;
     let add = |name, help, label, is_counter, read: Read| {
@@ -289,6 +292,17 @@ pub(super) fn registry(watched: Watched) -> Result<Registry, prometheus::Error> 
             }),
         )?;
     }
+    add(
+        "trouble",
+        "Open troubles of the hub itself, by what is wrong.",
+        "code",
+        false,
+        Box::new(move || {
+            let open = troubles.open();
+            let count = |code| open.iter().filter(|trouble| trouble.code == code).count() as u64;
+            Code::ALL.map(|code| (code.as_str(), count(code))).to_vec()
+        }),
+    )?;
     add(
         "open_alerts",
         "Open alerts by severity.",

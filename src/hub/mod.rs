@@ -12,6 +12,7 @@ mod metrics;
 mod month;
 pub(crate) mod notices;
 mod poll;
+mod troubles;
 #[cfg(test)]
 mod walk;
 
@@ -59,6 +60,7 @@ use crate::pipeline::{
 use crate::profile::{ProfileSet, Source};
 use crate::registry::{Registry, RegistryError};
 use crate::store::{EmbeddedStore, EngineKind, RemoteOpenError, RemoteStore, Store, StoreError};
+use crate::trouble::{Room, TroubleError, Troubles};
 use crate::upkeep::{BackupThread, Backups, Belongings, DiskGuard, UNFINISHED};
 
 /// Events that a page which lost its connection can still catch up with: some minutes of a storm.
@@ -110,6 +112,8 @@ pub enum HubError {
     Cases(#[from] CaseError),
     #[error("cannot take up the notifications")]
     Notifications(#[from] NotifyError),
+    #[error("cannot take up the hub's own troubles")]
+    Troubles(#[from] TroubleError),
     #[error("cannot start the notifications")]
     Notifier(#[from] StartError),
     #[error("cannot start the bridge")]
@@ -176,6 +180,7 @@ struct Shown {
     poller: Arc<Poller>,
     parking: Arc<Parking>,
     basemap: BaseMap,
+    troubles: Troubles,
     house: House,
 }
 
@@ -252,7 +257,9 @@ impl Hub {
             Arc::clone(&doorman),
         ));
         let (office, office_thread) = rooms.office(&config, &present)?;
-        let (notifier, notifier_thread, channels) = rooms.notifier(&config, &office, &services)?;
+        let troubles = Room::open(rooms.registry.connect()?, (&config.trouble).into())?;
+        let (notifier, notifier_thread, channels) =
+            rooms.notifier(&config, &office, &services, troubles.shown())?;
         let (backup_thread, backups) = backups(&config, clock.clone())?.unzip();
         let metrics = metrics::registry(metrics::Watched {
             counters: Arc::clone(&counters),
@@ -269,6 +276,7 @@ impl Hub {
             broker: broker.as_ref().map(Broker::health),
             bridge: bridge_health.clone(),
             backups: backups.clone(),
+            troubles: troubles.shown(),
             clock: clock.clone(),
         })?;
         let readiness = Arc::new(Readiness::new(&["store", "mqtt", "judge", "services"]));
@@ -276,6 +284,24 @@ impl Hub {
         readiness.set("store", true);
         readiness.set("judge", true);
         readiness.set("services", services.is_up());
+        let doubt = forget::Doubt::default();
+        let asked = troubles::Asked {
+            clock: clock.clone(),
+            feed: rooms.feed.clone(),
+            readiness: Arc::clone(&readiness),
+            health: Arc::clone(&health),
+            disk: Arc::clone(&disk),
+            backups: backups.clone(),
+            broker: broker.as_ref().map(Broker::health),
+            bridge: bridge_health.clone(),
+            store: Arc::clone(&rooms.store),
+            poller: Arc::clone(&poller),
+            profiles: Arc::clone(&rooms.profiles),
+            notifier: notifier.clone(),
+            services: services.clone(),
+            queues: queues(intake.room(), judge_queue.downgrade()),
+            doubt: doubt.clone(),
+        };
         let shown = Shown {
             present: present.clone(),
             metrics,
@@ -288,6 +314,7 @@ impl Hub {
             poller: Arc::clone(&poller),
             parking: Arc::default(),
             basemap: BaseMap::open(&config.map).await,
+            troubles: troubles.shown(),
             house: House {
                 started_at,
                 disk: Arc::clone(&disk),
@@ -306,6 +333,7 @@ impl Hub {
             keep: config.store.keep.keep().map_err(ConfigError::from)?,
             clock: clock.clone(),
             believed: config.data.join("believed-clock.txt"),
+            doubt,
         };
         let state = rooms.app_state(&config, shown)?;
         let going_down = until_down(down.clone());
@@ -325,6 +353,7 @@ impl Hub {
         servers.spawn(follow(Arc::clone(&rooms.library), until_down(down.clone())));
         servers.spawn(lots.keep(until_down(down.clone())));
         servers.spawn(watch_disk(disk, until_down(down.clone())));
+        servers.spawn(troubles::watch(troubles, asked, until_down(down.clone())));
         servers.spawn(channels.run(down.clone()));
         servers.spawn(forgetter.run(until_down(down.clone())));
         let keeper =
@@ -498,6 +527,7 @@ impl Rooms {
         config: &Config,
         office: &Office,
         services: &Services,
+        troubles: Troubles,
     ) -> Result<(Notifier, NotifierThread, Tasks), HubError> {
         let settings = config.notify.settings(&config.case.duty.zone).map_err(ConfigError::from)?;
         let parts = notify::Parts {
@@ -508,6 +538,7 @@ impl Rooms {
                 office: office.clone(),
             }),
             broker: Arc::new(notices::OwnBroker(services.clone())),
+            troubles,
             town: config.town.name.clone(),
             clock: self.clock.clone(),
         };
@@ -574,6 +605,7 @@ impl Rooms {
             poller,
             parking,
             basemap,
+            troubles,
             house,
         } = shown;
         let [lon, lat] = config.town.center;
@@ -613,6 +645,7 @@ impl Rooms {
             parking,
             board: Default::default(),
             walls: Default::default(),
+            troubles,
             house,
         })
     }

@@ -28,6 +28,7 @@ use tokio::sync::watch;
 use crate::alert::Alert;
 use crate::case::Case;
 use crate::model::{AssetNumber, Grade, ZoneId};
+use crate::trouble::Trouble;
 
 pub use cursor::{Cursor, CursorError};
 pub use encode::event;
@@ -108,6 +109,8 @@ pub enum Concern {
     Zone(ZoneId),
     /// Neither: for those only who see the whole town.
     Town,
+    /// Everybody, wherever his zones lie.
+    Everybody,
 }
 
 /// Whether a page may see what concerns this.
@@ -200,6 +203,20 @@ impl Feed {
                 self.shared.publish("case", &data, |bytes| Entry::one(bytes, zone));
             }
             Err(error) => tracing::error!(case.id = case.id.0, %error, "a case has no JSON form"),
+        }
+    }
+
+    /// Says that a trouble of the hub began, changed or ended: every one, to everybody, and without what only some may
+    /// know. A page reads the list for the rest.
+    pub fn trouble(&self, trouble: &Trouble) {
+        match serde_json::to_string(&trouble.mark()) {
+            Ok(data) => {
+                self.shared
+                    .publish("trouble", &data, |bytes| Entry::one(bytes, Concern::Everybody));
+            }
+            Err(error) => {
+                tracing::error!(trouble.id = trouble.id.0, %error, "a trouble has no JSON form");
+            }
         }
     }
 

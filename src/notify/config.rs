@@ -151,8 +151,11 @@ fn from_major() -> Severity {
 }
 
 fn default_events() -> Vec<EventKind> {
-    use EventKind::{CaseDispatched, CaseEscalated, CaseOverdue, Raised, Reminder};
-    vec![Raised, Reminder, CaseDispatched, CaseOverdue, CaseEscalated]
+    use EventKind::{
+        CaseDispatched, CaseEscalated, CaseOverdue, Raised, Reminder, SystemRaised, SystemReturned,
+    };
+    // Who was told that the hub is in trouble must not wonder whether it still is.
+    vec![Raised, Reminder, CaseDispatched, CaseOverdue, CaseEscalated, SystemRaised, SystemReturned]
 }
 
 /// A text that no log, no answer and no `Debug` shows.

@@ -7,6 +7,7 @@ use super::EventKind;
 use crate::alert::AlertId;
 use crate::case::CaseId;
 use crate::model::{Severity, Timestamp};
+use crate::trouble::TroubleId;
 
 /// The minute that services count in.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -55,6 +56,8 @@ pub(super) enum Subject {
     Alert(AlertId),
     /// The event that made this version of a case.
     Case(CaseId, u32),
+    /// A trouble of the hub as it is when it is told.
+    Trouble(TroubleId),
 }
 
 /// Something that waits to be told on a channel.

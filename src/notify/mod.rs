@@ -1,7 +1,7 @@
-//! Notifications: who is told of alerts and cases, once, and by what way.
+//! Notifications: who is told of alerts, cases and the hub's own troubles, once, and by what way.
 //!
-//! Takes the logs of the alert room and the case room, followed by its own durable cursors, and the time; hands on messages
-//! to channels (webhook, DingTalk, WeCom, e-mail, MQTT). Neither of the two rooms knows it. Never judges, never moves a
+//! Takes the logs of the alert, the case and the trouble room, followed by its own durable cursors, and the time; hands on
+//! messages to channels (webhook, DingTalk, WeCom, e-mail, MQTT). None of these rooms knows it. Never judges, never moves a
 //! case itself: what a receiver answers is made by the case room, guarded like any person's move.
 //!
 //! # From an event to a message
@@ -11,6 +11,9 @@
 //! gateway's silence that of its devices; held is not dropped: whoever is still there afterwards is told. Whatever is told
 //! is the alert's state at that moment, not its history.
 //!
+//! The hub's own troubles are one bundle. Routes of zones never hear of them, and a channel that fails is told of by the
+//! others, never by itself.
+//!
 //! # The budget
 //! A channel takes so many messages a minute. Half are for single bundles; then what is due goes out as one merged message,
 //! so far apart that the limit is never passed. A merged message counts everything and names the worst; every alert in it
@@ -19,7 +22,7 @@
 //! was on its way, its service never sees one more than the limit in a minute, not after a restart either.
 //!
 //! # kill -9
-//! What waits, what was told, the message and both cursors change in one transaction ([`post::Post::step`]), so an event
+//! What waits, what was told, the message and the cursors change in one transaction ([`post::Post::step`]), so an event
 //! becomes a message exactly once. Sending is at least once: a message is marked before it goes out, and what a kill left
 //! marked goes out again under the same id, by which its receiver knows it. It is tried with growing pauses for a day, then
 //! it has failed, stays in the list, and can be tried again by hand. When SQLite refuses, the room reads its state from the
@@ -47,10 +50,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::alert::AlertError;
 use crate::case::CaseError;
+use crate::trouble::TroubleError;
 
 pub use channel::{Answer, Channel, Failure, Payload, Publish, Unbuildable};
 pub use config::{Kind, NotifyConfig, NotifyConfigError, Secret, Settings};
-pub use notice::{AlertEntry, CaseEntry, Counts, Entry, Notice};
+pub use notice::{AlertEntry, CaseEntry, Counts, Entry, Notice, TroubleEntry};
 #[cfg(test)]
 pub(crate) use notifier::silent;
 pub use notifier::{
@@ -106,6 +110,12 @@ pub enum EventKind {
     /// Over.
     #[serde(rename = "case.closed")]
     CaseClosed,
+    /// Something is wrong with the hub itself, or worse than before.
+    #[serde(rename = "system.raised")]
+    SystemRaised,
+    /// It is over.
+    #[serde(rename = "system.returned")]
+    SystemReturned,
     /// Somebody tries the channel.
     #[serde(rename = "test")]
     Test,
@@ -113,7 +123,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [EventKind; 14] = [
+    pub const ALL: [EventKind; 16] = [
         EventKind::Raised,
         EventKind::Reminder,
         EventKind::Acknowledged,
@@ -127,6 +137,8 @@ impl EventKind {
         EventKind::CaseOverdue,
         EventKind::CaseEscalated,
         EventKind::CaseClosed,
+        EventKind::SystemRaised,
+        EventKind::SystemReturned,
         EventKind::Test,
     ];
 
@@ -146,6 +158,8 @@ impl EventKind {
             EventKind::CaseOverdue => "case.overdue",
             EventKind::CaseEscalated => "case.escalated",
             EventKind::CaseClosed => "case.closed",
+            EventKind::SystemRaised => "system.raised",
+            EventKind::SystemReturned => "system.returned",
             EventKind::Test => "test",
         }
     }
@@ -163,6 +177,9 @@ pub enum NotifyError {
     /// The cases cannot be read.
     #[error("cannot read the cases of a message")]
     Case(#[from] CaseError),
+    /// The hub's troubles cannot be read.
+    #[error("cannot read the troubles of a message")]
+    Trouble(#[from] TroubleError),
     /// A row that no version of the hub writes.
     #[error("the notification tables are damaged: {0}")]
     Damaged(String),

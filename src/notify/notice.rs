@@ -7,6 +7,7 @@ use super::EventKind;
 use crate::alert::Alert;
 use crate::case::{Case, CaseEvent, Happened, Stage};
 use crate::model::{Label, Severity, Timestamp};
+use crate::trouble::{Code, Facts, Trouble};
 
 /// The most entries that a message carries in full; all others are counted, and named by their numbers.
 pub(super) const MAX_ENTRIES: usize = 100;
@@ -25,7 +26,7 @@ pub struct Notice {
     /// Somebody tries the channel: nothing has happened.
     #[serde(default)]
     pub test: bool,
-    /// How many alerts and cases it tells of.
+    /// How many alerts, cases and troubles it tells of.
     pub total: usize,
     /// In how many places: assets, or devices that observe none.
     pub places: usize,
@@ -37,6 +38,9 @@ pub struct Notice {
     pub alerts: Vec<u64>,
     /// The number of every case in it.
     pub cases: Vec<u64>,
+    /// The number of every trouble of the hub in it.
+    #[serde(default)]
+    pub troubles: Vec<u64>,
     /// Login names of those whom it concerns: a dispatched unit's people.
     pub people: Vec<String>,
 }
@@ -59,6 +63,8 @@ pub enum Entry {
     Alert(AlertEntry),
     /// A case.
     Case(CaseEntry),
+    /// A trouble of the hub itself.
+    Trouble(TroubleEntry),
 }
 
 /// An alert as a message tells it.
@@ -163,6 +169,41 @@ pub struct CaseEntry {
     pub actor: Option<String>,
 }
 
+/// A trouble of the hub itself as a message tells it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TroubleEntry {
+    /// `system.raised` or `system.returned`.
+    #[schema(value_type = String)]
+    pub event: EventKind,
+    /// Its number.
+    pub trouble: u64,
+    /// What is wrong.
+    pub code: Code,
+    /// Of what: an address, a channel, a file; empty when there is one only.
+    pub subject: String,
+    /// How bad it is.
+    #[schema(value_type = String)]
+    pub severity: Severity,
+    /// What is wrong, in words.
+    #[schema(value_type = Object)]
+    pub text: Label,
+    /// What to do, and what the hub does by itself.
+    #[schema(value_type = Object)]
+    pub remedy: Label,
+    /// What its place is called: the hub.
+    #[schema(value_type = Object)]
+    pub place: Label,
+    /// Numbers and causes.
+    #[schema(value_type = Object)]
+    pub facts: Facts,
+    /// Since when it is so.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// Since when all is well again.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ended_at: Option<Timestamp>,
+}
+
 impl Notice {
     /// A notice without entries.
     pub(super) fn empty(at: Timestamp, merged: bool) -> Self {
@@ -177,6 +218,7 @@ impl Notice {
             entries: Vec::new(),
             alerts: Vec::new(),
             cases: Vec::new(),
+            troubles: Vec::new(),
             people: Vec::new(),
         }
     }
@@ -206,6 +248,7 @@ impl Entry {
         match self {
             Entry::Alert(entry) => entry.severity,
             Entry::Case(entry) => entry.severity,
+            Entry::Trouble(entry) => entry.severity,
         }
     }
 
@@ -214,6 +257,7 @@ impl Entry {
         match self {
             Entry::Alert(entry) => &entry.place,
             Entry::Case(entry) => &entry.place,
+            Entry::Trouble(entry) => &entry.place,
         }
     }
 }
@@ -255,6 +299,25 @@ impl AlertEntry {
             raised_at: alert.raised_at,
             acknowledged_by: alert.acknowledged_by.clone(),
             repeats,
+        }
+    }
+}
+
+impl TroubleEntry {
+    pub(super) fn new(trouble: &Trouble, event: EventKind) -> Self {
+        let Trouble { code, severity, since, ended_at, .. } = *trouble;
+        TroubleEntry {
+            event,
+            trouble: trouble.id.0,
+            code,
+            subject: trouble.subject.clone(),
+            severity,
+            text: trouble.text.clone(),
+            remedy: trouble.remedy.clone(),
+            place: Label::new("主机", "the hub"),
+            facts: trouble.facts.clone(),
+            since,
+            ended_at,
         }
     }
 }

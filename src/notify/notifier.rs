@@ -21,6 +21,7 @@ use super::post::{Counters, Job, Places, Post};
 use crate::case::{Move, MoveKind, UnitId};
 use crate::clock::Clock;
 use crate::model::{Label, Timestamp};
+use crate::trouble::Troubles;
 
 /// Questions that wait: a report of each channel and some people.
 const QUEUE: usize = 64;
@@ -117,6 +118,7 @@ pub struct Desk {
     around: Box<dyn Surroundings>,
     clock: Clock,
     lanes: Vec<mpsc::Sender<Job>>,
+    troubles: Troubles,
     /// An error that was logged and has not gone away: said once.
     is_failing: bool,
 }
@@ -131,6 +133,8 @@ pub struct Parts {
     pub moves: Arc<dyn Moves>,
     /// The hub's own broker.
     pub broker: Arc<dyn Publish>,
+    /// What is wrong with the hub, should the disk not take it.
+    pub troubles: Troubles,
     /// What the town is called.
     pub town: Label,
     /// The time.
@@ -154,7 +158,7 @@ impl Notifier {
     /// # Errors
     /// When a channel cannot be built, or the system has no thread left.
     pub fn start(parts: Parts) -> Result<(Self, NotifierThread, Tasks), StartError> {
-        let Parts { post, around, moves, broker, town, clock } = parts;
+        let Parts { post, around, moves, broker, troubles, town, clock } = parts;
         let mut senders = Vec::new();
         let mut lanes = Vec::new();
         for spec in &post.settings().channels {
@@ -165,8 +169,14 @@ impl Notifier {
         }
         let (questions, mut queue) = mpsc::channel::<Question>(QUEUE);
         let counters = post.counters();
-        let mut desk =
-            Desk { post, around, clock: clock.clone(), lanes: senders, is_failing: false };
+        let mut desk = Desk {
+            post,
+            around,
+            clock: clock.clone(),
+            lanes: senders,
+            troubles,
+            is_failing: false,
+        };
         let thread = thread::Builder::new().name("notifier".to_owned()).spawn(move || {
             while let Some(question) = queue.blocking_recv() {
                 question(&mut desk);
@@ -309,8 +319,30 @@ impl Desk {
         self.post.done(job, outcome, now)
     }
 
+    /// The disk takes nothing: what is critical is told all the same.
+    fn alarm(&mut self, now: Timestamp) {
+        for job in self.post.alarm(&self.troubles.open(), now) {
+            let Some(lane) = self.lanes.get(job.channel) else { continue };
+            if let Err(
+                mpsc::error::TrySendError::Full(job) | mpsc::error::TrySendError::Closed(job),
+            ) = lane.try_send(job)
+            {
+                self.post.alarm_missed(&job, now);
+            }
+        }
+    }
+
     fn tick(&mut self) {
-        match self.post.step(self.clock.now(), &*self.around) {
+        let now = self.clock.now();
+        // Before the step, which then follows all that was written.
+        let is_unwritten = self.troubles.is_unwritten();
+        let stepped = self.post.step(now, &*self.around);
+        if stepped.is_err() || is_unwritten {
+            self.alarm(now);
+        } else {
+            self.post.calm();
+        }
+        match stepped {
             Ok(jobs) => {
                 self.is_failing = false;
                 for job in jobs {
@@ -373,6 +405,7 @@ pub(crate) fn silent(post: Post, clock: Clock) -> (Notifier, NotifierThread) {
         around: Box::new(Nobody),
         moves: Arc::new(Nobody),
         broker: Arc::new(Nobody),
+        troubles: Troubles::default(),
         town: Label::new("乌镇", "Wuzhen"),
         clock,
     };

@@ -1,17 +1,19 @@
-//! The one owner of what waits, what was told and what is sent: follows both logs, makes messages, hands them out.
+//! The one owner of what waits, what was told and what is sent: follows the logs, makes messages, hands them out.
 //!
 //! Every change happens in memory and in one transaction; when SQLite refuses, memory is read from the disk again. It
 //! neither sends nor knows the time: both are handed in.
 //!
 //! # Layout
 //! `state` what is in memory, and how it is read · `follow` from logs to what waits · `compose` from what waits to messages ·
-//! `deliver` from messages to attempts, and back. Here: whose turn it is, and the one transaction around each ([`Work`]).
+//! `deliver` from messages to attempts, and back · `alarm` past a disk that takes nothing. Here: whose turn it is, and the one transaction around each ([`Work`]).
 
+mod alarm;
 mod compose;
 mod deliver;
 mod follow;
 mod state;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,6 +22,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use self::alarm::Alarm;
 use self::compose::Watch;
 use self::follow::PAGE;
 use self::state::{State, Told, adopt};
@@ -30,6 +33,7 @@ use super::{MessageId, NotifyError};
 use crate::alert::Alert;
 use crate::case;
 use crate::model::{DeviceId, Label, Timestamp, ZoneId};
+use crate::trouble::TroubleId;
 
 /// How often old messages are looked for.
 const SWEEP: Duration = Duration::from_secs(3_600);
@@ -132,6 +136,8 @@ pub struct Post {
     /// The last transaction failed: memory is not what is on disk.
     is_stale: bool,
     swept_at: Option<Timestamp>,
+    /// What was told past a disk that takes nothing, by channel and trouble.
+    alarms: HashMap<(usize, TroubleId), Alarm>,
 }
 
 /// One transaction at work.
@@ -140,6 +146,7 @@ struct Work<'w> {
     state: &'w mut State,
     settings: &'w Settings,
     counters: &'w Counters,
+    alarms: &'w HashMap<(usize, TroubleId), Alarm>,
     now: Timestamp,
 }
 
@@ -159,10 +166,11 @@ impl Post {
         adopt(&tx, &settings, now)?;
         tx.commit()?;
         let state = State::load(&db, &settings, now, &[])?;
-        Ok(Post { db, settings, state, counters: Arc::default(), is_stale: false, swept_at: None })
+        let (counters, alarms) = (Arc::default(), HashMap::new());
+        Ok(Post { db, settings, state, counters, is_stale: false, swept_at: None, alarms })
     }
 
-    /// Follows both logs to their ends, makes the messages that are due, and returns those to be sent now: at most one per
+    /// Follows the logs to their ends, makes the messages that are due, and returns those to be sent now: at most one per
     /// channel, and none to a channel that has one under way. All of it is on disk.
     ///
     /// # Errors
@@ -174,6 +182,7 @@ impl Post {
         self.transact(now, |work| work.look_around(places))?;
         while self.transact(now, |work| work.follow_alerts(places))? == PAGE {}
         while self.transact(now, |work| work.follow_cases(places))? == PAGE {}
+        while self.transact(now, |work| work.follow_troubles())? == PAGE {}
         let is_due = self.swept_at.is_none_or(|at| now.since(at) >= SWEEP);
         self.transact(now, |work| {
             if is_due {
@@ -196,6 +205,9 @@ impl Post {
         outcome: Result<Option<String>, Failure>,
         now: Timestamp,
     ) -> Result<(), NotifyError> {
+        if self.alarm_done(job, &outcome, now) {
+            return Ok(());
+        }
         let written = self.transact(now, |work| work.settle(job, &outcome));
         if written.is_err()
             && let Some(lane) = self.state.lanes.get_mut(job.channel)
@@ -277,9 +289,10 @@ impl Post {
         let news: bool = db
             .prepare_cached(
                 "SELECT (SELECT coalesce(max(seq), 0) FROM alert_event) > ?
-                     OR (SELECT coalesce(max(seq), 0) FROM case_event) > ?",
+                     OR (SELECT coalesce(max(seq), 0) FROM case_event) > ?
+                     OR (SELECT coalesce(max(seq), 0) FROM trouble_event) > ?",
             )?
-            .query_row([state.alert_seq, state.case_seq], |row| row.get(0))?;
+            .query_row([state.alert_seq, state.case_seq, state.trouble_seq], |row| row.get(0))?;
         if news {
             return Ok(true);
         }
@@ -304,7 +317,7 @@ impl Post {
         now: Timestamp,
         work: impl FnOnce(&mut Work<'_>) -> Result<T, NotifyError>,
     ) -> Result<T, NotifyError> {
-        let Post { db, settings, state, counters, is_stale, .. } = self;
+        let Post { db, settings, state, counters, is_stale, alarms, .. } = self;
         let in_flight: Vec<_> = state.lanes.iter().map(|lane| lane.in_flight).collect();
         if *is_stale {
             *state = State::load(db, settings, now, &in_flight)?;
@@ -312,7 +325,7 @@ impl Post {
         }
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         *is_stale = true;
-        let done = work(&mut Work { tx: &tx, state, settings, counters, now });
+        let done = work(&mut Work { tx: &tx, state, settings, counters, alarms, now });
         let done = done.and_then(|value| Ok(tx.commit().map(|()| value)?));
         match &done {
             Ok(_) => *is_stale = false,

@@ -11,6 +11,7 @@ use super::{EventKind, MessageId, Notice, NotifyError};
 use crate::alert::AlertId;
 use crate::case::CaseId;
 use crate::model::{Severity, Timestamp};
+use crate::trouble::TroubleId;
 
 /// The most messages in one answer of [`list`].
 pub const MAX_LISTED: usize = 1_000;
@@ -202,6 +203,7 @@ pub(super) fn pending_of(row: &Row<'_>) -> rusqlite::Result<(String, Subject, Pe
     let number = row.get::<_, i64>("number")? as u64;
     let subject = match row.get::<_, String>("what")?.as_str() {
         "alert" => Subject::Alert(AlertId(number)),
+        "trouble" => Subject::Trouble(TroubleId(number)),
         _ => Subject::Case(CaseId(number), row.get("version")?),
     };
     let event: String = row.get("event")?;
@@ -228,6 +230,7 @@ impl Subject {
         match self {
             Subject::Alert(id) => ("alert", id.0 as i64, 0),
             Subject::Case(id, version) => ("case", id.0 as i64, version),
+            Subject::Trouble(id) => ("trouble", id.0 as i64, 0),
         }
     }
 }
@@ -288,6 +291,30 @@ pub(super) fn put_told(
 pub(super) fn delete_told(db: &Connection, channel: &str, alert: AlertId) -> rusqlite::Result<()> {
     db.prepare_cached("DELETE FROM notify_told WHERE channel = ? AND alert = ?")?
         .execute(params![channel, alert.0 as i64])?;
+    Ok(())
+}
+
+/// A channel was told of a trouble, as grave as this.
+pub(super) fn put_told_trouble(
+    db: &Connection,
+    channel: &str,
+    trouble: TroubleId,
+    severity: Severity,
+) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO notify_told_trouble (channel, trouble, severity) VALUES (?, ?, ?)",
+    )?
+    .execute(params![channel, trouble.0 as i64, severity.rank()])?;
+    Ok(())
+}
+
+pub(super) fn delete_told_trouble(
+    db: &Connection,
+    channel: &str,
+    trouble: TroubleId,
+) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM notify_told_trouble WHERE channel = ? AND trouble = ?")?
+        .execute(params![channel, trouble.0 as i64])?;
     Ok(())
 }
 

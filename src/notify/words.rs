@@ -5,7 +5,7 @@
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
-use super::notice::{AlertEntry, CaseEntry, Entry, Notice};
+use super::notice::{AlertEntry, CaseEntry, Entry, Notice, TroubleEntry};
 use super::{EventKind, MessageId};
 use crate::model::{Label, Severity, Timestamp};
 
@@ -166,9 +166,10 @@ impl Words {
             ));
         }
         let (alerts, cases) = (notice.alerts.len(), notice.cases.len());
-        let zh = [(alerts, "条告警"), (cases, "个案卷")];
-        let en = [(alerts, "alerts"), (cases, "cases")];
-        let join = |parts: [(usize, &str); 2], and: &str| {
+        let troubles = notice.troubles.len();
+        let zh = [(alerts, "条告警"), (cases, "个案卷"), (troubles, "条系统故障")];
+        let en = [(alerts, "alerts"), (cases, "cases"), (troubles, "troubles of the hub")];
+        let join = |parts: [(usize, &str); 3], and: &str| {
             let parts =
                 parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
             parts.collect::<Vec<_>>().join(and)
@@ -251,6 +252,12 @@ impl Words {
                     (Entry::Case(_), Language::En) => {
                         "[{severity}] {event}: {place} {text}{value} (case {case})"
                     }
+                    (Entry::Trouble(_), Language::Zh) => {
+                        "[{severity}] {event}：{text}（{time}）。{value}"
+                    }
+                    (Entry::Trouble(_), Language::En) => {
+                        "[{severity}] {event}: {text} ({time}). {value}"
+                    }
                 };
                 usual = Template::parse(text).unwrap_or(Template(Vec::new()));
                 &usual
@@ -268,6 +275,8 @@ impl Words {
             ("text", _) => self.what(entry),
             ("value", Entry::Alert(entry)) => self.reading(entry),
             ("value", Entry::Case(entry)) => self.state(entry),
+            ("value", Entry::Trouble(entry)) => self.remedy(entry),
+            ("time", Entry::Trouble(entry)) => self.time(entry.since),
             ("limit", Entry::Alert(entry)) => entry.limit.map(number).unwrap_or_default(),
             ("unit", Entry::Alert(entry)) => entry.unit.clone(),
             ("time", Entry::Alert(entry)) => self.time(entry.since),
@@ -290,6 +299,18 @@ impl Words {
         match entry {
             Entry::Alert(entry) => self.pick(&entry.text).to_owned(),
             Entry::Case(entry) => self.pick(&entry.title).to_owned(),
+            Entry::Trouble(entry) => self.pick(&entry.text).to_owned(),
+        }
+    }
+
+    /// What to do, while there is something to do.
+    fn remedy(&self, entry: &TroubleEntry) -> String {
+        match entry.ended_at {
+            None => self.pick(&entry.remedy).to_owned(),
+            Some(at) => {
+                let at = self.time(at);
+                self.either(format!("{at} 起已恢复。"), format!("Well again since {at}."))
+            }
         }
     }
 
@@ -343,6 +364,7 @@ impl Words {
         let (event, level, chatters) = match entry {
             Entry::Alert(entry) => (entry.event, 0, entry.chattering),
             Entry::Case(entry) => (entry.event, entry.level, false),
+            Entry::Trouble(entry) => (entry.event, 0, false),
         };
         let (zh, en) = match event {
             EventKind::Raised if chatters => ("反复告警", "chattering"),
@@ -364,6 +386,8 @@ impl Words {
                 );
             }
             EventKind::CaseClosed => ("结案", "case closed"),
+            EventKind::SystemRaised => ("系统故障", "system trouble"),
+            EventKind::SystemReturned => ("系统恢复", "system back to normal"),
             EventKind::Test => ("测试", "test"),
         };
         self.either(zh.to_owned(), en.to_owned())
@@ -564,6 +588,46 @@ mod tests {
             "[Wuzhen] major alert: Manhole 1 Surcharge",
             "[major] alert: Manhole 1 Surcharge 2.45 m (limit 2) (11-27 21:05, alert 1)\nhttps://town.example/api/v1/notifications/7\n",
         );
+    }
+
+    #[test]
+    fn a_trouble_of_the_hub_says_what_to_do_and_its_end_since_when() {
+        let town = Label::new("乌镇", "Wuzhen");
+        let mut entry = TroubleEntry {
+            event: EventKind::SystemRaised,
+            trouble: 3,
+            code: crate::trouble::Code::Backup,
+            subject: String::new(),
+            severity: Severity::Major,
+            text: Label::new("备份失败", "The backup failed"),
+            remedy: Label::new("请检查磁盘。", "Check the disk."),
+            place: Label::new("主机", "the hub"),
+            facts: crate::trouble::Facts::default(),
+            since: "2026-11-27T13:05:00Z".parse().expect("a time"),
+            ended_at: None,
+        };
+        let notice = |entry: &TroubleEntry| {
+            let mut notice = Notice::empty(Timestamp::EPOCH, false);
+            notice.count(entry.severity);
+            notice.troubles.push(entry.trouble);
+            notice.entries.push(Entry::Trouble(entry.clone()));
+            notice
+        };
+        let said = |language, entry: &TroubleEntry| {
+            let words = words(language);
+            let body =
+                words.body(&notice(entry), context(&town), 4_000, |line| format!("{line}\n"));
+            let first = body.lines().next().unwrap_or_default().to_owned();
+            (words.title(&notice(entry), context(&town)), first)
+        };
+        let (title, line) = said(Language::Zh, &entry);
+        assert_eq!(title, "[乌镇] 橙色 系统故障：主机 备份失败");
+        assert_eq!(line, "[橙色] 系统故障：备份失败（11-27 21:05）。请检查磁盘。");
+        entry.event = EventKind::SystemReturned;
+        entry.ended_at = Some("2026-11-27T14:00:00Z".parse().expect("a time"));
+        let (title, line) = said(Language::En, &entry);
+        assert_eq!(title, "[Wuzhen] major system back to normal: the hub The backup failed");
+        assert!(line.ends_with("(11-27 21:05). Well again since 11-27 22:00."), "{line}");
     }
 
     #[test]

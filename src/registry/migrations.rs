@@ -22,6 +22,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../alert/aside.sql"),
     include_str!("../report/schema.sql"),
     include_str!("../notify/schema.sql"),
+    include_str!("../trouble/schema.sql"),
+    include_str!("../notify/troubles.sql"),
 ];
 
 /// SQLite's `application_id` of a town's state: "town" in ASCII.

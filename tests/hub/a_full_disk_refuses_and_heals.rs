@@ -11,6 +11,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::support::device::{Device, Level, payload, publish_packet};
+use crate::support::hook::{Hook, QUICK, channel};
 use crate::support::process::{Home, HubProcess};
 use crate::support::{PROBE, devices, now_us, series};
 
@@ -212,4 +213,35 @@ async fn a_disk_without_a_byte_left_harms_nothing() {
         last = scene.acknowledged(LONG).await.expect("acknowledged in the end");
     }
     scene.all_are_there().await;
+}
+
+/// A message that cannot be written cannot be sent as others are; this one must be all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_are_told_of_a_disk_without_a_byte_left_and_of_its_end() {
+    let mut hook = Hook::start().await;
+    let config = format!(
+        "[store.disk]\nwarn_below = \"60 MB\"\nstop_below = \"20 MB\"\n[trouble]\nend_after = \"1s\"\n{QUICK}{}",
+        channel("duty", hook.address)
+    );
+    let Some(scene) = Scene::new(&config).await else { return };
+    scene.disk.fill(0);
+    let raised = hook.next().await;
+    let first = raised["entries"][0].clone();
+    assert_eq!((&first["event"], &first["code"]), (&"system.raised".into(), &"disk".into()));
+    assert_eq!(first["severity"], "critical", "{raised}");
+    let open = scene.hub.get("/api/v1/troubles").await["troubles"].clone();
+    assert!(open.as_array().is_some_and(|open| open.iter().any(|one| one["code"] == "disk")));
+
+    scene.disk.make_room();
+    let returned = loop {
+        let told = hook.next().await;
+        let entry = told["entries"][0].clone();
+        assert_eq!(entry["trouble"], first["trouble"], "{told}");
+        // What a disk without room left unsettled comes again under its key.
+        if entry["event"] != "system.raised" {
+            break entry;
+        }
+        assert_eq!(told["id"], raised["id"], "{told}");
+    };
+    assert_eq!(returned["event"], "system.returned", "{returned}");
 }

@@ -28,3 +28,4 @@ mod refusals_say_what_would_be_right;
 mod the_door_follows_both_standards;
 mod the_door_keeps_its_promises;
 mod the_health_dashboard_shows_what_the_hub_says;
+mod the_hub_says_what_is_wrong_with_itself;

@@ -1,7 +1,7 @@
 /**
  * The bundle's budget: what a console without its map weighs, compressed as the hub sends it.
  * The first view is the page with its styles; the chart comes with the first alert, the map by itself, and each room (cases,
- * a gate's command, the wall) when it is first opened, and English when somebody reads it.
+ * a gate's command, the wall) when it is first opened, a badge when there is something to tell, and English when somebody reads it.
  */
 
 import { readdirSync, readFileSync } from "node:fs";
@@ -15,7 +15,7 @@ const PARTS = [
   ["chart", /^trend-plot/],
   ["wall", /^wall/],
   ["pages", /^(Page|pages-|\w+Page-|remote|when-|hub-)/],
-  ["rooms", /^(CaseRoom|OverdueWall|GateDialog|Detail|AssetList|HelpDialog|EmptyTown|ProfilesNotice|words|Due|BulkBar|outbox|photo)/],
+  ["rooms", /^(CaseRoom|OverdueWall|GateDialog|Detail|AssetList|HelpDialog|EmptyTown|ProfilesNotice|words|Due|BulkBar|outbox|photo|TroubleBadge)/],
 ];
 const folder = new URL("../dist/assets/", import.meta.url);
 const sums = { page: 0, english: 0, rooms: 0, chart: 0, map: 0, wall: 0, pages: 0 };

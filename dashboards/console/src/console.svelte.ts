@@ -1,7 +1,7 @@
 /** The page's one owner of state: joins the feed, holds the town, and does what the operator asks. */
 
 import { api, asApiError, whenSessionIsLost, type ApiError } from "./api/client";
-import type { Alert, AssetDetail, BaseMap, Family, Kind, ProfilesAnswer, Rank, SessionAnswer, Status } from "./api/types";
+import type { Alert, AssetDetail, BaseMap, Family, Kind, ProfilesAnswer, Rank, SessionAnswer, Status, Trouble } from "./api/types";
 import { monotonicMs, wallMs } from "./clock";
 import { loadWords, words, type Language } from "./i18n";
 import type { Action } from "./keys";
@@ -65,6 +65,8 @@ export class Console {
   past = $state.raw<Past | null>(null);
   status = $state.raw<Status | null>(null);
   profiles = $state.raw<ProfilesAnswer | null>(null);
+  /** What is wrong with the hub itself, the worst first. */
+  troubles = $state.raw<readonly Trouble[]>([]);
   /** Who is logged in; nothing until the hub has said it. */
   session = $state.raw<SessionAnswer | null>(null);
   /** Whether the hub was asked who is logged in and could not say. */
@@ -161,12 +163,15 @@ export class Console {
     this.line = connect((message) => this.hear(message));
     void this.readSnapshot();
     void this.readStatus();
+    void this.readTroubles();
     this.introduced = this.readSession();
     void this.introduced.then(() => this.cases.send());
     const endCases = this.cases.start();
     const timers = [
       setInterval(() => this.tick(), TICK_MS),
       setInterval(() => void this.readStatus(), STATUS_MS),
+      // The feed tells of a trouble at once; its numbers move in between.
+      setInterval(() => void this.readTroubles(), STATUS_MS),
     ];
     const media = matchMedia("(prefers-color-scheme: dark)");
     const follow = (): void => void (this.systemDark = media.matches);
@@ -211,7 +216,7 @@ export class Console {
       const event = readEvent(raw.name, raw.id, raw.data);
       if (event !== null) this.queue.push(event);
     }
-    const urgent = this.queue.some(({ type }) => type === "alert" || type === "case" || type === "command" || type === "reload");
+    const urgent = this.queue.some(({ type }) => type === "alert" || type === "case" || type === "command" || type === "trouble" || type === "reload");
     this.flushWithin(urgent ? URGENT_MS : GATHER_MS);
   }
 
@@ -236,6 +241,7 @@ export class Console {
       if (event.type === "case") this.cases.heard(event.case);
       if (event.type === "command") this.gate.heard(event.command);
     }
+    if (events.some(({ type }) => type === "trouble")) void this.readTroubles();
     if (this.town.reload !== null) this.reloadSoon();
   }
 
@@ -261,6 +267,7 @@ export class Console {
       this.askValues();
       if (this.town.position !== null) this.line?.ask({ ask: "follow", since: writePosition(this.town.position) });
       this.flush();
+      void this.readTroubles();
     } catch (error) {
       this.loading = false;
       this.loadError = asApiError(error).code;
@@ -274,6 +281,14 @@ export class Console {
       this.profiles = await api.profiles();
     } catch {
       // The banner tells of a hub that is away; the last status stays, greyed.
+    }
+  }
+
+  private async readTroubles(): Promise<void> {
+    try {
+      this.troubles = await api.troubles();
+    } catch {
+      // The banner tells of a hub that is away; it is asked again soon.
     }
   }
 

@@ -15,6 +15,7 @@ export const en: Record<Word, string> = {
   "header.theme": "Appearance: {theme}",
   "header.help": "Help and keys",
   "header.logout": "Sign out",
+  "header.troubles": "Troubles of the hub: {count}. {worst}",
   "header.menu": "Pages: devices, reports, rules, settings",
   "header.password": "Change password",
   "theme.auto": "as the system",

@@ -15,6 +15,7 @@ const zh = {
   "header.theme": "外观:{theme}",
   "header.help": "帮助与快捷键",
   "header.logout": "退出登录",
+  "header.troubles": "主机异常 {count} 项:{worst}",
   "header.menu": "页面:设备、报表、规则、设置",
   "header.password": "修改密码",
   "theme.auto": "跟随系统",

@@ -12,6 +12,7 @@ mod rehearsals;
 mod reports;
 mod resources;
 mod rules;
+mod troubles;
 mod walls;
 
 use std::collections::BTreeMap;
@@ -51,6 +52,7 @@ use crate::profile::{
 };
 use crate::registry::{ImportMode, Registry};
 use crate::store::{EmbeddedStore, Store};
+use crate::trouble::{Holds, Room};
 use crate::upkeep::{DiskConfig, DiskGuard};
 
 /// 2026-09-21T14:13:20Z.
@@ -85,6 +87,8 @@ struct Rig {
     office: Office,
     _office: OfficeThread,
     _notifier: NotifierThread,
+    /// Is told what is wrong with the hub.
+    troubles: Room,
     _folder: tempfile::TempDir,
 }
 
@@ -194,6 +198,8 @@ impl Rig {
             },
         );
         let post = Post::open(registry.connect().unwrap(), Settings::default(), NOW).unwrap();
+        let holds = Holds { raise_after: Duration::ZERO, end_after: Duration::ZERO };
+        let troubles = Room::open(registry.connect().unwrap(), holds).unwrap();
         let (notifier, notifier_thread) = notify::silent(post, clock.clone());
         let library = Library::open(folder.path().to_owned(), clock.clone(), |_| true).unwrap();
         let disk = DiskGuard::new(folder.path(), DiskConfig::default(), Arc::default());
@@ -232,6 +238,7 @@ impl Rig {
             parking,
             board: Default::default(),
             walls: Default::default(),
+            troubles: troubles.shown(),
             house: House {
                 started_at: NOW,
                 disk: Arc::new(disk),
@@ -258,6 +265,7 @@ impl Rig {
             office: cases,
             _office: office,
             _notifier: notifier_thread,
+            troubles,
             _folder: folder,
         }
     }

@@ -16,8 +16,9 @@ use crate::case;
 use crate::model::{DeviceId, Severity, Timestamp};
 use crate::notify::config::ChannelSpec;
 use crate::notify::group::{self, Batch, Pace, Pending, Room, Subject};
-use crate::notify::notice::{AlertEntry, CaseEntry, Entry, MAX_ENTRIES, Notice};
+use crate::notify::notice::{AlertEntry, CaseEntry, Entry, MAX_ENTRIES, Notice, TroubleEntry};
 use crate::notify::{EventKind, MessageId, NotifyError, tables};
+use crate::trouble;
 
 /// How often what waits is looked at when there are no news: thousands may wait in a storm.
 const LOOK: Duration = Duration::from_millis(500);
@@ -92,7 +93,7 @@ impl Lane {
         };
         let free = self.pending.iter().filter(|(subject, pending)| match subject {
             Subject::Alert(id) => !watch.holds(pending, open.get(id)),
-            Subject::Case(..) => true,
+            Subject::Case(..) | Subject::Trouble(_) => true,
         });
         group::batches(free, &self.bundles, room, pace, now)
     }
@@ -135,8 +136,14 @@ impl Work<'_> {
         for subject in &batch.subjects {
             let pending = self.state.lanes[lane].pending.get(subject).cloned();
             self.drop_pending(lane, *subject)?;
-            if let (Subject::Alert(id), Some(pending)) = (*subject, pending) {
-                self.was_told(lane, id, pending.event)?;
+            match (*subject, pending) {
+                (Subject::Alert(id), Some(pending)) => self.was_told(lane, id, pending.event)?,
+                (Subject::Trouble(id), Some(pending))
+                    if pending.event == EventKind::SystemRaised =>
+                {
+                    self.put_told_trouble(lane, id, pending.severity)?;
+                }
+                _ => {}
             }
         }
         let now = self.now;
@@ -218,6 +225,13 @@ impl Work<'_> {
                             }
                         }
                         notice.entries.extend(is_listed.then_some(Entry::Case(entry)));
+                    }
+                }
+                Subject::Trouble(id) => {
+                    notice.troubles.push(id.0);
+                    if let Some(trouble) = trouble::find(self.tx, id)?.filter(|_| is_listed) {
+                        let entry = TroubleEntry::new(&trouble, pending.event);
+                        notice.entries.push(Entry::Trouble(entry));
                     }
                 }
             }

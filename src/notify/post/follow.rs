@@ -1,11 +1,12 @@
-//! From both logs, and from the time, to what waits.
+//! From the logs, and from the time, to what waits.
 //!
-//! Takes the alerts' and the cases' log, a page at a time, and hands on [`Pending`] entries in the lanes whose routes want
+//! Takes the alerts', the cases' and the troubles' log, a page at a time, and hands on [`Pending`] entries in the lanes whose routes want
 //! them; an alert that nobody acknowledges comes again with the time. Makes no message.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
+use super::alarm::Alarm;
 use super::state::{Open, Told};
 use super::{Places, Work};
 use crate::alert::{self, Alert, AlertId, AlertQuery};
@@ -14,9 +15,13 @@ use crate::model::{Severity, ZoneId};
 use crate::notify::group::{Pending, Subject};
 use crate::notify::route::{self, News};
 use crate::notify::{EventKind, NotifyError, notice};
+use crate::trouble::{self, Code, Trouble, TroubleId};
 
 /// Entries of a log in one transaction.
 pub(super) const PAGE: usize = 500;
+
+/// The hub's troubles are told together: they often have one cause.
+const HUB: &str = "hub";
 
 impl Work<'_> {
     /// Finds the open alerts and where they stand, once.
@@ -257,6 +262,73 @@ impl Work<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A page of the troubles' log; returns how long it was.
+    pub(super) fn follow_troubles(&mut self) -> Result<usize, NotifyError> {
+        let news: Vec<(i64, u64)> = self
+            .tx
+            .prepare_cached(
+                "SELECT seq, trouble FROM trouble_event WHERE seq > ? ORDER BY seq LIMIT ?",
+            )?
+            .query_map([self.state.trouble_seq, PAGE as i64], |row| {
+                Ok((row.get(0)?, row.get::<_, i64>(1)? as u64))
+            })?
+            .collect::<Result<_, _>>()?;
+        for (_, id) in &news {
+            if let Some(trouble) = trouble::find(self.tx, TroubleId(*id))? {
+                for lane in 0..self.state.lanes.len() {
+                    self.on_trouble_in(lane, &trouble)?;
+                }
+            }
+        }
+        if let Some((seq, ..)) = news.last() {
+            self.tx.execute("UPDATE notify_progress SET trouble_seq = ?", [seq])?;
+            self.state.trouble_seq = *seq;
+        }
+        Ok(news.len())
+    }
+
+    /// A trouble of the hub changed; it is told as it is now. What is over before it is told is not told.
+    fn on_trouble_in(&mut self, lane: usize, trouble: &Trouble) -> Result<(), NotifyError> {
+        let subject = Subject::Trouble(trouble.id);
+        let was_alarmed = self.alarms.get(&(lane, trouble.id)) == Some(&Alarm::Told);
+        let was_told = was_alarmed || self.state.lanes[lane].told_troubles.contains(&trouble.id);
+        let kind = match trouble.ended_at {
+            None if was_alarmed => {
+                self.put_told_trouble(lane, trouble.id, trouble.severity)?;
+                None
+            }
+            None => Some(EventKind::SystemRaised),
+            Some(_) => was_told.then_some(EventKind::SystemReturned),
+        };
+        // It cannot tell of its own failure: the message would wait for the very thing that it tells of.
+        let is_own =
+            trouble.code == Code::Channel && trouble.subject == self.settings.channels[lane].name;
+        let kind =
+            kind.filter(|kind| !is_own && self.hears(lane, *kind, trouble.severity, None, 0));
+        if trouble.ended_at.is_some() {
+            self.forget_told_trouble(lane, trouble.id)?;
+        }
+        let waiting = self.state.lanes[lane].pending.get(&subject);
+        match kind {
+            Some(event) => {
+                let since = waiting.filter(|w| w.event == event).map_or(self.now, |w| w.since);
+                let pending = Pending {
+                    event,
+                    bundle: HUB.to_owned(),
+                    root: HUB.to_owned(),
+                    severity: trouble.severity,
+                    since,
+                };
+                self.put(lane, subject, pending)
+            }
+            None if waiting.is_some() => {
+                self.counters.over.fetch_add(1, Ordering::Relaxed);
+                self.drop_pending(lane, subject)
+            }
+            None => Ok(()),
+        }
     }
 
     fn hears(

@@ -3,7 +3,7 @@
 //! Takes the tables and the settings; hands on [`State`], one [`Lane`] per channel. Decides nothing: what waits is
 //! `follow`'s, what is told `compose`'s, what is sent `deliver`'s.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rusqlite::{Connection, Transaction, params};
 use tracing::warn;
@@ -15,11 +15,13 @@ use crate::notify::config::Settings;
 use crate::notify::group::{Pending, Spent, Subject};
 use crate::notify::tables;
 use crate::notify::{MessageId, NotifyError};
+use crate::trouble::TroubleId;
 
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) alert_seq: i64,
     pub(super) case_seq: i64,
+    pub(super) trouble_seq: i64,
     pub(super) town_key: String,
     pub(super) lanes: Vec<Lane>,
     /// `None` until the first step: where things stand is asked of the town then.
@@ -31,6 +33,8 @@ pub(super) struct State {
 pub(super) struct Lane {
     pub(super) pending: BTreeMap<Subject, Pending>,
     pub(super) told: HashMap<AlertId, Told>,
+    /// Troubles of the hub that it was told of and that are not over.
+    pub(super) told_troubles: HashSet<TroubleId>,
     pub(super) bundles: HashMap<String, Timestamp>,
     pub(super) queue: BTreeMap<MessageId, Queued>,
     pub(super) spent: Spent,
@@ -90,7 +94,8 @@ pub(super) fn adopt(
     if known.is_empty() {
         tx.execute(
             "UPDATE notify_progress SET alert_seq = (SELECT coalesce(max(seq), 0) FROM alert_event),
-                 case_seq = (SELECT coalesce(max(seq), 0) FROM case_event)",
+                 case_seq = (SELECT coalesce(max(seq), 0) FROM case_event),
+                 trouble_seq = (SELECT coalesce(max(seq), 0) FROM trouble_event)",
             [],
         )?;
     }
@@ -104,7 +109,7 @@ pub(super) fn adopt(
             [&name],
         )?;
         let dropped = tx.execute("DELETE FROM notify_pending WHERE channel = ?", [&name])?;
-        for table in ["notify_told", "notify_bundle", "notify_attempt"] {
+        for table in ["notify_told", "notify_told_trouble", "notify_bundle", "notify_attempt"] {
             tx.execute(&format!("DELETE FROM {table} WHERE channel = ?"), [&name])?;
         }
         tx.execute("DELETE FROM notify_channel WHERE name = ?", [&name])?;
@@ -124,15 +129,15 @@ impl State {
         now: Timestamp,
         in_flight: &[Option<MessageId>],
     ) -> Result<State, NotifyError> {
-        let mut state =
-            db.query_row("SELECT alert_seq, case_seq, town_key FROM notify_progress", [], |row| {
-                Ok(State {
-                    alert_seq: row.get(0)?,
-                    case_seq: row.get(1)?,
-                    town_key: row.get(2)?,
-                    ..State::default()
-                })
-            })?;
+        let mut state = db.query_row("SELECT * FROM notify_progress", [], |row| {
+            Ok(State {
+                alert_seq: row.get("alert_seq")?,
+                case_seq: row.get("case_seq")?,
+                trouble_seq: row.get("trouble_seq")?,
+                town_key: row.get("town_key")?,
+                ..State::default()
+            })
+        })?;
         let names: HashMap<&str, usize> = settings
             .channels
             .iter()
@@ -180,6 +185,12 @@ impl State {
             let repeat_at = row.get::<_, Option<i64>>(3)?.map(Timestamp::from_micros);
             let told = Told { repeats: row.get(2)?, repeat_at };
             self.lanes[lane].told.insert(AlertId(row.get::<_, i64>(1)? as u64), told);
+        }
+        let mut rows = db.prepare("SELECT channel, trouble FROM notify_told_trouble")?;
+        let mut rows = rows.query([])?;
+        while let Some(row) = rows.next()? {
+            let Some(lane) = of(&row.get::<_, String>(0)?) else { continue };
+            self.lanes[lane].told_troubles.insert(TroubleId(row.get::<_, i64>(1)? as u64));
         }
         let mut rows = db.prepare("SELECT channel, bundle, told_at FROM notify_bundle")?;
         let mut rows = rows.query([])?;
@@ -307,6 +318,29 @@ impl Work<'_> {
     pub(super) fn forget_told(&mut self, lane: usize, id: AlertId) -> Result<(), NotifyError> {
         if self.state.lanes[lane].told.remove(&id).is_some() {
             tables::delete_told(self.tx, &self.settings.channels[lane].name, id)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn put_told_trouble(
+        &mut self,
+        lane: usize,
+        id: TroubleId,
+        severity: Severity,
+    ) -> Result<(), NotifyError> {
+        let channel = &self.settings.channels[lane].name;
+        tables::put_told_trouble(self.tx, channel, id, severity)?;
+        self.state.lanes[lane].told_troubles.insert(id);
+        Ok(())
+    }
+
+    pub(super) fn forget_told_trouble(
+        &mut self,
+        lane: usize,
+        id: TroubleId,
+    ) -> Result<(), NotifyError> {
+        if self.state.lanes[lane].told_troubles.remove(&id) {
+            tables::delete_told_trouble(self.tx, &self.settings.channels[lane].name, id)?;
         }
         Ok(())
     }

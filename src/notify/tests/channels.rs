@@ -358,6 +358,7 @@ fn start(town: &Town, settings: &Settings, clock: &Clock) -> Running {
         around: Box::new(Map),
         moves: Arc::new(Mover(wanted)),
         broker: Arc::new(NoBroker),
+        troubles: crate::trouble::Troubles::default(),
         town: Label::new("乌镇", "Wuzhen"),
         clock: clock.clone(),
     };

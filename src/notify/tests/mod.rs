@@ -4,6 +4,7 @@ mod channels;
 mod crash;
 mod scenarios;
 mod storm;
+mod troubles;
 
 use std::time::Duration;
 
@@ -136,6 +137,29 @@ impl Town {
         self.event(id, what, &set, now);
     }
 
+    /// Begins a trouble of the hub, makes it worse or ends it, and logs it as its room does.
+    fn trouble(&self, id: u64, (code, subject): (&str, &str), what: &str, now: Timestamp) {
+        let severity = if what == "worse" { Severity::Critical } else { Severity::Major };
+        self.db
+            .execute(
+                "INSERT INTO trouble (id, code, subject, severity, since, raised_at, ended_at, facts)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?5, NULL, '{}')
+                 ON CONFLICT (id) DO UPDATE SET severity = min(severity, ?4)",
+                params![id as i64, code, subject, severity.rank(), now.as_micros()],
+            )
+            .unwrap();
+        let over = (what == "ended").then(|| now.as_micros());
+        self.db
+            .execute("UPDATE trouble SET ended_at = ? WHERE id = ?", params![over, id as i64])
+            .unwrap();
+        self.db
+            .execute(
+                "INSERT INTO trouble_event (trouble, what, at) VALUES (?, ?, ?)",
+                params![id as i64, what, now.as_micros()],
+            )
+            .unwrap();
+    }
+
     fn case_event(&self, case: u64, version: u32, happened: &Happened, now: Timestamp) {
         let happened = serde_json::to_value(happened).unwrap();
         self.db
@@ -194,6 +218,7 @@ fn entries(job: &Job) -> Vec<(EventKind, u64)> {
     let entry = |entry: &Entry| match entry {
         Entry::Alert(entry) => (entry.event, entry.alert),
         Entry::Case(entry) => (entry.event, entry.case),
+        Entry::Trouble(entry) => (entry.event, entry.trouble),
     };
     job.notice.entries.iter().map(entry).collect()
 }

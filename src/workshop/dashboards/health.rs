@@ -59,6 +59,13 @@ pub(super) fn dashboard() -> Dashboard {
             "{{severity}}",
             "none",
         ),
+        levels(
+            "主机故障",
+            "Troubles of the hub",
+            "sum by (code) (townhub_trouble{instance=~\"$hub\"})",
+            "{{code}}",
+            "none",
+        ),
         rates("MQTT 拒绝", "MQTT refusals", "townhub_mqtt_refusals_total", "{{reason}}"),
         rates(
             "服务订阅丢失",

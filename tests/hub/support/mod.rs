@@ -3,6 +3,7 @@
 pub mod device;
 pub mod ejabberd;
 pub mod gate;
+pub mod hook;
 pub mod live;
 pub mod mosquitto;
 pub mod process;

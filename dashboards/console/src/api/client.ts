@@ -18,6 +18,7 @@ import type {
   SeriesAnswer,
   SessionAnswer,
   Status,
+  Trouble,
   Unit,
   ZonesAnswer,
 } from "./types";
@@ -124,6 +125,8 @@ const BULK = 500;
 export const api = {
   session: (): Promise<SessionAnswer> => call("/api/v1/session"),
   status: (): Promise<Status> => call("/api/v1/status"),
+  /** What is wrong with the hub itself, the worst first. */
+  troubles: async (): Promise<Trouble[]> => (await call<{ troubles: Trouble[] }>("/api/v1/troubles")).troubles,
   profiles: (): Promise<ProfilesAnswer> => call("/api/v1/profiles"),
   map: (crs: BaseMap["crs"]): Promise<MapAnswer> => call(`/api/v1/map?zoom=${UNCLUSTERED_ZOOM}&crs=${crs}`),
   /** The town at a moment; `bbox` is west, south, east, north in the map's own coordinates. */

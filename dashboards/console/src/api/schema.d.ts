@@ -1291,6 +1291,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/troubles": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists what is wrong with the hub itself. An account that is limited to zones sees that something is, not what. */
+        get: operations["get_v1_troubles"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/units": {
         parameters: {
             query?: never;
@@ -2850,6 +2867,9 @@ export interface components {
         }) | (components["schemas"]["CaseEntry"] & {
             /** @enum {string} */
             about: "case";
+        }) | (components["schemas"]["TroubleEntry"] & {
+            /** @enum {string} */
+            about: "trouble";
         });
         /** @description What a refusal or an end rests on. */
         Fact: {
@@ -3371,8 +3391,10 @@ export interface components {
             severity: string;
             /** @description Somebody tries the channel: nothing has happened. */
             test?: boolean;
-            /** @description How many alerts and cases it tells of. */
+            /** @description How many alerts, cases and troubles it tells of. */
             total: number;
+            /** @description The number of every trouble of the hub in it. */
+            troubles?: number[];
         };
         /** @description How the channels are. */
         NotificationCounts: {
@@ -4672,6 +4694,107 @@ export interface components {
             name: components["schemas"]["Label"];
             /** Format: double */
             zoom: number;
+        };
+        /** @description Something that is, or was, wrong with the hub itself. */
+        Trouble: {
+            /** Format: int64 */
+            id: number;
+            code: components["schemas"]["TroubleCode"];
+            /** @description Of what: an address, a channel, a file; empty when there is one only. */
+            subject: string;
+            severity: components["schemas"]["Severity"];
+            /**
+             * Format: date-time
+             * @description Since when it is so.
+             */
+            since: string;
+            /**
+             * Format: date-time
+             * @description When it had lasted long enough to be told.
+             */
+            raised_at: string;
+            /**
+             * Format: date-time
+             * @description Since when all is well again; null while it is not.
+             */
+            ended_at: string | null;
+            facts: components["schemas"]["TroubleFacts"];
+            /** @description What is wrong, in words. */
+            text: components["schemas"]["Label"];
+            /** @description What to do, and what the hub does by itself. */
+            remedy: components["schemas"]["Label"];
+        };
+        /**
+         * @description What can be wrong with the hub.
+         * @enum {string}
+         */
+        TroubleCode: "part" | "disk" | "backup" | "broker" | "bridge" | "bridge_losing" | "engine" | "engine_overfull" | "engine_refuses" | "queue" | "bus" | "profile" | "channel" | "services" | "clock";
+        /** @description A trouble of the hub itself as a message tells it. */
+        TroubleEntry: {
+            /** @description `system.raised` or `system.returned`. */
+            event: string;
+            /**
+             * Format: int64
+             * @description Its number.
+             */
+            trouble: number;
+            /** @description What is wrong. */
+            code: components["schemas"]["TroubleCode"];
+            /** @description Of what: an address, a channel, a file; empty when there is one only. */
+            subject: string;
+            /** @description How bad it is. */
+            severity: string;
+            /** @description What is wrong, in words. */
+            text: Record<string, never>;
+            /** @description What to do, and what the hub does by itself. */
+            remedy: Record<string, never>;
+            /** @description What its place is called: the hub. */
+            place: Record<string, never>;
+            /** @description Numbers and causes. */
+            facts: Record<string, never>;
+            /**
+             * Format: date-time
+             * @description Since when it is so.
+             */
+            since: string;
+            /**
+             * Format: date-time
+             * @description Since when all is well again.
+             */
+            ended_at?: string | null;
+        };
+        /** @description Numbers and causes behind a trouble; what does not apply is absent. */
+        TroubleFacts: {
+            why?: null | components["schemas"]["Label"];
+            /**
+             * Format: int64
+             * @description What waits, or was given up, refused or missed.
+             */
+            count?: number | null;
+            /**
+             * Format: int64
+             * @description The share that is free or taken, in percent.
+             */
+            share_percent?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes that are free.
+             */
+            free_bytes?: number | null;
+            /**
+             * Format: int64
+             * @description Below so many free bytes no readings are taken.
+             */
+            stop_below_bytes?: number | null;
+        };
+        /** @description What is wrong with the hub, or was. */
+        Troubles: {
+            troubles: components["schemas"]["Trouble"][];
+            /**
+             * Format: int64
+             * @description `before` of the next page; null when there is none.
+             */
+            next_before: number | null;
         };
         /** @description A payload that a profile could not decode. */
         Undecoded: {
@@ -7855,6 +7978,41 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_troubles: {
+        parameters: {
+            query?: {
+                /** @description True: those that are over, newest first, in pages. Else those that are open, the worst first, all of them. */
+                ended?: boolean;
+                /** @description Only those with a smaller number: the next page. */
+                before?: number;
+                /** @description At most this many (1 to 10 000, else 100); a page never has more than 1 000. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Troubles"];
+                };
             };
             /** @description A refusal */
             default: {

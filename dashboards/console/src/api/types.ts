@@ -351,6 +351,7 @@ export interface ProfilesAnswer {
 }
 
 export type Status = Schemas["Status"];
+export type Trouble = Schemas["Trouble"];
 
 export type SessionAnswer = Schemas["Session"];
 

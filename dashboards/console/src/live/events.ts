@@ -34,12 +34,14 @@ export type LiveEvent =
   | { type: "alert"; at: FeedPosition; alert: Alert }
   | { type: "case"; at: FeedPosition; case: Case }
   | { type: "command"; at: FeedPosition; command: Command }
+  /** Something began, changed or ended that is wrong with the hub itself: the list of troubles says what. */
+  | { type: "trouble"; at: FeedPosition }
   | { type: "value"; at: FeedPosition; changes: ValueChange[] }
   | { type: "beat"; at: FeedPosition; serverMs: number }
   | { type: "reload"; at: FeedPosition; reason: "epoch" | "gap" };
 
 /** The names of the events that the console listens to. */
-export const EVENT_NAMES = ["hello", "state", "alert", "case", "command", "value", "reload", "beat"] as const;
+export const EVENT_NAMES = ["hello", "state", "alert", "case", "command", "trouble", "value", "reload", "beat"] as const;
 export type EventName = (typeof EVENT_NAMES)[number];
 
 const FRESHNESS: readonly Freshness[] = ["fresh", "stale", "dead", "never"];
@@ -84,6 +86,8 @@ function fromBody(name: EventName, at: FeedPosition, body: unknown): LiveEvent {
       return { type: name, at, case: body as Case };
     case "command":
       return { type: name, at, command: body as Command };
+    case "trouble":
+      return { type: name, at };
     case "value":
       return { type: name, at, changes: (body as ValueRow[]).map(readValue) };
     case "reload":

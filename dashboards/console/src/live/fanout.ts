@@ -170,7 +170,7 @@ export class Fanout {
     if (position.epoch !== this.ringFrom?.epoch || raw.name === "reload") {
       this.ring = [];
       this.ringFrom = position;
-    } else if (raw.name === "state" || raw.name === "alert" || raw.name === "case" || raw.name === "command") {
+    } else if (["state", "alert", "case", "command", "trouble"].includes(raw.name)) {
       this.ring.push(raw);
       if (this.ring.length > RING) {
         const dropped = this.ring.splice(0, RING / 4).at(-1);

@@ -4,7 +4,7 @@ import { createReadStream, existsSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { extname, join, normalize } from "node:path";
 import type { AddressInfo } from "node:net";
-import type { Alert, AssetProperties, BaseMap, BulkResult, MoveKind, Rank } from "../../src/api/types";
+import type { Alert, AssetProperties, BaseMap, BulkResult, MoveKind, Rank, Trouble } from "../../src/api/types";
 import { RANK } from "../../src/town/select";
 import { CaseDesk, Refused, UNITS, USERS, workday, type MockUser } from "./cases";
 import { CommandDesk, SPECS } from "./commands";
@@ -86,6 +86,8 @@ export class MockHub {
   readonly orders: CommandDesk;
   /** What the map stands on; nothing, as before there were base maps. */
   ground: BaseMap | null = null;
+  /** What is wrong with the hub itself. */
+  troubles: Trouble[] = [];
   private readonly desks: Desk[] = [];
   private port = 0;
   private seq = 100;
@@ -162,6 +164,15 @@ export class MockHub {
     if (properties === undefined) return;
     this.judge(alert.asset_number, properties);
     this.sendState(alert.asset_number ?? 0, properties);
+  }
+
+  /** Something goes wrong with the hub, or is well again, and the feed says so. */
+  setTroubles(troubles: Trouble[]): void {
+    const gone = this.troubles.filter(({ id }) => troubles.every((one) => one.id !== id));
+    this.troubles = troubles;
+    const mark = ({ id, code, severity, since }: Trouble) => ({ id, code, severity, since });
+    for (const one of troubles) this.send("trouble", { ...mark(one), ended_at: null });
+    for (const one of gone) this.send("trouble", { ...mark(one), ended_at: this.now() });
   }
 
   /** Changes the displayed state of an asset. */
@@ -257,6 +268,7 @@ export class MockHub {
         must_change: false,
       });
     if (path === "/status") return json(response, this.status());
+    if (path === "/troubles") return json(response, { troubles: this.troubles, next_before: null });
     if (path.startsWith("/profiles/")) return json(response, { commands: path.includes("sluice-gate") ? SPECS : [] });
     if (path.startsWith("/commands")) return this.command(request, response, path);
     if (path === "/profiles") return json(response, { profiles: [], refused: [] });

@@ -3,7 +3,7 @@ import { octal, pollLine, publishLine, quoted, reach } from "../../src/pages/con
 import { alertSpans, bothForms, historyLine, limitsOf, type StepRow } from "../../src/pages/device/history";
 import { sorted, type Row } from "../../src/pages/devices/list";
 import { byLabel, grown, parseMetrics } from "../../src/pages/health/metrics";
-import { bytesText, troubles, type Seen } from "../../src/pages/health/troubles";
+import { bytesText, pageOf, remarks, type Seen } from "../../src/pages/health/troubles";
 
 describe("a line for the terminal", () => {
   const to = { host: "hub", port: 1883, tls: false, user: "mh-1", password: "s3", device: "mh-1" };
@@ -76,23 +76,17 @@ describe("the hub's health", () => {
     expect(grown(new Map([["a", 1]]), new Map([["a", 1], ["b", 2]]))).toEqual([["b", 2]]);
   });
 
-  it("tells what is wrong, and nothing when all is well", () => {
-    const status = {
-      disk: { free_bytes: 5e10, total_bytes: 1e11, state: "ok", warn_below_bytes: 5e9, stop_below_bytes: 1e9 },
-      backups: null,
-      queues: [{ name: "disk", waiting: 1, size: 100 }],
-      devices: { dead: 0 },
-      notifications: null,
-    };
-    const seen = { missing: [], status, buses: [], refused: [], dropped: 0 } as unknown as Seen;
-    expect(troubles(seen, "en")).toEqual([]);
-    const bad = { ...status, disk: { ...status.disk, free_bytes: 4e9, state: "low" }, queues: [{ name: "disk", waiting: 90, size: 100 }], devices: { dead: 2 } };
-    expect(troubles({ ...seen, missing: ["mqtt"], status: bad as never }, "en").map(({ is }) => is)).toEqual(["ready", "disk", "queue", "dead"]);
-    const full = { ...status, disk: { ...status.disk, free_bytes: 9e8, state: "full" }, backups: { failure: "no room" } };
-    expect(troubles({ ...seen, status: full as never }, "en")).toEqual([
-      { is: "full", with: { free: "900 MB", share: 1, stop: "1.0 GB" } },
-      { is: "backup", with: { why: "no room" } },
+  it("adds what is wrong in the town to the hub's own troubles", () => {
+    const unit = (device: string, up: boolean | null) => ({ device, up, last_error: null });
+    const bus = (connected: boolean, units: object[]) => ({ endpoint: "a:502", connected, units });
+    const seen = (dead: number, buses: object[]) => ({ status: { devices: { dead } }, buses }) as unknown as Seen;
+    expect(remarks(seen(0, [bus(true, [unit("a", true), unit("b", null)])]))).toEqual([]);
+    // What stands behind a bus that is away is the bus's trouble.
+    expect(remarks(seen(2, [bus(true, [unit("a", false)]), bus(false, [unit("b", false)])]))).toEqual([
+      { is: "unit", with: { device: "a", why: "" } },
+      { is: "dead", with: { count: 2 } },
     ]);
+    expect([pageOf("channel"), pageOf("disk")]).toEqual(["notifications", undefined]);
     expect(bytesText(1_500)).toBe("1.5 kB");
   });
 
