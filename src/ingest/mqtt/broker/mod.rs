@@ -141,10 +141,11 @@ impl Broker {
         }
     }
 
-    /// Lets a service in. `connack` writes the first packet from whether its session was there; what waits follows.
+    /// Lets a service in. `connack` writes the first packet from whether its session was there; what waits follows. Where
+    /// there are too many sessions the one whose client is away longest ends.
     ///
     /// # Errors
-    /// When there is no room.
+    /// When too many are connected.
     pub(super) fn connect(
         &mut self,
         arrival: Arrival,
@@ -164,7 +165,7 @@ impl Broker {
         }
         let kept = self.by_client.get(&arrival.client).copied();
         if kept.is_none() && self.sessions.len() >= MAX_SESSIONS {
-            return Err(Refusal::TooManySessions);
+            self.displace(now)?;
         }
         self.last_number += 1;
         let number = self.last_number;
@@ -174,7 +175,7 @@ impl Broker {
         session.client = arrival.client;
         session.expiry = arrival.expiry.min(LONGEST_EXPIRY);
         session.will = arrival.will;
-        (session.ends_at, session.will_at) = (None, None);
+        (session.away_since, session.ends_at, session.will_at) = (None, None, None);
         session.link = Some(Link {
             number,
             version: arrival.version,
@@ -187,6 +188,7 @@ impl Broker {
         });
         wake.notify_one();
         self.pump(id, now);
+        self.make_room(now);
         Ok((LinkId { session: id, number }, wake))
     }
 
@@ -194,6 +196,7 @@ impl Broker {
     pub(super) fn part(&mut self, link: LinkId, parting: Parting, now: Instant) {
         if self.session(link).is_ok() {
             self.unlink(link.session, parting, now);
+            self.make_room(now);
         }
     }
 
@@ -214,6 +217,7 @@ impl Broker {
         if !published.has_room {
             self.ledger.dropped += 1;
         }
+        self.make_room(now);
     }
 
     /// Does what is due: delayed wills, sessions that end.
@@ -230,6 +234,7 @@ impl Broker {
                 self.do_will(will, now);
             }
         }
+        self.make_room(now);
     }
 
     /// When the next thing is due.
@@ -278,6 +283,7 @@ impl Broker {
         if session.expiry == 0 {
             return self.end(id, now);
         }
+        session.away_since = Some(now);
         session.ends_at = after(now, session.expiry);
         match session.will.take_if(|will| will.delay == 0) {
             None => {
@@ -300,6 +306,50 @@ impl Broker {
             self.share_again(orphan, now);
         }
         self.do_will(will, now);
+    }
+
+    /// Ends the session whose client is away longest, so that there is room for another.
+    fn displace(&mut self, now: Instant) -> Result<(), Refusal> {
+        let longest = self.longest_away(|_| true).ok_or(Refusal::TooManySessions)?;
+        let client = self.sessions.get(&longest).map(|session| session.client.as_str());
+        self.log.refused(client.unwrap_or_default(), &Refusal::TooManySessions);
+        self.end(longest, now);
+        Ok(())
+    }
+
+    /// When all queues together hold too much, something goes: first what waits for those who are away longest, then what
+    /// was under way to them, with their sessions (a packet identifier that is free again could pass for the old message),
+    /// and only then the oldest of the connected client that lets the most wait.
+    ///
+    /// Called behind each whole event, never within one: what it ends may publish wills.
+    fn make_room(&mut self, now: Instant) {
+        while self.ledger.is_over() {
+            let heaviest = |(id, session): (&SessionId, &Session)| (session.waiting_bytes(), *id);
+            if let Some(id) = self.longest_away(|session| session.waiting_bytes() > 0) {
+                self.shrink(id);
+            } else if let Some(id) = self.longest_away(Session::holds_any) {
+                self.ledger.dropped += 1;
+                self.end(id, now);
+            } else if let Some((1.., id)) = self.sessions.iter().map(heaviest).max() {
+                self.shrink(id);
+            } else {
+                // All is under way, which has bounds of its own.
+                return;
+            }
+        }
+    }
+
+    fn shrink(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.shrink(&mut self.ledger);
+        }
+    }
+
+    /// Of the sessions without a connection that are so, the one that has none for the longest time.
+    fn longest_away(&self, is_wanted: impl Fn(&Session) -> bool) -> Option<SessionId> {
+        let away = self.sessions.iter().filter(|(_, session)| is_wanted(session));
+        let away = away.filter_map(|(id, session)| Some((session.away_since?, *id)));
+        away.min().map(|(_, id)| id)
     }
 
     /// What a member of a group left behind goes to another.

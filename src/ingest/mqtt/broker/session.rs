@@ -20,7 +20,7 @@ const QUEUE_MESSAGES: usize = 10_000;
 /// Bytes that wait for one client or are under way to it.
 const QUEUE_BYTES: usize = 8 * 1024 * 1024;
 
-/// Bytes that wait for all clients together.
+/// Bytes that wait for all clients together; beyond it those who are away lose theirs first.
 const ALL_BYTES: usize = 128 * 1024 * 1024;
 
 /// Bytes under way to one client that are not acknowledged: one message always may be.
@@ -38,6 +38,13 @@ pub(super) struct Ledger {
     pub(super) dropped: u64,
 }
 
+impl Ledger {
+    /// Whether all queues together hold more than they may.
+    pub(super) fn is_over(&self) -> bool {
+        self.bytes > ALL_BYTES
+    }
+}
+
 /// A client's session.
 #[derive(Debug, Default)]
 pub(super) struct Session {
@@ -45,6 +52,8 @@ pub(super) struct Session {
     pub(super) link: Option<Link>,
     /// How long it outlives its connection, in seconds.
     pub(super) expiry: u32,
+    /// Since when it has had no connection.
+    pub(super) away_since: Option<Instant>,
     pub(super) ends_at: Option<Instant>,
     pub(super) will: Option<Will>,
     pub(super) will_at: Option<Instant>,
@@ -146,15 +155,33 @@ impl Session {
         self.queue.push_back(delivery);
         self.queue_bytes += size;
         ledger.bytes += size;
-        while self.queue.len() > QUEUE_MESSAGES
-            || self.queue_bytes > QUEUE_BYTES
-            || ledger.bytes > ALL_BYTES
-        {
-            let Some(oldest) = self.queue.pop_front() else { return };
-            self.queue_bytes -= oldest.message.size();
-            ledger.bytes -= oldest.message.size();
-            ledger.dropped += 1;
+        while self.queue.len() > QUEUE_MESSAGES || self.queue_bytes > QUEUE_BYTES {
+            self.drop_oldest(ledger);
         }
+    }
+
+    /// Drops the oldest of what waits until all queues together hold no more than they may, or nothing waits here.
+    pub(super) fn shrink(&mut self, ledger: &mut Ledger) {
+        while ledger.is_over() && !self.queue.is_empty() {
+            self.drop_oldest(ledger);
+        }
+    }
+
+    fn drop_oldest(&mut self, ledger: &mut Ledger) {
+        let Some(oldest) = self.queue.pop_front() else { return };
+        self.queue_bytes -= oldest.message.size();
+        ledger.bytes -= oldest.message.size();
+        ledger.dropped += 1;
+    }
+
+    /// What waits for the client, in bytes.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.queue_bytes
+    }
+
+    /// Whether anything waits for the client or is under way to it.
+    pub(super) fn holds_any(&self) -> bool {
+        self.queue_bytes + self.in_flight_bytes > 0
     }
 
     /// Whether another message may be sent now.

@@ -151,16 +151,111 @@ fn all_that_is_retained_comes_however_much_it_is() {
 #[test]
 fn sessions_are_bounded_and_end_in_time() {
     let mut bench = Bench::new();
+    let begin = bench.now;
     for n in 0..MAX_SESSIONS {
-        let link = bench.connect(&format!("c{n}"), 10, 10);
+        let link = bench.connect(&format!("c{n}"), 100, 10);
         bench.broker.part(link, Parting::Lost, bench.now);
+        bench.now += Duration::from_millis(1);
     }
-    assert_eq!(bench.try_connect("one-more", 10, 10), Err(Refusal::TooManySessions));
-    assert_eq!(bench.broker.deadline(), Some(bench.now + Duration::from_secs(10)));
-    bench.now += Duration::from_secs(10);
+    assert_eq!(bench.broker.deadline(), Some(begin + Duration::from_secs(100)));
+    bench.now += Duration::from_secs(100);
     bench.broker.tick(bench.now);
     assert_eq!(bench.broker.deadline(), None);
-    bench.connect("one-more", 10, 10);
+    assert!(bench.broker.sessions.is_empty());
+}
+
+#[test]
+fn a_newcomer_takes_the_place_of_who_is_away_longest() {
+    let mut bench = Bench::new();
+    let stays = bench.connect("stays", 100, 10);
+    let kept = |n: usize| format!("c{n}");
+    for n in 1..MAX_SESSIONS {
+        let link = bench.connect(&kept(n), 100, 10);
+        bench.broker.part(link, Parting::Lost, bench.now);
+        bench.now += Duration::from_millis(1);
+    }
+    // Who was back is not away longest any more.
+    let back = bench.connect(&kept(1), 100, 10);
+    bench.broker.part(back, Parting::Lost, bench.now);
+    bench.connect("one-more", 0, 10);
+    assert_eq!(bench.broker.sessions.len(), MAX_SESSIONS);
+    let is_there = |bench: &Bench, client: &str| bench.broker.by_client.contains_key(client);
+    assert!(!is_there(&bench, &kept(2)) && is_there(&bench, &kept(1)));
+    assert!(is_there(&bench, &kept(3)) && is_there(&bench, "one-more"));
+    assert_eq!(bench.send(stays, &[0xC0, 0]), Ok(None), "who is there is left alone");
+    let counted = bench.broker.log.counts().find(|(reason, _)| *reason == "too_many_sessions");
+    assert_eq!(counted, Some(("too_many_sessions", 1)));
+}
+
+/// Away clients that leave no room, 8 MiB each; each has a topic of its own.
+fn fill_with_away(bench: &mut Bench) {
+    for n in 0..16 {
+        let (client, topic) = (format!("away-{n:02}"), format!("away/{n:02}"));
+        let link = bench.connect(&client, 100, 10);
+        bench.subscribe(link, &topic, 1);
+        bench.broker.part(link, Parting::Lost, bench.now);
+        bench.now += Duration::from_millis(1);
+        for _ in 0..8 {
+            bench.publish(&topic, 1, vec![n; 1024 * 1024 - 200]);
+        }
+    }
+    assert_eq!(bench.broker.dropped(), 0);
+}
+
+#[test]
+fn what_waits_for_the_away_goes_before_what_waits_for_the_connected() {
+    let mut bench = Bench::new();
+    fill_with_away(&mut bench);
+    // It reads later: more than is sent ahead of its acknowledgements waits.
+    let link = bench.connect("there", 100, 1);
+    bench.subscribe(link, "t", 1);
+    for n in 0..8 {
+        bench.publish("t", 1, vec![n; 1024 * 1024 - 200]);
+    }
+    assert!(!bench.broker.ledger.is_over());
+    assert_eq!(bench.read_all(link), [0, 1, 2, 3, 4, 5, 6, 7]);
+    // The one that was away longest has lost its messages, the next one none.
+    let lost = bench.broker.dropped();
+    assert!((7..=8).contains(&lost), "{lost}");
+    let first = bench.connect("away-00", 100, 10);
+    assert_eq!(bench.read_all(first).len() as u64, 8 - lost);
+    let second = bench.connect("away-01", 100, 10);
+    assert_eq!(bench.read_all(second), [1; 8]);
+}
+
+#[test]
+fn what_is_under_way_to_the_away_goes_too_and_a_reader_does_not_pay_for_who_does_not_read() {
+    let mut bench = Bench::new();
+    for n in 0..40 {
+        let link = bench.connect(&format!("away-{n}"), 100, 10);
+        bench.subscribe(link, &format!("a/{n}"), 1);
+        for _ in 0..4 {
+            bench.publish(&format!("a/{n}"), 1, vec![0; 1024 * 1024 - 200]);
+            bench.broker.take_out(link, bench.now).expect("connected");
+        }
+        bench.broker.part(link, Parting::Lost, bench.now);
+        bench.now += Duration::from_millis(1);
+    }
+    assert!(!bench.broker.ledger.is_over());
+    assert_eq!(bench.broker.sessions.len(), 32, "four megabytes each are under way");
+
+    let mut bench = Bench::new();
+    for n in 0..20 {
+        let link = bench.connect(&format!("slow-{n}"), 0, 1);
+        bench.subscribe(link, "slow", 1);
+    }
+    let reader = bench.connect("reader", 0, 10);
+    bench.subscribe(reader, "fast", 1);
+    for _ in 0..9 {
+        bench.publish("slow", 1, vec![0; 1024 * 1024 - 200]);
+    }
+    let before = bench.broker.dropped();
+    assert!(before > 0 && !bench.broker.ledger.is_over());
+    for n in 0..9 {
+        bench.publish("fast", 1, vec![n; 1024 * 1024 - 200]);
+        assert_eq!(bench.read_all(reader), [n]);
+    }
+    assert!(bench.broker.dropped() > before, "of those who do not read");
 }
 
 #[test]
