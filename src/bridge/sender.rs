@@ -107,10 +107,10 @@ impl Courier {
             while let Some(event) = next {
                 if matches!(event, Event::Connected { .. }) {
                     is_up = true;
-                    pause.reset();
+                    pause.up();
                     self.health.up();
                 }
-                if let Err(why) = self.on_event(event, &mut round) {
+                if let Err(why) = self.on_event(event, &mut round, pause) {
                     break 'connection End::Lost(crate::error_chain(&why));
                 }
                 next = events.buffered();
@@ -129,7 +129,12 @@ impl Courier {
         end
     }
 
-    fn on_event(&self, event: Event, round: &mut Round) -> Result<(), LinkError> {
+    fn on_event(
+        &self,
+        event: Event,
+        round: &mut Round,
+        pause: &mut Pause,
+    ) -> Result<(), LinkError> {
         match event {
             Event::Sent(id) => {
                 round.in_flight.extend(round.handed_in.pop_front().map(|message| (id, message)));
@@ -145,6 +150,7 @@ impl Courier {
                     }
                     Outcome::Refused(reason) => self.health.refused(&topic, &reason),
                 }
+                pause.reset();
                 round.done.insert(message);
             }
             _ => {}

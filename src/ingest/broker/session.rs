@@ -113,11 +113,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Whether the broker let the hub in.
-    pub(super) fn was_up(&self) -> bool {
-        self.is_up
-    }
-
     /// Serves the connection until either side ends it.
     pub(super) async fn run(
         &mut self,
@@ -169,6 +164,7 @@ impl<'a> Session<'a> {
         match event {
             Event::Connected { is_resumed } => {
                 self.is_up = true;
+                self.kept.pause.up();
                 self.health.up();
                 if !is_resumed {
                     self.kept.unreleased.clear();
@@ -182,6 +178,7 @@ impl<'a> Session<'a> {
             }
             Event::Sent(id) => self.post.went_out(id),
             Event::Acknowledged { id, outcome } => {
+                self.kept.pause.reset();
                 self.post.answered(id, &outcome, &self.around.commands, self.health);
                 self.send_mail();
             }
