@@ -12,6 +12,8 @@
 //! 211 (it raced), behind a second server on loopback ports, three threads and two more copies of every message. Its codec
 //! stays.
 
+#[cfg(test)]
+mod fuzz;
 mod message;
 mod packets;
 mod retained;

@@ -66,6 +66,14 @@ impl Retained {
             .map(|(_, message)| message)
     }
 
+    /// Counts again what is counted.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        let bytes: usize = self.by_topic.values().map(|message| message.size()).sum();
+        assert_eq!(self.bytes, bytes, "what is retained");
+        assert!(bytes <= MAX_BYTES && self.by_topic.len() <= MAX_MESSAGES);
+    }
+
     fn has_room_for(&self, message: &Message) -> bool {
         self.by_topic.len() < MAX_MESSAGES && self.bytes + message.size() <= MAX_BYTES
     }

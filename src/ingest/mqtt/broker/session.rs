@@ -334,6 +334,27 @@ impl Session {
         [self.ends_at, self.will_at].into_iter().flatten().min()
     }
 
+    /// Counts again what is counted; returns what it holds of the ledger.
+    #[cfg(test)]
+    pub(super) fn check(&self) -> usize {
+        let waiting: usize = self.queue.iter().map(|delivery| delivery.message.size()).sum();
+        assert_eq!(self.queue_bytes, waiting, "what waits");
+        assert!(self.queue.len() <= QUEUE_MESSAGES && waiting <= QUEUE_BYTES);
+        let of = |item: &InFlight| match &item.step {
+            Step::Sent(delivery) => delivery.message.size(),
+            Step::Released => 0,
+        };
+        let sizes = || self.in_flight.iter().map(of);
+        assert_eq!(self.in_flight_bytes, sizes().sum::<usize>(), "what is under way");
+        let largest = sizes().max().unwrap_or(0);
+        assert!(self.in_flight_bytes < IN_FLIGHT_BYTES + largest || largest == 0);
+        assert_eq!(self.outstanding, self.in_flight.iter().filter(|item| item.is_sent).count());
+        let ids: HashSet<u16> = self.in_flight.iter().map(|item| item.id).collect();
+        assert!(ids.len() == self.in_flight.len() && !ids.contains(&0), "identifiers");
+        assert!(ids.len() <= usize::from(super::IN_FLIGHT));
+        waiting + self.in_flight_bytes
+    }
+
     fn free_id(&mut self) -> u16 {
         loop {
             // 0 is no identifier [MQTT-2.2.1-3].

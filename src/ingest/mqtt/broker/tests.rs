@@ -341,6 +341,7 @@ proptest! {
                     bench.broker.tick(bench.now);
                 }
             }
+            bench.broker.check();
         }
         for link in links.into_iter().flatten() {
             bench.broker.part(link, Parting::Lost, bench.now);

@@ -52,6 +52,11 @@ pub(super) struct Match {
 }
 
 impl Trie {
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Adds a subscription to a filter as it is written, or replaces it [MQTT-3.8.4-3].
     pub(super) fn insert(&mut self, path: &str, session: SessionId, options: Options) {
         let (share, filter) = topics::share(path);
