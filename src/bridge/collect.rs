@@ -1,4 +1,4 @@
-//! From the store's commits and the alerts' log into the outbox. One thread; it sleeps while nothing happens.
+//! From the store's commits and the logs of alerts and cases into the outbox. One thread; it sleeps while nothing happens.
 //!
 //! Readings are read from the store's unsealed commits, by a cursor that moves with what is put in: so what the store has, the
 //! outbox gets, whatever is killed between the two. The store may seal only what was read (`Holdback`), for a bounded
@@ -18,26 +18,27 @@ use super::health::{Hand, Health};
 use super::letter::{self, Directory, News};
 use super::outbox::{Cursor, Message, Outbox};
 use crate::alert::{self, AlertId};
+use crate::case::{self, CaseNews};
 use crate::link::Pause;
 use crate::model::{Severity, Timestamp};
 use crate::pipeline::{Holdback, StationTable};
 use crate::store::{CommitSeq, Store, StoreError};
 
-/// How often both logs are looked at: a look that finds nothing is two reads of an index.
+/// How often all is looked at: a look that finds nothing is three reads of an index.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Messages in one transaction.
 const PAGE: usize = 2_000;
 
-/// Entries of the alerts' log that are read at once.
-const ALERTS: usize = 500;
+/// Entries of a log of alerts or cases that are read at once.
+const ENTRIES: usize = 500;
 
 /// What the collector needs of the other rooms.
 pub(super) struct Collector {
     pub(super) config: BridgeConfig,
     pub(super) outbox: Outbox,
     pub(super) store: Arc<dyn Store>,
-    /// The town's state file, of which the alerts' log is read.
+    /// The town's state file, of which the logs of alerts and cases are read.
     pub(super) town: Connection,
     pub(super) stations: Arc<ArcSwap<StationTable>>,
     pub(super) holdback: Arc<Holdback>,
@@ -54,15 +55,19 @@ impl Collector {
         town: &Connection,
     ) -> Result<Cursor, BridgeError> {
         let last = store.stats()?.last_commit;
-        let alerts = "SELECT coalesce(max(seq), 0) FROM alert_event";
-        let newest =
-            Cursor { commits: last, alerts: town.query_row(alerts, (), |row| row.get(0))? };
+        let newest = |log: &str| -> rusqlite::Result<i64> {
+            let sql = format!("SELECT coalesce(max(seq), 0) FROM {log}");
+            town.query_row(&sql, (), |row| row.get(0))
+        };
+        let cases = newest("case_event")?;
+        let newest = Cursor { commits: last, alerts: newest("alert_event")?, cases: Some(cases) };
         Ok(match outbox.cursor()? {
             None => newest,
             // The readings or the town were taken from elsewhere, a backup for example: they count anew.
             Some(kept) => Cursor {
                 commits: kept.commits.min(newest.commits),
                 alerts: kept.alerts.min(newest.alerts),
+                cases: Some(kept.cases.unwrap_or(cases).min(cases)),
             },
         })
     }
@@ -97,7 +102,8 @@ impl Collector {
 
     fn look(&mut self) -> Result<(), BridgeError> {
         self.follow_readings()?;
-        while self.follow_alerts()? == ALERTS {}
+        while self.follow_alerts()? == ENTRIES {}
+        while self.follow_cases()? == ENTRIES {}
         Ok(())
     }
 
@@ -157,7 +163,7 @@ impl Collector {
         let page: Vec<(News, u64, i64)> = self
             .town
             .prepare_cached(sql)?
-            .query_map((self.cursor.alerts, ALERTS as i64), |row| {
+            .query_map((self.cursor.alerts, ENTRIES as i64), |row| {
                 let at = Timestamp::from_micros(row.get(3)?);
                 let news = News { seq: row.get(0)?, what: row.get(2)?, at };
                 Ok((news, row.get::<_, i64>(1)?.unsigned_abs(), row.get(4)?))
@@ -181,6 +187,24 @@ impl Collector {
                 messages.push(letter::alert(&self.config, news, &alert));
             }
         }
+        self.put_at(&messages, cursor)?;
+        Ok(page.len())
+    }
+
+    /// A page of the cases' log; returns how long it was.
+    fn follow_cases(&mut self) -> Result<usize, BridgeError> {
+        let page = case::news(&self.town, self.cursor.cases.unwrap_or(0), ENTRIES)?;
+        let Some(last) = page.last() else { return Ok(0) };
+        let cursor = Cursor { cases: Some(last.seq), ..self.cursor };
+        let kinds = &self.config.kinds;
+        let is_wanted = |news: &&CaseNews| {
+            self.goes_up(i64::from(news.severity.rank()))
+                && (kinds.is_empty() || news.kind.is_some_and(|kind| kinds.contains(&kind)))
+        };
+        let messages: Vec<_> = match self.config.cases() {
+            "" => Vec::new(),
+            _ => page.iter().filter(is_wanted).map(|n| letter::case(&self.config, n)).collect(),
+        };
         self.put_at(&messages, cursor)?;
         Ok(page.len())
     }
