@@ -5,8 +5,8 @@
 //! and looks. [`super::services::Services`] holds it behind one lock, which nobody keeps across a wait: an actor with a
 //! queue per direction would be a copy more for each message, and a bound more to get wrong.
 //!
-//! Never here: a socket, a device's session, a promise about the disk. Sessions and retained messages are in memory, within
-//! bounds; a restart forgets them.
+//! Never here: a socket, a device's session, a file. Sessions and retained messages are in memory, within bounds; what of
+//! them outlives the hub is told to whoever keeps it ([`keep`]).
 //!
 //! Why not rumqttd's router, which stood here before: of the table of statements in `tests/hub` it passed 138 to 142 rows of
 //! 211 (it raced), behind a second server on loopback ports, three threads and two more copies of every message. Its codec
@@ -14,6 +14,7 @@
 
 #[cfg(test)]
 mod fuzz;
+mod keep;
 mod message;
 mod packets;
 mod retained;
@@ -28,14 +29,15 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-pub(super) use message::{Message, put_variable_integer, will_properties};
+pub(super) use keep::{Changes, Kept, Moment};
+pub(super) use message::{Delivery, Message, put_variable_integer, will_properties};
 pub(super) use session::Will;
 
 use super::frame::Version;
 use super::refusal::{Refusal, SecurityLog};
 use super::topics;
 use crate::registry::ServiceAccount;
-use message::{Delivery, after};
+use message::after;
 use retained::Retained;
 use session::{Ledger, Link, Session};
 use trie::{Match, Options, SessionId, Trie};
@@ -77,6 +79,10 @@ pub(super) struct Broker {
     /// Plain filters, and how many subscriptions name each.
     interest: HashMap<String, usize>,
     interest_has_changed: bool,
+    /// Clients whose sessions have ended, and are on disk.
+    ended: Vec<String>,
+    /// The disk is not as it was told.
+    is_unknown_to_disk: bool,
     log: Arc<SecurityLog>,
     last_number: u64,
     /// Kept for its room.
@@ -137,6 +143,8 @@ impl Broker {
             ledger: Ledger::default(),
             interest: HashMap::new(),
             interest_has_changed: false,
+            ended: Vec::new(),
+            is_unknown_to_disk: false,
             log,
             last_number: 0,
             found: Vec::new(),
@@ -173,6 +181,7 @@ impl Broker {
         let number = self.last_number;
         let id = *self.by_client.entry(arrival.client.clone()).or_insert(number);
         let session = self.sessions.entry(id).or_default();
+        session.is_changed = true;
         let wake = Arc::new(Notify::new());
         session.client = arrival.client;
         session.expiry = arrival.expiry.min(LONGEST_EXPIRY);
@@ -257,9 +266,11 @@ impl Broker {
 
     fn session(&mut self, link: LinkId) -> Result<&mut Session, Refusal> {
         let session = self.sessions.get_mut(&link.session);
-        session
+        let session = session
             .filter(|session| session.link.as_ref().is_some_and(|own| own.number == link.number))
-            .ok_or(Refusal::TakenOver)
+            .ok_or(Refusal::TakenOver)?;
+        session.is_changed = true;
+        Ok(session)
     }
 
     /// Whether a kept session asks for nothing that its account may not hear any more; else what waits in it is not for its
@@ -299,6 +310,9 @@ impl Broker {
     fn end(&mut self, id: SessionId, now: Instant) {
         let Some(mut session) = self.sessions.remove(&id) else { return };
         self.by_client.remove(&session.client);
+        if session.is_stored() {
+            self.ended.push(session.client.clone());
+        }
         for filter in session.subscriptions.keys() {
             self.subscriptions.remove(filter, id);
             self.forget_interest(filter);
@@ -408,7 +422,8 @@ impl Broker {
                 continue;
             }
             let (message, identifiers) = (Arc::clone(message), identifier.into_iter().collect());
-            deliveries.push((session, Delivery { message, qos, retain, identifiers, share }));
+            let delivery = Delivery { message, qos, retain, identifiers, share, row: 0 };
+            deliveries.push((session, delivery));
         }
         self.found = found;
         let has_subscriber = !deliveries.is_empty();
@@ -439,6 +454,7 @@ impl Broker {
                 retain: true,
                 identifiers: identifier.into_iter().collect(),
                 share: None,
+                row: 0,
             };
             session.send(delivery, now, &mut self.ledger);
         }

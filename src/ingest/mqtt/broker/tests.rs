@@ -1,12 +1,16 @@
 //! The broker alone: events in, bytes out, time by hand. What the standards say stands in `tests/hub`; here are the bounds.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::super::frame;
+use super::super::kept::Disk;
 use super::*;
 use crate::clock::Clock;
+use crate::model::Timestamp;
 
 /// A broker, its time, and what it does with whole packets.
 struct Bench {
@@ -43,6 +47,37 @@ impl Bench {
 
     fn connect(&mut self, client: &str, expiry: u32, window: u16) -> LinkId {
         self.try_connect(client, expiry, window).expect("there is room")
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { now: self.now, time: Timestamp::from_secs(1_000) }
+    }
+
+    fn keep(&mut self, disk: &mut Disk) {
+        let moment = self.moment();
+        let changes = self.broker.changes(moment);
+        disk.write(&changes, moment).expect("written");
+    }
+
+    /// Another broker, with what this one's disk has.
+    fn restarted(&self, disk: &Disk) -> Bench {
+        let mut bench = Bench { now: self.now, ..Bench::new() };
+        let (sessions, retained) = disk.read(self.moment()).expect("read");
+        bench.broker.take_up(sessions, retained, self.moment());
+        bench.broker.check();
+        bench
+    }
+
+    /// What is kept of every client.
+    fn summary(&self) -> BTreeMap<String, String> {
+        let kept = self.broker.sessions.values().filter(|session| session.expiry > 0);
+        let of = |session: &Session| {
+            let subscriptions: BTreeMap<_, _> = session.subscriptions.iter().collect();
+            let unreleased: BTreeSet<_> = session.unreleased.iter().collect();
+            let (waits, way) = (session.waiting(), session.under_way());
+            format!("{subscriptions:?} {unreleased:?} {waits:?} {way:?} {}", session.last_id())
+        };
+        kept.map(|session| (session.client.clone(), of(session))).collect()
     }
 
     fn send(&mut self, link: LinkId, packet: &[u8]) -> Result<Option<Parting>, Refusal> {
@@ -273,6 +308,82 @@ fn a_session_whose_grants_are_gone_begins_anew() {
 }
 
 #[test]
+fn a_session_goes_on_after_a_restart() {
+    let mut disk = Disk::open(Path::new(":memory:")).expect("a file");
+    let mut bench = Bench::new();
+    let link = bench.connect("a", 100, 2);
+    bench.subscribe(link, "t", 2);
+    for n in 1..=4 {
+        bench.publish("t", 2, vec![n]);
+    }
+    let sent = bench.broker.take_out(link, bench.now).expect("connected");
+    assert!(!sent.is_empty());
+    // The first one is received and not done, the second one is under way, two wait.
+    assert_eq!(bench.send(link, &[0x50, 2, 0, 1]), Ok(None));
+    let message = Message {
+        topic: "state".into(),
+        payload: vec![9].into(),
+        properties: Box::default(),
+        qos: 1,
+        retain: true,
+        expires_at: None,
+    };
+    bench.broker.publish_own(message, bench.now);
+    let other = bench.connect("gone", 100, 2);
+    bench.subscribe(other, "t", 1);
+    bench.keep(&mut disk);
+    bench.broker.part(link, Parting::Lost, bench.now);
+    bench.publish("t", 1, vec![5]);
+    let goodbye = Parting::Goodbye { with_will: false, expiry: Some(0) };
+    bench.broker.part(other, goodbye, bench.now);
+    bench.keep(&mut disk);
+    assert!(bench.broker.changes(bench.moment()).is_empty());
+
+    let mut after = bench.restarted(&disk);
+    assert_eq!(after.summary(), bench.summary());
+    assert_eq!(after.broker.changed_interest(), Some(vec!["t".into()]));
+    let link = after.connect("a", 100, 10);
+    let out = after.broker.take_out(link, after.now).expect("connected");
+    let publish = |first, id, payload| vec![first, 7, 0, 1, b't', 0, id, 0, payload];
+    let expected = [
+        vec![0x62, 2, 0, 1],
+        publish(0x3C, 2, 2),
+        publish(0x34, 3, 3),
+        publish(0x34, 4, 4),
+        publish(0x32, 5, 5),
+    ];
+    assert_eq!(out, expected.concat(), "the release, the repetition, and what waited");
+    after.subscribe(link, "state", 0);
+    let out = after.broker.take_out(link, after.now).expect("connected");
+    assert!(out.ends_with(&[0, 9]), "what was retained: {out:?}");
+
+    bench.now += Duration::from_secs(100);
+    let late = Moment { now: bench.now, time: Timestamp::from_secs(1_100) };
+    let (sessions, retained) = disk.read(late).expect("read");
+    let mut broker = Bench::new().broker;
+    broker.take_up(sessions, retained, late);
+    assert!(broker.sessions.is_empty(), "its time is over");
+    disk.write(&broker.changes(late), late).expect("written");
+    assert!(disk.read(late).expect("read").0.is_empty());
+}
+
+#[test]
+fn a_disk_that_failed_is_told_everything() {
+    let mut bench = Bench::new();
+    let link = bench.connect("a", 100, 2);
+    bench.subscribe(link, "t", 1);
+    bench.broker.part(link, Parting::Lost, bench.now);
+    bench.publish("t", 1, vec![1]);
+    let mut disk = Disk::open(Path::new(":memory:")).expect("a file");
+    bench.keep(&mut disk);
+    bench.publish("t", 1, vec![2]);
+    assert!(!bench.broker.changes(bench.moment()).is_empty());
+    bench.broker.disk_failed();
+    bench.keep(&mut disk);
+    assert_eq!(bench.restarted(&disk).summary(), bench.summary());
+}
+
+#[test]
 fn what_nobody_subscribes_to_any_more_is_no_interest() {
     let mut bench = Bench::new();
     let [a, b] = ["a", "b"].map(|client| bench.connect(client, 0, 10));
@@ -295,6 +406,7 @@ enum Event {
     Acknowledge(usize, u8, u16),
     Read(usize),
     Wait(u64),
+    Keep,
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -307,6 +419,7 @@ fn event() -> impl Strategy<Value = Event> {
         8 => (client.clone(), 4..8_u8, 1..6_u16).prop_map(|(c, k, i)| Event::Acknowledge(c, k, i)),
         3 => client.prop_map(Event::Read),
         1 => (0..3_u64).prop_map(Event::Wait),
+        1 => Just(Event::Keep),
     ]
 }
 
@@ -316,6 +429,7 @@ proptest! {
     fn nothing_that_happens_breaks_the_books(events in proptest::collection::vec(event(), 1..60)) {
         let mut bench = Bench::new();
         let mut links = [None; 3];
+        let mut disk = Disk::open(Path::new(":memory:")).expect("a file");
         for event in events {
             match event {
                 Event::Connect(client, expiry, window) => {
@@ -336,6 +450,10 @@ proptest! {
                 Event::Read(client) => if let Some(link) = links[client] {
                     bench.broker.take_out(link, bench.now).expect("connected");
                 },
+                Event::Keep => {
+                    bench.keep(&mut disk);
+                    prop_assert_eq!(bench.restarted(&disk).summary(), bench.summary());
+                }
                 Event::Wait(seconds) => {
                     bench.now += Duration::from_secs(seconds);
                     bench.broker.tick(bench.now);

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::super::topics;
 
 /// A session's number.
@@ -12,7 +14,7 @@ pub(super) type SessionId = u64;
 pub(super) const MAX_LEVELS: usize = 64;
 
 /// What a subscription asks for (MQTT 5, section 3.8.3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Options {
     pub(super) qos: u8,
     pub(super) no_local: bool,
