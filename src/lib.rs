@@ -42,8 +42,8 @@
 //! - [`live`]: the live feed, encoded once, pushed to every map. *Never here: a queue per client.*
 //! - [`pipeline`]: the way joined: `Intake` (decode, normalize) → `Committer` (append, acknowledge) → `Judge` (latest,
 //!   alerts, live). It knows the rooms from `profile` to `live`; adapters know it.
-//! - [`bridge`]: the town's readings and alerts go up to another broker or hub. It follows the store's commits and the alerts'
-//!   log, each by a cursor on disk, and asks the pipeline (`Holdback`) to keep commits that it has not read unsealed for a
+//! - [`bridge`]: the town's readings, alerts and cases go up to another broker or hub. It follows the store's commits and the
+//!   logs of alerts and cases, each by a cursor on disk, and asks the pipeline (`Holdback`) to keep commits that it has not read unsealed for a
 //!   bounded while. *Never here: a judgement, anything that waits for the upstream broker.*
 //! - [`parking`]: how many bays are free, and how well a lot is used; kept at its own pace, whoever looks. *Never here: a
 //!   guess; a bay of which nothing is known is neither free nor taken.*

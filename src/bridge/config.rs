@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::case::CaseId;
 use crate::config::duration;
 use crate::link::{KeyError, Protocol, Server, ServerKeys, half_minute};
 use crate::model::{AssetKind, DeviceId, MetricName, Severity};
 
-/// A broker or a hub that the town's readings and alerts go up to.
+/// A broker or a hub that the town's readings, alerts and cases go up to.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BridgeConfig {
@@ -34,13 +35,15 @@ pub struct BridgeConfig {
     /// Where alerts go; empty, they do not.
     #[serde(default = "alerts")]
     pub alerts: String,
+    /// Where the moves of cases go; empty, they do not. Left out, they go where alerts do.
+    pub cases: Option<String>,
     /// Only these metrics; empty, all.
     #[serde(default)]
     pub metrics: Vec<MetricName>,
-    /// Only devices whose profile is of these kinds; empty, all. Their alerts too.
+    /// Only devices whose profile is of these kinds; empty, all. Their alerts too, and cases of assets of these kinds.
     #[serde(default)]
     pub kinds: Vec<AssetKind>,
-    /// The mildest severity whose alerts go up.
+    /// The mildest severity whose alerts and cases go up.
     #[serde(default = "mildest")]
     pub alerts_from: Severity,
     /// Whether Bad readings go up too.
@@ -61,6 +64,9 @@ fn readings() -> String {
 fn alerts() -> String {
     "towns/{town}/alerts/{device}".to_owned()
 }
+
+/// Where the moves of cases go when nothing is said.
+const CASES: &str = "towns/{town}/cases/{case}";
 
 fn mildest() -> Severity {
     Severity::Info
@@ -83,14 +89,18 @@ impl BridgeConfig {
         if self.town.is_empty() || !self.town.chars().all(is_plain) {
             return wrong("town", &self.town, "write letters, digits, `-` and `_`");
         }
-        for (key, template) in [("readings", &self.readings), ("alerts", &self.alerts)] {
-            let rest = template.replace("{town}", "").replace("{device}", "");
+        let of_device = "write a topic such as towns/{town}/readings/{device}";
+        for (key, template, place, remedy) in [
+            ("readings", self.readings.as_str(), "{device}", of_device),
+            ("alerts", self.alerts.as_str(), "{device}", of_device),
+            ("cases", self.cases(), "{case}", "write a topic such as towns/{town}/cases/{case}"),
+        ] {
+            let rest = template.replace("{town}", "").replace(place, "");
             if rest.contains(['+', '#', '{', '}', '\0']) || template.starts_with('$') {
-                let remedy = "write a topic such as towns/{town}/readings/{device}";
-                return wrong(key, template, remedy);
+                return wrong(key, &template, remedy);
             }
         }
-        if self.readings.is_empty() && self.alerts.is_empty() {
+        if self.readings.is_empty() && self.alerts.is_empty() && self.cases().is_empty() {
             return wrong("readings", &"", "name a topic for readings, for alerts, or for both");
         }
         if self.max == 0 {
@@ -106,6 +116,18 @@ impl BridgeConfig {
             protocol: self.protocol,
             keep_alive: self.keep_alive,
         })
+    }
+
+    /// The template of the topics of cases; empty, they do not go up. Who keeps alerts to himself keeps cases too, unless
+    /// he says otherwise: a city's door that knows devices alone would refuse every one.
+    pub(super) fn cases(&self) -> &str {
+        let usual = if self.alerts.is_empty() { "" } else { CASES };
+        self.cases.as_deref().unwrap_or(usual)
+    }
+
+    /// The topic of a case.
+    pub(super) fn topic_of_case(&self, case: CaseId) -> String {
+        self.cases().replace("{town}", &self.town).replace("{case}", &case.0.to_string())
     }
 
     /// A template filled in.
@@ -141,6 +163,8 @@ mod tests {
         check("readings = \"a/{site}\"", Err("bridge.readings is `a/{site}`"));
         check("alerts = \"a/#\"", Err("bridge.alerts is `a/#`"));
         check("readings = \"\"\nalerts = \"\"", Err("or for both"));
+        check("cases = \"c/{device}\"", Err("bridge.cases is `c/{device}`"));
+        check("readings = \"\"\nalerts = \"\"\ncases = \"c/{case}\"", Ok(()));
         check("max = 0", Err("bridge.max is `0`"));
         check("kinds = [\"house\"]", Err("house"));
         let town = "url = \"mqtt://c\"\nclient_id = \"h\"\ntown = \"乌镇\"";

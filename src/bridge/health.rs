@@ -35,8 +35,15 @@ struct State {
     overflows: bool,
     /// The last refusal of the upstream broker on this connection.
     refusal: Option<String>,
-    /// Why the queue's file cannot be used.
-    disk: Option<String>,
+    /// Why the queue's file cannot be used, by whose hands it was tried.
+    disk: [Option<String>; 2],
+}
+
+/// Who uses the queue's file: what goes well for one says nothing of the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hand {
+    Collector = 0,
+    Courier = 1,
 }
 
 /// How it is at one moment.
@@ -64,8 +71,12 @@ pub struct Look {
 
 impl Health {
     pub(super) fn new(address: String, max: usize, clock: Clock) -> Self {
-        let state =
-            State { link: Standing::new(clock.now()), overflows: false, refusal: None, disk: None };
+        let state = State {
+            link: Standing::new(clock.now()),
+            overflows: false,
+            refusal: None,
+            disk: [None, None],
+        };
         Health {
             address,
             max,
@@ -181,14 +192,15 @@ impl Health {
     }
 
     /// Whether the queue's file can be used; an error is logged once.
-    pub(super) fn disk(&self, outcome: Result<(), String>) {
+    pub(super) fn disk(&self, hand: Hand, outcome: Result<(), String>) {
         let mut state = self.state();
+        let known = &mut state.disk[hand as usize];
         match outcome {
-            Ok(()) => state.disk = None,
-            Err(why) if state.disk.as_ref() == Some(&why) => {}
+            Ok(()) => *known = None,
+            Err(why) if known.as_ref() == Some(&why) => {}
             Err(why) => {
                 error!(error = why, "cannot use the bridge's queue; trying again");
-                state.disk = Some(why);
+                *known = Some(why);
             }
         }
     }
@@ -197,7 +209,7 @@ impl Health {
     pub fn look(&self) -> Look {
         let state = self.state();
         let address = &self.address;
-        let problem = if let Some(why) = &state.disk {
+        let problem = if let Some(why) = state.disk.iter().flatten().next() {
             Some(Label::new(
                 format!("上报队列文件无法使用（{why}），正在自动重试"),
                 format!("the bridge's queue cannot be used ({why}); trying again"),
@@ -278,6 +290,10 @@ mod tests {
         assert!(health.look().problem.is_some());
         health.left(2);
         assert_eq!(health.look().problem, None);
+        health.disk(Hand::Courier, Err("read-only".to_owned()));
+        health.disk(Hand::Collector, Ok(()));
+        assert!(health.look().problem.expect("words").en.contains("read-only"), "of the other one");
+        health.disk(Hand::Courier, Ok(()));
         health.away("timeout");
         assert!(health.look().problem.expect("words").en.contains("c:1883 (timeout)"));
     }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::config::BridgeConfig;
 use super::outbox::{Kind, Message};
 use crate::alert::Alert;
+use crate::case::{CaseNews, Happened};
 use crate::model::{Grade, Measurement, SeriesId, Timestamp};
 use crate::pipeline::{Station, StationTable};
 use crate::store::CommitSeq;
@@ -148,4 +149,34 @@ pub(super) fn alert(config: &BridgeConfig, news: &News, alert: &Alert) -> Messag
     // An alert is plain data with texts as keys: it always is JSON.
     let payload = serde_json::to_vec(&body).unwrap_or_default();
     Message { kind: Kind::Alert, topic, payload }
+}
+
+/// A message about a move of a case: what happened, by whom, and the case as it is now.
+pub(super) fn case(config: &BridgeConfig, news: &CaseNews) -> Message {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        id: String,
+        town: &'a str,
+        event: Value,
+        at: Timestamp,
+        actor: Option<&'a str>,
+        note: Option<&'a str>,
+        #[serde(rename = "move")]
+        happened: &'a Happened,
+        case: &'a Value,
+    }
+    let CaseNews { seq, event, case, .. } = news;
+    let body = Body {
+        id: format!("{}-c{seq}", config.town),
+        town: &config.town,
+        event: json!(event.happened)["what"].take(),
+        at: event.at,
+        actor: event.actor.as_deref(),
+        note: event.note.as_deref(),
+        happened: &event.happened,
+        case,
+    };
+    // Plain data with texts as keys, as an alert is.
+    let payload = serde_json::to_vec(&body).unwrap_or_default();
+    Message { kind: Kind::Alert, topic: config.topic_of_case(event.case), payload }
 }

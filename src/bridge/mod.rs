@@ -1,8 +1,9 @@
-//! The bridge: the town's readings and alerts go up to another broker or hub, so that a city hub sees its towns.
+//! The bridge: the town's readings, alerts and moves of cases go up to another broker or hub, so that a city hub sees its
+//! towns and how they run their loop.
 //!
-//! Takes the store's commits and the alerts' log, each by a cursor on disk (`collect`); hands on MQTT messages at QoS 1, in
+//! Takes the store's commits and the logs of alerts and cases, each by a cursor on disk (`collect`); hands on MQTT messages at QoS 1, in
 //! order, at least once, each with an id (`letter`, `sender`). In between stands a bounded queue on disk (`outbox`): an outage
-//! of hours and a kill lose nothing, and over the bound the oldest readings go, told and counted, alerts last.
+//! of hours and a kill lose nothing, and over the bound the oldest readings go, told and counted, alerts and cases last.
 //!
 //! Never here: a judgement; anything that waits for the upstream broker.
 
@@ -29,6 +30,7 @@ use letter::Directory;
 use outbox::Outbox;
 use sender::Courier;
 
+use crate::case::CaseError;
 use crate::clock::Clock;
 use crate::link::KeyError;
 use crate::pipeline::{Holdback, StationTable};
@@ -43,6 +45,9 @@ pub enum BridgeError {
     /// Its queue, or the alerts' log.
     #[error("the bridge's queue or the alerts' log cannot be used")]
     Sqlite(#[from] rusqlite::Error),
+    /// The cases' log.
+    #[error("cannot read the cases that go up")]
+    Case(#[from] CaseError),
     /// The readings.
     #[error("cannot read the readings that go up")]
     Store(#[source] StoreError),

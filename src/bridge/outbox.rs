@@ -18,6 +18,7 @@ const BUSY: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Reading = 0,
+    /// An alert, or a case: what people must hear of.
     Alert = 1,
 }
 
@@ -36,6 +37,8 @@ pub(super) struct Cursor {
     pub(super) commits: CommitSeq,
     /// The last entry of the alerts' log.
     pub(super) alerts: i64,
+    /// The last entry of the cases' log; `None` in a queue of a hub that did not send them.
+    pub(super) cases: Option<i64>,
 }
 
 /// What became of messages that were put in.
@@ -43,7 +46,7 @@ pub(super) struct Cursor {
 pub(super) struct Overflow {
     /// Readings that were given up for lack of room.
     pub(super) readings: usize,
-    /// Alerts, when no reading was left.
+    /// Alerts and moves of cases, when no reading was left.
     pub(super) alerts: usize,
 }
 
@@ -73,9 +76,15 @@ impl Outbox {
              CREATE TABLE IF NOT EXISTS cursor (
                  one     INTEGER PRIMARY KEY CHECK (one = 1),
                  commits INTEGER NOT NULL,
-                 alerts  INTEGER NOT NULL
+                 alerts  INTEGER NOT NULL,
+                 cases   INTEGER
              ) STRICT;",
         )?;
+        // A queue of a hub that did not send cases.
+        let cases = "SELECT count(*) FROM pragma_table_info('cursor') WHERE name = 'cases'";
+        if db.query_row(cases, (), |row| row.get::<_, i64>(0))? == 0 {
+            db.execute_batch("ALTER TABLE cursor ADD COLUMN cases INTEGER")?;
+        }
         Ok(Outbox { db, max })
     }
 
@@ -83,9 +92,10 @@ impl Outbox {
     pub(super) fn cursor(&self) -> Result<Option<Cursor>, BridgeError> {
         let read = |row: &rusqlite::Row<'_>| {
             let commits: i64 = row.get(0)?;
-            Ok(Cursor { commits: CommitSeq(commits.unsigned_abs()), alerts: row.get(1)? })
+            let commits = CommitSeq(commits.unsigned_abs());
+            Ok(Cursor { commits, alerts: row.get(1)?, cases: row.get(2)? })
         };
-        Ok(self.db.query_row("SELECT commits, alerts FROM cursor", (), read).optional()?)
+        Ok(self.db.query_row("SELECT commits, alerts, cases FROM cursor", (), read).optional()?)
     }
 
     /// How many messages wait.
@@ -111,9 +121,9 @@ impl Outbox {
         let readings = remove_oldest(&tx, Kind::Reading, over)?;
         let alerts = remove_oldest(&tx, Kind::Alert, over - readings)?;
         tx.execute(
-            "INSERT INTO cursor (one, commits, alerts) VALUES (1, ?1, ?2)
-             ON CONFLICT (one) DO UPDATE SET commits = ?1, alerts = ?2",
-            params![cursor.commits.0 as i64, cursor.alerts],
+            "INSERT INTO cursor (one, commits, alerts, cases) VALUES (1, ?1, ?2, ?3)
+             ON CONFLICT (one) DO UPDATE SET commits = ?1, alerts = ?2, cases = ?3",
+            params![cursor.commits.0 as i64, cursor.alerts, cursor.cases],
         )?;
         tx.commit()?;
         Ok(Overflow { readings, alerts })
@@ -164,7 +174,7 @@ mod tests {
     }
 
     fn cursor(commits: u64) -> Cursor {
-        Cursor { commits: CommitSeq(commits), alerts: 7 }
+        Cursor { commits: CommitSeq(commits), alerts: 7, cases: Some(3) }
     }
 
     fn there(outbox: &Outbox) -> Vec<u8> {
@@ -185,6 +195,19 @@ mod tests {
         let outbox = Outbox::open(&file, 10).expect("open");
         assert_eq!(outbox.cursor().expect("read"), Some(cursor(3)));
         assert_eq!((there(&outbox), outbox.waiting().expect("read")), (vec![1, 2, 3], 3));
+    }
+
+    #[test]
+    fn a_queue_of_a_hub_that_sent_no_cases_is_taken_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("bridge.db");
+        Outbox::open(&file, 10).expect("open").put(&[], cursor(5), 0).expect("put");
+        let db = Connection::open(&file).expect("open");
+        db.execute_batch("ALTER TABLE cursor DROP COLUMN cases").expect("as it was");
+        drop(db);
+        let outbox = Outbox::open(&file, 10).expect("open");
+        let found = outbox.cursor().expect("read");
+        assert_eq!(found, Some(Cursor { cases: None, ..cursor(5) }));
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::BridgeError;
-use super::health::Health;
+use super::health::{Hand, Health};
 use super::outbox::Outbox;
 use crate::link::{self, Event, Events, LinkError, Outcome, Pause, Sender, Server, Wishes};
 
@@ -37,6 +37,9 @@ struct Round {
     in_flight: HashMap<u16, (i64, String)>,
     /// The broker has them, or will not have them.
     done: BTreeSet<i64>,
+    /// A disk that failed is not tried before.
+    rests_until: Option<Instant>,
+    rests: Pause,
 }
 
 /// How a connection ended.
@@ -91,12 +94,7 @@ impl Courier {
                         biased;
                         () = &mut going_down => break 'connection End::GoingDown,
                         event = &mut poll => break event,
-                        _ = looks.tick(), if is_up => {
-                            let outcome = tokio::task::block_in_place(|| self.fill(&mut round, sender, true));
-                            if let Err(why) = outcome {
-                                break 'connection End::Lost(crate::error_chain(&why));
-                            }
-                        }
+                        _ = looks.tick(), if is_up => self.fill(&mut round, sender),
                     }
                 }
             };
@@ -107,29 +105,31 @@ impl Courier {
             while let Some(event) = next {
                 if matches!(event, Event::Connected { .. }) {
                     is_up = true;
-                    pause.reset();
+                    pause.up();
                     self.health.up();
                 }
-                if let Err(why) = self.on_event(event, &mut round) {
+                if let Err(why) = self.on_event(event, &mut round, pause) {
                     break 'connection End::Lost(crate::error_chain(&why));
                 }
                 next = events.buffered();
             }
             // Refilled by halves: one read of the disk serves many messages.
             if is_up && round.done.len() >= TOGETHER {
-                let outcome = tokio::task::block_in_place(|| self.fill(&mut round, sender, false));
-                if let Err(why) = outcome {
-                    break End::Lost(crate::error_chain(&why));
-                }
+                self.fill(&mut round, sender);
             }
         };
         // What was acknowledged is not sent again.
         let outcome = tokio::task::block_in_place(|| self.clear(&mut round));
-        self.health.disk(outcome.map_err(|why| crate::error_chain(&why)));
+        self.told(&mut round, outcome);
         end
     }
 
-    fn on_event(&self, event: Event, round: &mut Round) -> Result<(), LinkError> {
+    fn on_event(
+        &self,
+        event: Event,
+        round: &mut Round,
+        pause: &mut Pause,
+    ) -> Result<(), LinkError> {
         match event {
             Event::Sent(id) => {
                 round.in_flight.extend(round.handed_in.pop_front().map(|message| (id, message)));
@@ -145,6 +145,7 @@ impl Courier {
                     }
                     Outcome::Refused(reason) => self.health.refused(&topic, &reason),
                 }
+                pause.reset();
                 round.done.insert(message);
             }
             _ => {}
@@ -152,16 +153,30 @@ impl Courier {
         Ok(())
     }
 
-    /// Hands in what waits, as far as there is room. Blocks for the disk.
-    fn fill(
-        &mut self,
-        round: &mut Round,
-        sender: &Sender,
-        is_look: bool,
-    ) -> Result<(), BridgeError> {
-        if is_look || round.done.len() >= TOGETHER {
-            self.clear(round)?;
+    /// Hands in what waits, as far as there is room. Blocks for the disk. One that fails is left alone for a while; the
+    /// connection is not to blame and stays.
+    fn fill(&mut self, round: &mut Round, sender: &Sender) {
+        if round.rests_until.is_some_and(|until| Instant::now() < until) {
+            return;
         }
+        let outcome = tokio::task::block_in_place(|| {
+            self.clear(round).and_then(|()| self.hand_in(round, sender))
+        });
+        self.told(round, outcome);
+    }
+
+    fn told(&self, round: &mut Round, outcome: Result<(), BridgeError>) {
+        round.rests_until = match outcome {
+            Ok(()) => {
+                round.rests.reset();
+                None
+            }
+            Err(_) => Some(Instant::now() + round.rests.after_failure()),
+        };
+        self.health.disk(Hand::Courier, outcome.map_err(|why| crate::error_chain(&why)));
+    }
+
+    fn hand_in(&self, round: &mut Round, sender: &Sender) -> Result<(), BridgeError> {
         let room = usize::from(IN_FLIGHT) - round.handed_in.len() - round.in_flight.len();
         if room == 0 {
             return Ok(());

@@ -47,7 +47,7 @@ pub use office::{Desk, Office, OfficeThread, Surroundings};
 pub use photo::{MAX_PHOTO_BYTES, Photo, PhotoError, photo};
 pub use record::{Case, CaseEvent, Happened, Subject};
 pub use registrar::{Actor, Places, Registrar, Remarks};
-pub use tables::{CaseQuery, MAX_LISTED, history, list, units};
+pub use tables::{CaseNews, CaseQuery, MAX_LISTED, history, list, news, units};
 pub use unit::{Unit, suggest};
 
 /// A case's number: kept for life, grows.

@@ -4,13 +4,14 @@ use rusqlite::types::{FromSql, Type};
 use rusqlite::{
     Connection, OptionalExtension, Row, ToSql, Transaction, TransactionBehavior, params,
 };
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::record::{Case, CaseEvent, Happened};
 use super::{CaseError, CaseId, Stage, Unit, UnitId};
 use crate::alert::AlertId;
 use crate::audit::{self, Entry};
-use crate::model::{AssetId, Label, Severity, Timestamp, ZoneId};
+use crate::model::{AssetId, AssetKind, Label, Severity, Timestamp, ZoneId};
 
 /// The most cases in one answer of [`list`]: the next page goes on with [`CaseQuery::before`].
 pub const MAX_LISTED: usize = 1_000;
@@ -211,6 +212,43 @@ pub(super) fn alert_news(
         })
     })?;
     news.collect()
+}
+
+/// An entry of the cases' log, for a reader that follows it by its number.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CaseNews {
+    /// Its place in the log.
+    pub seq: i64,
+    /// What happened.
+    pub event: CaseEvent,
+    /// How bad the case is now.
+    pub severity: Severity,
+    /// What its asset is.
+    pub kind: Option<AssetKind>,
+    /// The case as it is now, as the API shows it.
+    pub case: serde_json::Value,
+}
+
+/// The entries of the cases' log behind `after`, oldest first, at most `limit`.
+///
+/// # Errors
+/// When SQLite fails, or a row is damaged.
+pub fn news(db: &Connection, after: i64, limit: usize) -> Result<Vec<CaseNews>, CaseError> {
+    let mut query = db.prepare_cached(
+        "SELECT e.case_id, e.version, e.at, e.actor, e.note, e.happened, e.seq, c.state
+         FROM case_event e JOIN town_case c ON c.id = e.case_id WHERE e.seq > ? ORDER BY e.seq LIMIT ?",
+    )?;
+    #[derive(Deserialize)]
+    struct State {
+        severity: Severity,
+        kind: Option<AssetKind>,
+    }
+    let news = query.query_map(params![after, limit as i64], |row| {
+        let State { severity, kind } = json(row, 7)?;
+        let (seq, event, case) = (row.get(6)?, event_of(row)?, json(row, 7)?);
+        Ok(CaseNews { seq, event, severity, kind, case })
+    })?;
+    Ok(news.collect::<Result<_, _>>()?)
 }
 
 /// The case that an alert belongs to.

@@ -142,6 +142,7 @@ pub struct Hub {
     /// Ends with the judge's last sender, so it is stopped before the judge is waited for.
     ticker: JoinSet<()>,
     poller: Arc<Poller>,
+    services: Services,
     feed: Feed,
     committer: Committer,
     judge: Judge,
@@ -225,7 +226,9 @@ impl Hub {
         };
         let (commands, orders) = Commands::open(rooms.registry.connect()?, around)?;
         let log = Arc::new(SecurityLog::new(clock.clone()));
-        let services = Services::start(Arc::clone(&log))?;
+        let kept = config.data.join("services.db");
+        let services = Services::start(Arc::clone(&log), &kept, clock.clone())?;
+        let kept_services = services.clone();
         let doorman = Arc::new(Doorman::default());
         let codecs = Codecs::start(codec::program()).map_err(HubError::Thread)?;
         let poller =
@@ -373,6 +376,7 @@ impl Hub {
             servers,
             ticker,
             poller,
+            services: kept_services,
             feed,
             committer,
             judge,
@@ -426,7 +430,9 @@ impl Hub {
         self.codecs.stop().await;
         drop(self.poller);
         self.ticker.shutdown().await;
-        let joined = tokio::task::spawn_blocking(|| {
+        let joined = tokio::task::spawn_blocking(move || {
+            // Every connection is closed: what waits for services is what they will find.
+            self.services.keep_all();
             self.committer.join();
             self.judge.join();
             self.office.join();

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -209,7 +210,10 @@ impl State {
         self.parts.engine.align(store.stats()?.last_commit);
         self.remember()?;
         let engine = &mut self.parts.engine;
-        store.replay(engine.watermark(), &mut |seq, batch| engine.judge(seq, batch))?;
+        store.replay(engine.watermark(), &mut |seq, batch| {
+            engine.judge(seq, batch);
+            ControlFlow::Continue(())
+        })?;
         self.persist()?;
         self.checkpoint();
         self.now.set_alerts(self.sorted_alerts());

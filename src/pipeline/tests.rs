@@ -1,5 +1,6 @@
 //! The queue between the sockets and the disk: what a slow disk and a failing disk do to it.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -70,7 +71,7 @@ impl Store for Disk {
     fn replay(
         &self,
         _: CommitSeq,
-        _: &mut dyn FnMut(CommitSeq, &[Measurement]),
+        _: &mut dyn FnMut(CommitSeq, &[Measurement]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What every store does, whatever is behind it: the same tests on each. A store of many engines is one promise.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -332,12 +333,23 @@ fn commits_are_replayed_until_released<B: Bench>(bench: &B) {
     assert_eq!((first, second), (CommitSeq(1), CommitSeq(2)));
     let replayed = |store: &B::Store, after| {
         let mut found = Vec::new();
-        store.replay(after, &mut |seq, batch| found.push((seq, batch.to_vec()))).unwrap();
+        let mut each = |seq, batch: &[Measurement]| {
+            found.push((seq, batch.to_vec()));
+            ControlFlow::Continue(())
+        };
+        store.replay(after, &mut each).unwrap();
         found
     };
     let both = vec![(first, one.to_vec()), (second, two.to_vec())];
     assert_eq!(replayed(&store, CommitSeq(0)), both);
     assert_eq!(replayed(&store, first), both[1..]);
+    let mut read = 0;
+    let mut one_only = |_: CommitSeq, _: &[Measurement]| {
+        read += 1;
+        ControlFlow::Break(())
+    };
+    store.replay(CommitSeq(0), &mut one_only).unwrap();
+    assert_eq!(read, 1, "whoever has had enough is shown no more");
     drop(store);
     let store = bench.open(folder.path());
     assert_eq!(store.stats().unwrap().last_commit, second);

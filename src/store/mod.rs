@@ -11,6 +11,7 @@ pub mod keep;
 pub mod names;
 mod remote;
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 pub use self::embedded::{Depth, EmbeddedStore, Ends, Flaw, Limits, Looked, ReadingsFile, Scan};
@@ -281,11 +282,12 @@ pub trait Store: Send + Sync + 'static {
     /// The newest sample of every series that ever had one: it outlives [`Store::delete_before`].
     fn latest(&self) -> Result<Vec<(SeriesId, Sample)>, StoreError>;
 
-    /// Calls `each` with every commit after `after` that is not sealed, oldest first: at least all that were not released.
+    /// Calls `each` with every commit after `after` that is not sealed, oldest first: at least all that were not released;
+    /// until `each` has had enough.
     fn replay(
         &self,
         after: CommitSeq,
-        each: &mut dyn FnMut(CommitSeq, &[Measurement]),
+        each: &mut dyn FnMut(CommitSeq, &[Measurement]) -> ControlFlow<()>,
     ) -> Result<(), StoreError>;
 
     /// Tells the store that commits up to `through` need never be replayed again: only those may be sealed away.

@@ -15,13 +15,13 @@ const CALM: f64 = 100.0;
 const CONFIG: &str = "[case]\nhold = \"0s\"";
 
 /// A person with a token.
-struct Person {
+pub struct Person {
     name: &'static str,
     token: String,
 }
 
 impl Person {
-    fn new(home: &Home, name: &'static str, role: &str) -> Self {
+    pub fn new(home: &Home, name: &'static str, role: &str) -> Self {
         let run = |arguments: &[&str]| {
             let output = home.command(arguments).output().expect("the hub runs");
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -45,7 +45,7 @@ impl Person {
     }
 
     /// Makes a move that must succeed on the present version.
-    async fn does(&self, hub: &HubProcess, wanted: &str, case: u64, extra: Value) -> Value {
+    pub async fn does(&self, hub: &HubProcess, wanted: &str, case: u64, extra: Value) -> Value {
         let version = show(hub, case).await["case"]["version"].clone();
         let mut body = json!({ "version": version, "note": format!("{}: {wanted}", self.name) });
         for (key, value) in extra.as_object().expect("members") {

@@ -1,14 +1,18 @@
-//! The bridge: a town's readings and alerts go up, through an outage of the upstream broker and a kill of the hub, in order and
-//! at least once; and a city hub takes them in.
+//! The bridge: a town's readings, alerts and moves of cases go up, through an outage of the upstream broker and a kill of the
+//! hub, in order and at least once; and a city hub takes them in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::a_case_closes_when_its_sensor_agrees::Person;
 use super::a_kill_loses_nothing_that_was_acknowledged::stored;
 use super::support::device::{Device, Level, payload, publish_packet};
 use super::support::mosquitto::Mosquitto;
@@ -102,7 +106,119 @@ async fn listen(broker: &Mosquitto) -> mpsc::UnboundedReceiver<(String, Value)> 
     hears
 }
 
-/// What was heard of readings, by message id, and of alerts.
+/// Debian's mosquitto_sub with a session that stays. Killed when dropped.
+struct Subscriber {
+    child: Child,
+    lines: mpsc::UnboundedReceiver<String>,
+}
+
+impl Subscriber {
+    /// Returns when the broker has its subscription.
+    async fn start(broker: &Mosquitto, filter: &str) -> Self {
+        let (host, port) = (broker.address.ip().to_string(), broker.address.port().to_string());
+        // Its debug lines come unbuffered only so.
+        let mut child = Command::new("stdbuf")
+            .args(["-oL", "mosquitto_sub"])
+            .args(["-d", "-v", "-c", "-q", "1", "-i", "city-sub"])
+            .args(["-h", &host, "-p", &port, "-t", filter])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("mosquitto_sub; `make deps` installs it");
+        let out = BufReader::new(child.stdout.take().expect("a pipe"));
+        let (said, lines) = mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            out.lines().map_while(Result::ok).try_for_each(|line| said.send(line))
+        });
+        let mut subscriber = Subscriber { child, lines };
+        while !subscriber.line().await.starts_with("Subscribed") {}
+        subscriber
+    }
+
+    async fn line(&mut self) -> String {
+        timeout(PATIENCE, self.lines.recv()).await.expect("in time").expect("it runs")
+    }
+
+    /// The next message.
+    async fn next(&mut self) -> (String, Value) {
+        loop {
+            let line = self.line().await;
+            if let Some((topic, body)) = line.split_once(' ').filter(|_| line.starts_with("towns/"))
+            {
+                return (topic.to_owned(), serde_json::from_str(body).expect("JSON"));
+            }
+        }
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_move_of_a_case_goes_up_through_an_outage_and_a_kill() {
+    let mut broker = Mosquitto::start().await;
+    let mut city = Subscriber::start(&broker, "towns/wuzhen/cases/#").await;
+    let section = format!(
+        "[bridge]\nurl = \"mqtt://{}\"\nclient_id = \"wuzhen\"\ntown = \"wuzhen\"\nreadings = \"\"\n",
+        broker.address
+    );
+    let town = Town::new(&section);
+    let dispatcher = Person::new(&town.home, "dispatcher", "dispatcher");
+    let crew = Person::new(&town.home, "crew", "handler");
+    let supervisor = Person::new(&town.home, "supervisor", "supervisor");
+    let hub = town.home.start();
+    let ids = devices(1);
+    hub.import_devices("probe", &ids).await;
+    let unit = json!({ "name": { "zh": "抢修队", "en": "Crew" }, "members": ["crew"] });
+    let put = hub.request(Method::PUT, "/api/v1/units/crew").json(&unit).send().await;
+    assert!(put.expect("an answer").status().is_success());
+    let mut client = Device::connect(hub.mqtt, Level::V4, &ids[0]).await;
+    let high = payload(now_us(), 950_000.0);
+    client.send(&publish_packet(Level::V4, 1, 1, &client.topic(), &high)).await;
+    client.read_packet().await.expect("PUBACK");
+
+    let (topic, opened) = city.next().await;
+    let case = opened["case"]["id"].as_u64().expect("a number");
+    assert_eq!(topic, format!("towns/wuzhen/cases/{case}"));
+    assert_eq!((&opened["event"], &opened["town"]), (&"opened".into(), &"wuzhen".into()));
+    assert_eq!(opened["case"]["device"], ids[0].as_str(), "{opened}");
+    assert_eq!(opened["actor"], Value::Null, "by the hub: {opened}");
+
+    dispatcher.does(&hub, "dispatch", case, json!({ "unit": "crew" })).await;
+    let (_, sent) = city.next().await;
+    assert_eq!((&sent["event"], &sent["actor"]), (&"dispatched".into(), &"dispatcher".into()));
+    assert_eq!(sent["move"]["unit"], "crew", "{sent}");
+    assert_eq!(
+        (&sent["case"]["stage"], &sent["case"]["unit"]),
+        (&"dispatched".into(), &"crew".into())
+    );
+
+    broker.down();
+    crew.does(&hub, "accept", case, json!({})).await;
+    bridge_when(&hub, |bridge| bridge["waiting"] == 1 && bridge["connected"] == false).await;
+    crew.does(&hub, "handle", case, json!({})).await;
+    hub.kill();
+    let hub = town.home.start();
+    crew.does(&hub, "report", case, json!({})).await;
+    supervisor.does(&hub, "verify", case, json!({})).await;
+    bridge_when(&hub, |bridge| bridge["waiting"] == 4).await;
+    broker.up().await;
+    let mut ids = BTreeSet::new();
+    let mut events = Vec::new();
+    while events.last().is_none_or(|last| last != "verified") {
+        let (_, body) = city.next().await;
+        if ids.insert(body["id"].as_str().expect("an id").to_owned()) {
+            events.push(body["event"].as_str().expect("a name").to_owned());
+        }
+    }
+    assert_eq!(events, ["accepted", "handled", "reported", "verified"], "in order");
+    bridge_when(&hub, |bridge| bridge["waiting"] == 0 && bridge["problem"] == Value::Null).await;
+}
+
+/// What was heard of readings, by message id, of alerts and of cases.
 #[derive(Default)]
 struct Heard {
     /// Value by id.
@@ -110,6 +226,7 @@ struct Heard {
     /// First hearings, by device.
     order: BTreeMap<String, Vec<u64>>,
     alerts: Vec<Value>,
+    cases: Vec<Value>,
 }
 
 impl Heard {
@@ -128,6 +245,10 @@ impl Heard {
                 .expect("it listens");
             if topic.starts_with("towns/wuzhen/alerts/") {
                 self.alerts.push(body);
+                continue;
+            }
+            if topic.starts_with("towns/wuzhen/cases/") {
+                self.cases.push(body);
                 continue;
             }
             let device = body["device"].as_str().expect("a device").to_owned();
@@ -173,14 +294,14 @@ async fn an_outage_and_a_kill_lose_nothing_and_the_order_stays() {
     client.send(&publish_packet(Level::V4, 1, 1, &client.topic(), &high)).await;
     client.read_packet().await.expect("PUBACK");
     let away =
-        bridge_when(&hub, |bridge| bridge["waiting"] == 202 && bridge["connected"] == false).await;
+        bridge_when(&hub, |bridge| bridge["waiting"] == 203 && bridge["connected"] == false).await;
     assert!(away["problem"]["zh"].as_str().expect("words").contains("数据暂存"), "{away}");
     // Whatever of this is not yet in the queue is taken from the store after the kill.
     send(&hub, &ids[0], begin, 400..500).await;
     hub.kill();
     let hub = town.home.start();
     send(&hub, &ids[0], begin, 500..600).await;
-    bridge_when(&hub, |bridge| bridge["waiting"] == 402).await;
+    bridge_when(&hub, |bridge| bridge["waiting"] == 403).await;
     broker.up().await;
     heard.until(&mut hears, 801, 1).await;
     bridge_when(&hub, |bridge| bridge["waiting"] == 0 && bridge["problem"] == Value::Null).await;
@@ -214,19 +335,21 @@ async fn over_the_bound_the_oldest_readings_go_and_the_alert_stays() {
     let high = payload(begin, 950_000.0);
     client.send(&publish_packet(Level::V4, 1, 1, &client.topic(), &high)).await;
     client.read_packet().await.expect("PUBACK");
-    bridge_when(&hub, |bridge| bridge["waiting"] == 2).await;
+    // The reading, its alert, and the case that this opens.
+    bridge_when(&hub, |bridge| bridge["waiting"] == 3).await;
     send(&hub, &ids[0], begin, 1..251).await;
     // Below its clear value: the alert comes back, which is news too.
-    let full = bridge_when(&hub, |bridge| bridge["lost"] == 153).await;
+    let full = bridge_when(&hub, |bridge| bridge["lost"] == 154).await;
     assert_eq!(full["waiting"], 100);
     assert!(full["problem"]["en"].as_str().expect("words").contains("queue is full"), "{full}");
     broker.up().await;
     let mut heard = Heard::default();
-    heard.until(&mut hears, 98, 2).await;
-    assert_eq!(heard.order[&ids[0]], (153..251).collect::<Vec<u64>>(), "the newest stay");
+    heard.until(&mut hears, 97, 2).await;
+    assert_eq!(heard.order[&ids[0]], (154..251).collect::<Vec<u64>>(), "the newest stay");
     let events: BTreeSet<_> =
         heard.alerts.iter().filter_map(|alert| alert["event"].as_str()).collect();
     assert_eq!(events, ["raised", "returned"].into());
+    assert_eq!(heard.cases[0]["event"], "opened");
     bridge_when(&hub, |bridge| bridge["waiting"] == 0 && bridge["problem"] == Value::Null).await;
 }
 

@@ -16,6 +16,7 @@ mod a_kill_loses_nothing_that_was_acknowledged;
 mod a_newcomer_watches_the_town_live;
 mod a_profile_changes_while_the_hub_runs;
 mod a_serial_line_is_read_rightly;
+mod a_service_finds_its_messages_after_a_restart;
 mod a_sleeping_device_finds_its_command;
 mod a_town_feeds_its_city;
 mod an_alert_lives_until_the_sensor_agrees;

@@ -1,5 +1,6 @@
 //! One walk: what happens at each step hangs on the seed and the step's number alone, and on what the disk knows.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -183,7 +184,10 @@ impl Walk {
             let samples = store.range(past.series, past.from, past.to, 100_000).expect("readings");
             engine.remember(past.series, &samples);
         }
-        let replayed = store.replay(engine.watermark(), &mut |seq, batch| engine.judge(seq, batch));
+        let replayed = store.replay(engine.watermark(), &mut |seq, batch| {
+            engine.judge(seq, batch);
+            ControlFlow::Continue(())
+        });
         replayed.expect("the replay");
         engine.commit().expect("written");
         store.release(engine.checkpoint().expect("written"));

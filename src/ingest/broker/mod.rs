@@ -47,6 +47,8 @@ struct Kept {
     unreleased: HashSet<u16>,
     /// Devices that were heard on the broker since the hub started.
     heard: HashSet<DeviceId>,
+    /// Before the next connection.
+    pause: Pause,
     /// What the session at the broker is subscribed to.
     filters: BTreeSet<String>,
     /// Where that is written down: a broker does not tell, and a subscription that is no longer wanted (another share
@@ -61,7 +63,8 @@ impl Kept {
             // The first run.
             Err(_) => BTreeSet::new(),
         };
-        Kept { unreleased: HashSet::new(), heard: HashSet::new(), filters, file }
+        let (unreleased, heard, pause) = Default::default();
+        Kept { unreleased, heard, pause, filters, file }
     }
 
     fn keep_filters(&mut self, filters: BTreeSet<String>) {
@@ -101,16 +104,12 @@ impl Broker {
             receive_maximum: self.config.receive_maximum,
             in_flight: post::IN_FLIGHT,
         };
-        let mut pause = Pause::default();
         loop {
             let why = match link::open(&self.server, &wishes) {
                 Ok((sender, events)) => {
                     let Broker { config, around, health, kept, .. } = &mut self;
                     let mut session = Session::new(around, config, health, kept, sender);
                     let end = session.run(events, &mut going_down).await;
-                    if session.was_up() {
-                        pause.reset();
-                    }
                     // They will come again.
                     health.unacknowledged.store(0, Ordering::Relaxed);
                     match end {
@@ -123,7 +122,7 @@ impl Broker {
             self.health.away(&crate::error_chain(&why));
             tokio::select! {
                 () = &mut going_down => break,
-                () = tokio::time::sleep(pause.after_failure()) => {}
+                () = tokio::time::sleep(self.kept.pause.after_failure()) => {}
             }
         }
         info!("the broker's messages are taken no more");

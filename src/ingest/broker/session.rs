@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::health::Health;
 use super::post::Post;
-use super::routes::{self, Route, Routes};
+use super::routes::{Route, Routes};
 use super::{BrokerConfig, Kept};
 use crate::ingest::mqtt::gateway::{Work, decode};
 use crate::ingest::mqtt::topics::OwnTopic;
@@ -79,6 +79,8 @@ pub(super) struct Session<'a> {
     post: Post,
     /// What the broker was asked for on this connection.
     subscribed: BTreeSet<String>,
+    /// The table of stations that it was asked by.
+    asked_by: Option<u64>,
     /// The filters of every SUBSCRIBE that is not answered yet.
     asked: VecDeque<Vec<String>>,
     is_up: bool,
@@ -105,14 +107,10 @@ impl<'a> Session<'a> {
             owed: VecDeque::new(),
             post: Post::default(),
             subscribed: BTreeSet::new(),
+            asked_by: None,
             asked: VecDeque::new(),
             is_up: false,
         }
-    }
-
-    /// Whether the broker let the hub in.
-    pub(super) fn was_up(&self) -> bool {
-        self.is_up
     }
 
     /// Serves the connection until either side ends it.
@@ -166,6 +164,7 @@ impl<'a> Session<'a> {
         match event {
             Event::Connected { is_resumed } => {
                 self.is_up = true;
+                self.kept.pause.up();
                 self.health.up();
                 if !is_resumed {
                     self.kept.unreleased.clear();
@@ -179,6 +178,7 @@ impl<'a> Session<'a> {
             }
             Event::Sent(id) => self.post.went_out(id),
             Event::Acknowledged { id, outcome } => {
+                self.kept.pause.reset();
                 self.post.answered(id, &outcome, &self.around.commands, self.health);
                 self.send_mail();
             }
@@ -328,15 +328,16 @@ impl<'a> Session<'a> {
     /// Asks for what the profiles name now, and no more for what they do not.
     fn subscribe(&mut self) {
         let stations = self.around.intake.stations();
-        let wanted = routes::filters(&stations, self.config.share.as_deref(), &self.config.filters);
+        if self.asked_by == Some(stations.version) {
+            return;
+        }
+        let BrokerConfig { share, filters, .. } = self.config;
+        let wanted = self.routes.filters(&stations, share.as_deref(), filters);
         let paths: BTreeSet<String> = wanted.iter().map(|filter| filter.path.clone()).collect();
         // The broker keeps the subscriptions of former connections and of former runs.
         let former: Vec<String> = self.kept.filters.difference(&paths).cloned().collect();
         let news: Vec<_> =
             wanted.into_iter().filter(|f| !self.subscribed.contains(&f.path)).collect();
-        if news.is_empty() && former.is_empty() {
-            return;
-        }
         let outcome: Result<(), Gone> = (|| {
             for filter in &former {
                 self.sender.unsubscribe(filter)?;
@@ -348,6 +349,7 @@ impl<'a> Session<'a> {
             Ok(())
         })();
         if outcome.is_ok() {
+            self.asked_by = Some(stations.version);
             self.subscribed.clone_from(&paths);
             self.kept.keep_filters(paths);
         }

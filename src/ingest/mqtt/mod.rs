@@ -20,6 +20,7 @@ mod frame;
 #[cfg(test)]
 mod fuzz;
 pub(super) mod gateway;
+mod kept;
 mod properties;
 mod publish;
 mod refusal;

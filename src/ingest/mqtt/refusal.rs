@@ -86,8 +86,10 @@ pub enum Refusal {
     /// A client identifier that cannot be used.
     #[error("a session is to be kept, but the client has no identifier to know it by")]
     ClientIdentifier,
-    /// More kept sessions than there is room for.
-    #[error("too many kept sessions")]
+    /// A kept session ends, because a new one needs its room.
+    #[error(
+        "too many sessions: of those without a connection, this one had none for the longest time"
+    )]
     TooManySessions,
 }
 

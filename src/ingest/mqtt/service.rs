@@ -58,22 +58,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Service<S> {
         services: Services,
     ) -> Result<Self, (S, Refusal)> {
         let version = hello.version;
-        let asked = hello.properties.as_ref();
-        let is_clean = hello.connect.clean_session;
-        let expiry = match version {
-            Version::V4 if is_clean => 0,
-            Version::V4 => broker::LONGEST_EXPIRY,
-            Version::V5 => asked.and_then(|asked| asked.session_expiry_interval).unwrap_or(0),
-        };
-        let max_packet_bytes = asked.and_then(|asked| asked.max_packet_size);
-        let max_packet_bytes = max_packet_bytes.map_or(usize::MAX, |size| size as usize);
+        let now = Instant::now();
+        let arrival = arrival(&hello, account, client, now);
         let keep_alive = match (version, hello.connect.keep_alive) {
             (Version::V5, 0) => LONGEST_KEEP_ALIVE,
             (Version::V5, seconds) => seconds.min(LONGEST_KEEP_ALIVE),
             (Version::V4, seconds) => seconds,
         };
         let granted = ConnAckProperties {
-            session_expiry_interval: (expiry > broker::LONGEST_EXPIRY)
+            session_expiry_interval: (arrival.expiry > broker::LONGEST_EXPIRY)
                 .then_some(broker::LONGEST_EXPIRY),
             receive_max: Some(RECEIVE_MAXIMUM),
             max_packet_size: Some(MAX_PACKET_BYTES as u32),
@@ -83,20 +76,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Service<S> {
                 .connect
                 .client_id
                 .is_empty()
-                .then(|| client.split_once('/').map_or("", |(_, id)| id).to_owned()),
+                .then(|| arrival.client.split_once('/').map_or("", |(_, id)| id).to_owned()),
             ..no_properties()
-        };
-        let receive_maximum = asked.and_then(|asked| asked.receive_maximum).unwrap_or(u16::MAX);
-        let now = Instant::now();
-        let arrival = Arrival {
-            client,
-            version,
-            account,
-            is_clean,
-            expiry,
-            receive_maximum,
-            max_packet_bytes,
-            will: will(&hello, now),
         };
         let connack = |is_present| welcome(is_present, version, granted);
         match services.with(|broker| broker.connect(arrival, connack, now)) {
@@ -205,6 +186,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Service<S> {
             Ok(Err(_)) => Ok(false),
             Err(_) => Err(Refusal::SlowReader),
         }
+    }
+}
+
+/// What a CONNECT asks of the broker. `client` is the service's name among all.
+pub(super) fn arrival(
+    hello: &Hello,
+    account: Arc<ServiceAccount>,
+    client: String,
+    now: Instant,
+) -> Arrival {
+    let asked = hello.properties.as_ref();
+    let is_clean = hello.connect.clean_session;
+    let max_packet_bytes = asked.and_then(|asked| asked.max_packet_size);
+    Arrival {
+        client,
+        version: hello.version,
+        account,
+        is_clean,
+        expiry: match hello.version {
+            Version::V4 if is_clean => 0,
+            Version::V4 => broker::LONGEST_EXPIRY,
+            Version::V5 => asked.and_then(|asked| asked.session_expiry_interval).unwrap_or(0),
+        },
+        receive_maximum: asked.and_then(|asked| asked.receive_maximum).unwrap_or(u16::MAX),
+        max_packet_bytes: max_packet_bytes.map_or(usize::MAX, |size| size as usize),
+        will: will(hello, now),
     }
 }
 

@@ -6,19 +6,23 @@
 //!
 //! A service that does not read harms only itself: what it does not take waits in its own bounded queue.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as std_mpsc};
 use std::thread;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
-use tracing::error;
+use tracing::{error, info};
 
-use super::broker::{Broker, Message};
+use super::broker::{Broker, Message, Moment};
+use super::kept::Disk;
 use super::refusal::SecurityLog;
 use super::topics;
+use crate::clock::Clock;
 
 /// Messages on their way from devices to the broker. Services see the live stream; what they miss they read over HTTP.
 const FEED_MESSAGES: usize = 4_096;
@@ -26,16 +30,26 @@ const FEED_MESSAGES: usize = 4_096;
 /// Messages that the broker takes under one lock.
 const BATCH_MESSAGES: usize = 64;
 
+/// How often what has changed is written down: what a kill may cost.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the end waits for what is on its way to the broker.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// The services' broker, as sessions see it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Services(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    feed: mpsc::Sender<Said>,
+    feed: mpsc::Sender<Fed>,
     shared: Arc<Shared>,
     dropped: AtomicU64,
     log: Arc<SecurityLog>,
+    disk: Mutex<Option<Disk>>,
+    /// The last writing failed.
+    disk_fails: AtomicBool,
+    clock: Clock,
 }
 
 /// What the feed's thread knows too.
@@ -47,6 +61,14 @@ struct Shared {
     interested: AtomicUsize,
     /// Something may be due sooner than was thought.
     is_due: Notify,
+}
+
+/// What the feed carries.
+#[derive(Debug)]
+enum Fed {
+    Said(Said),
+    /// Whoever put it in is told when all before it is out.
+    Mark(std_mpsc::Sender<()>),
 }
 
 /// What a device, a will or the hub says.
@@ -79,11 +101,13 @@ pub enum ServicesError {
 }
 
 impl Services {
-    /// Starts the broker's thread, which takes the feed and does what is due.
+    /// Takes up what was kept in `file`, and starts the broker's threads: one takes the feed and does what is due, one
+    /// writes down every second what has changed. A file that cannot be used costs the services their sessions over the
+    /// next restart, and is told; the hub works without.
     ///
     /// # Errors
     /// When there is no thread left.
-    pub fn start(log: Arc<SecurityLog>) -> Result<Self, ServicesError> {
+    pub fn start(log: Arc<SecurityLog>, file: &Path, clock: Clock) -> Result<Self, ServicesError> {
         let (feed, queue) = mpsc::channel(FEED_MESSAGES);
         let shared = Arc::new(Shared {
             broker: Mutex::new(Broker::new(Arc::clone(&log))),
@@ -96,7 +120,78 @@ impl Services {
             .name("services".to_owned())
             .spawn(move || run(&own, queue))
             .map_err(ServicesError::Thread)?;
-        Ok(Services(Arc::new(Inner { feed, shared, dropped: AtomicU64::new(0), log })))
+        let services = Services(Arc::new(Inner {
+            feed,
+            shared,
+            dropped: AtomicU64::new(0),
+            log,
+            disk: Mutex::new(None),
+            disk_fails: AtomicBool::new(false),
+            clock,
+        }));
+        match services.take_up(file) {
+            Ok(disk) => *services.0.disk() = Some(disk),
+            Err(why) => {
+                let (file, error) = (file.display(), crate::error_chain(&why));
+                error!(%file, error, "sessions of services cannot be kept; move the file away");
+                return Ok(services);
+            }
+        }
+        let inner = Arc::downgrade(&services.0);
+        thread::Builder::new()
+            .name("services-disk".to_owned())
+            .spawn(move || {
+                loop {
+                    thread::sleep(KEEP_EVERY);
+                    let Some(inner) = inner.upgrade() else { return };
+                    Services(inner).keep();
+                }
+            })
+            .map_err(ServicesError::Thread)?;
+        Ok(services)
+    }
+
+    fn take_up(&self, file: &Path) -> rusqlite::Result<Disk> {
+        let disk = Disk::open(file)?;
+        let moment = self.0.moment();
+        let (sessions, retained) = disk.read(moment)?;
+        if !sessions.is_empty() {
+            info!(sessions = sessions.len(), "sessions of services are taken up");
+        }
+        self.with(|broker| broker.take_up(sessions, retained, moment));
+        Ok(disk)
+    }
+
+    /// Writes down all that was said before. Blocks, at most for some seconds and for the disk; for the end, when nobody
+    /// is connected any more.
+    pub fn keep_all(&self) {
+        let (passed, has_passed) = std_mpsc::channel();
+        if self.0.feed.blocking_send(Fed::Mark(passed)).is_ok() {
+            // A broker that is so far behind has dropped messages already.
+            let _ = has_passed.recv_timeout(LAST_WORDS);
+        }
+        self.keep();
+    }
+
+    /// Writes down what has changed. Blocks for the disk, but nobody who does not write waits meanwhile.
+    fn keep(&self) {
+        let mut disk = self.0.disk();
+        let Some(disk) = disk.as_mut() else { return };
+        let moment = self.0.moment();
+        let changes = self.with(|broker| broker.changes(moment));
+        if changes.is_empty() {
+            return;
+        }
+        let outcome = disk.write(&changes, moment);
+        let failed = outcome.is_err();
+        if let Err(why) = outcome {
+            self.with(Broker::disk_failed);
+            if !self.0.disk_fails.load(Ordering::Relaxed) {
+                let error = crate::error_chain(&why);
+                error!(error, "cannot write sessions of services down; trying again");
+            }
+        }
+        self.0.disk_fails.store(failed, Ordering::Relaxed);
     }
 
     /// Hands a device's message to whoever subscribes to its topic. Never waits.
@@ -109,7 +204,7 @@ impl Services {
         if !word.retain && !is_wanted() {
             return;
         }
-        if self.0.feed.try_send(Said::from(word)).is_err() {
+        if self.0.feed.try_send(Fed::Said(Said::from(word))).is_err() {
             self.0.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -122,7 +217,7 @@ impl Services {
         let word = Word { topic, payload, properties: &[], qos: 0, retain: false };
         let why =
             |error: &dyn std::fmt::Display| format!("the hub's broker takes nothing now: {error}");
-        self.0.feed.try_send(Said::from(word)).map_err(|error| why(&error))
+        self.0.feed.try_send(Fed::Said(Said::from(word))).map_err(|error| why(&error))
     }
 
     /// Messages that services missed because the broker was behind.
@@ -152,6 +247,16 @@ impl Services {
     /// A connection came or went: something may be due sooner.
     pub(super) fn look_again(&self) {
         self.0.shared.is_due.notify_one();
+    }
+}
+
+impl Inner {
+    fn disk(&self) -> MutexGuard<'_, Option<Disk>> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { now: Instant::now(), time: self.clock.now() }
     }
 }
 
@@ -190,7 +295,7 @@ impl Said {
 }
 
 /// The thread: takes the feed, and does what is due, until nobody can say anything any more.
-fn run(shared: &Shared, mut queue: mpsc::Receiver<Said>) {
+fn run(shared: &Shared, mut queue: mpsc::Receiver<Fed>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let Ok(runtime) = runtime else {
         error!("the services' broker has no runtime");
@@ -213,8 +318,12 @@ fn run(shared: &Shared, mut queue: mpsc::Receiver<Said>) {
                     }
                     let now = Instant::now();
                     shared.with(|broker| {
-                        for said in batch.drain(..) {
-                            broker.publish_own(said.into_message(now), now);
+                        for fed in batch.drain(..) {
+                            match fed {
+                                Fed::Said(said) => broker.publish_own(said.into_message(now), now),
+                                // Nobody may wait for it any more.
+                                Fed::Mark(sender) => drop(sender.send(())),
+                            }
                         }
                     });
                 }

@@ -1,5 +1,10 @@
 //! MQTT: the webhook's JSON on a topic, of the hub's own broker (to whoever subscribes at that moment) or of another one
 //! (QoS 1: sent is what that broker acknowledged).
+//!
+//! Not by [`crate::link`], though that is a client too: a link is a standing one, with a session under one name, its secret
+//! in a file that is read anew, and an owner that polls. A message here has a connection and a name of its own, a clean
+//! session (in 3.1.1 every name would leave one at the broker otherwise) and a secret from the hub's own keys. To teach the
+//! link these three would cost more lines than the twenty that it would save.
 
 use std::sync::Arc;
 use std::time::Duration;

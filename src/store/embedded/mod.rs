@@ -41,6 +41,7 @@ pub(in crate::store) mod tests;
 pub(super) use self::feed::{Commit, FeedMarks, Folded};
 pub(super) use self::steps::count_steps;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -192,7 +193,7 @@ impl Store for EmbeddedStore {
     fn replay(
         &self,
         after: CommitSeq,
-        each: &mut dyn FnMut(CommitSeq, &[Measurement]),
+        each: &mut dyn FnMut(CommitSeq, &[Measurement]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         self.shared.replay(after, each)
     }

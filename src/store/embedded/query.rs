@@ -1,6 +1,7 @@
 //! Questions about one series, and the replay of commits.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
@@ -161,17 +162,19 @@ impl Shared {
         Ok(Steps { tier, buckets: shown.map(bucket).collect() })
     }
 
-    /// Every commit after `after` that is not sealed. One row at a time: whoever takes long over one keeps no snapshot
+    /// Every commit after `after` that is not sealed, until `each` has had enough. One row at a time: whoever takes long over one keeps no snapshot
     /// of the file open.
     pub(super) fn replay(
         &self,
         after: CommitSeq,
-        each: &mut dyn FnMut(CommitSeq, &[Measurement]),
+        each: &mut dyn FnMut(CommitSeq, &[Measurement]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         let mut after = i64::try_from(after.0).unwrap_or(i64::MAX);
         while let Some((seq, data)) = self.readers.read(|conn| next_row(conn, after))? {
             let readings = row::decode(&data).map_err(|d| d.of(format!("of commit {seq}")))?;
-            each(CommitSeq(seq as u64), &readings);
+            if each(CommitSeq(seq as u64), &readings).is_break() {
+                break;
+            }
             after = seq;
         }
         Ok(())

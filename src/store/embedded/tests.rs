@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, mpsc};
@@ -184,6 +185,7 @@ impl Model {
             assert!(next.is_none_or(|next| next == seq.0), "a commit is missing before {seq:?}");
             next = Some(seq.0 + 1);
             assert_eq!(bits(batch), bits(&self.commits[seq.0 as usize - 1]));
+            ControlFlow::Continue(())
         };
         store.replay(CommitSeq(0), &mut each).unwrap();
         let end = self.commits.len() as u64 + 1;

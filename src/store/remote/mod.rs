@@ -23,6 +23,7 @@ mod lines;
 mod tests;
 mod victoriametrics;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -320,7 +321,7 @@ impl Store for RemoteStore {
     fn replay(
         &self,
         after: CommitSeq,
-        each: &mut dyn FnMut(CommitSeq, &[Measurement]),
+        each: &mut dyn FnMut(CommitSeq, &[Measurement]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         self.local().replay(after, each)
     }

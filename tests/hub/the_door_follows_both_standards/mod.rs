@@ -1,15 +1,12 @@
 //! The normative statements of MQTT 3.1.1 and 5 that the door claims, row by row: as a service, as a device where it
 //! applies, and at mosquitto, the broker that people compare us with.
 //!
-//! A row that is marked as a gap must fail: one that passes unexpectedly is an error too, so the list of what is left out
-//! stays true. `cargo test --test hub -- standards --nocapture` prints the table.
+//! A row that is marked as a gap must fail: one that passes unexpectedly is an error too, at mosquitto as well, so the list
+//! of what is left out stays true. `cargo test --test hub -- standards --nocapture` prints the table.
 
 mod script;
 mod wire;
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use script::{Row, Side, Stage};
@@ -17,60 +14,17 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::support::device::Level;
+use crate::support::mosquitto::Mosquitto;
 use crate::support::process::secret_of;
 use crate::support::{Town, devices};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mqtt/statements.txt");
 
+/// How the reason of a gap begins that chance may close.
+const BY_CHANCE: &str = "mostly: ";
+
 /// Rows that run at once: each is a few clients, and most of its time is waiting.
 const AT_ONCE: usize = 32;
-
-/// Debian's mosquitto, open to everybody, on a port of its own.
-struct Mosquitto {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Mosquitto {
-    fn start() -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = port.local_addr().expect("an address");
-        drop(port);
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = folder.path().join("mosquitto.conf");
-        let config = format!(
-            "listener {} 127.0.0.1\nallow_anonymous true\npersistence false\n",
-            address.port()
-        );
-        std::fs::write(&file, config).expect("a file");
-        let tool = ["/usr/sbin/mosquitto", "mosquitto"].into_iter().find(|tool| {
-            let version = Command::new(tool).arg("-h").stdout(Stdio::null()).status();
-            version.is_ok()
-        });
-        let mut child = Command::new(tool.expect("mosquitto is installed: run `make deps`"))
-            .arg("-v")
-            .arg("-c")
-            .arg(&file)
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("mosquitto starts");
-        let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
-        let is_up = lines.by_ref().any(|line| line.is_ok_and(|line| line.contains("running")));
-        assert!(is_up, "mosquitto runs");
-        // What else it prints must not fill the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Mosquitto { child, address }
-    }
-}
-
-impl Drop for Mosquitto {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 struct Outcome {
     row: Arc<Row>,
@@ -90,12 +44,15 @@ impl Outcome {
         .next()
     }
 
-    /// What is wrong with it, if the hub is to blame.
+    /// What is wrong with it, or with what the table says of it.
     fn fault(&self) -> Option<String> {
         let name = format!("{:?} {:?} {}", self.level, self.side, self.row.what);
         match (&self.result, self.gap(), self.side) {
-            // What another release of it does is not our fault.
-            (_, _, Side::Mosquitto) | (Ok(()), None, _) | (Err(_), Some(_), _) => None,
+            (Ok(()), None, _) | (Err(_), Some(_), _) => None,
+            // That another release of it, or a busy machine, fails a row is not our fault.
+            (Err(_), None, Side::Mosquitto) => None,
+            // It looks every few seconds, so it may be right by chance.
+            (Ok(()), Some(gap), _) if gap.starts_with(BY_CHANCE) => None,
             (Ok(()), Some(gap), _) => Some(format!("{name}: passes, but is listed as: {gap}")),
             (Err(why), None, _) => Some(format!("{name}: {why}")),
         }
@@ -108,6 +65,7 @@ async fn every_statement_that_the_door_claims_holds() {
     let only = std::env::var("ROW").unwrap_or_default();
     let rows = script::rows(&text).into_iter().filter(|row| row.what.contains(&only));
     let rows: Vec<_> = rows.map(Arc::new).collect();
+    assert!(!rows.is_empty(), "no row of the table has `{only}` in it");
     let town = Town::new("");
     let arguments = ["service", "put", "svc-c", "--publish", "c/#", "--subscribe", "c/#"];
     let arguments = [&arguments[..], &["--subscribe", "devices/#"]].concat();
@@ -116,7 +74,7 @@ async fn every_statement_that_the_door_claims_holds() {
     let secret = String::from_utf8(output.stdout).expect("text").trim().to_owned();
     let hub = town.home.start();
     hub.import_devices("probe", &devices(2 * rows.len())).await;
-    let mosquitto = Mosquitto::start();
+    let mosquitto = Mosquitto::start().await;
     let room = Arc::new(Semaphore::new(AT_ONCE));
     let mut running = JoinSet::new();
     for (index, row) in rows.iter().enumerate() {

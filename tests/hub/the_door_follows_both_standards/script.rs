@@ -198,8 +198,7 @@ impl Client {
             "drop" => {
                 use tokio::io::AsyncWriteExt;
                 self.device.stream.shutdown().await.map_err(|e| e.to_string())?;
-                // Until the server has seen it.
-                while let Ok(Some(_)) = timeout(PATIENCE, self.device.read_packet()).await {}
+                self.until_closed().await;
                 return Ok(());
             }
             "closed" => return self.closed(&words).await,
@@ -268,8 +267,18 @@ impl Client {
                 }
                 _ => Ok(()),
             },
+            // A client that comes back before would be another matter: it takes over.
+            "disconnect" => {
+                self.until_closed().await;
+                Ok(())
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Until the server has seen the end, and has closed its side.
+    async fn until_closed(&mut self) {
+        while let Ok(Some(_)) = timeout(PATIENCE, self.device.read_packet()).await {}
     }
 
     async fn next(&mut self) -> Result<Option<Vec<u8>>, String> {

@@ -27,15 +27,17 @@ pub(in super::super) struct Message {
 
 /// A message on its way to one subscriber.
 #[derive(Debug, Clone)]
-pub(super) struct Delivery {
-    pub(super) message: Arc<Message>,
+pub(in super::super) struct Delivery {
+    pub(in super::super) message: Arc<Message>,
     /// The lesser of the message's and the subscription's.
-    pub(super) qos: u8,
-    pub(super) retain: bool,
+    pub(in super::super) qos: u8,
+    pub(in super::super) retain: bool,
     /// The identifiers of the subscriptions that it matches.
-    pub(super) identifiers: Vec<u32>,
+    pub(in super::super) identifiers: Vec<u32>,
     /// The group that it goes to one of.
-    pub(super) share: Option<Arc<str>>,
+    pub(in super::super) share: Option<Arc<str>>,
+    /// Its number on disk, which grows; 0 where it has none yet.
+    pub(in super::super) row: i64,
 }
 
 impl Message {

@@ -5,13 +5,16 @@
 //! and looks. [`super::services::Services`] holds it behind one lock, which nobody keeps across a wait: an actor with a
 //! queue per direction would be a copy more for each message, and a bound more to get wrong.
 //!
-//! Never here: a socket, a device's session, a promise about the disk. Sessions and retained messages are in memory, within
-//! bounds; a restart forgets them.
+//! Never here: a socket, a device's session, a file. Sessions and retained messages are in memory, within bounds; what of
+//! them outlives the hub is told to whoever keeps it ([`keep`]).
 //!
 //! Why not rumqttd's router, which stood here before: of the table of statements in `tests/hub` it passed 138 to 142 rows of
 //! 211 (it raced), behind a second server on loopback ports, three threads and two more copies of every message. Its codec
 //! stays.
 
+#[cfg(test)]
+mod fuzz;
+mod keep;
 mod message;
 mod packets;
 mod retained;
@@ -26,14 +29,15 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-pub(super) use message::{Message, put_variable_integer, will_properties};
+pub(super) use keep::{Changes, Kept, Moment};
+pub(super) use message::{Delivery, Message, put_variable_integer, will_properties};
 pub(super) use session::Will;
 
 use super::frame::Version;
 use super::refusal::{Refusal, SecurityLog};
 use super::topics;
 use crate::registry::ServiceAccount;
-use message::{Delivery, after};
+use message::after;
 use retained::Retained;
 use session::{Ledger, Link, Session};
 use trie::{Match, Options, SessionId, Trie};
@@ -75,6 +79,10 @@ pub(super) struct Broker {
     /// Plain filters, and how many subscriptions name each.
     interest: HashMap<String, usize>,
     interest_has_changed: bool,
+    /// Clients whose sessions have ended, and are on disk.
+    ended: Vec<String>,
+    /// The disk is not as it was told.
+    is_unknown_to_disk: bool,
     log: Arc<SecurityLog>,
     last_number: u64,
     /// Kept for its room.
@@ -135,16 +143,19 @@ impl Broker {
             ledger: Ledger::default(),
             interest: HashMap::new(),
             interest_has_changed: false,
+            ended: Vec::new(),
+            is_unknown_to_disk: false,
             log,
             last_number: 0,
             found: Vec::new(),
         }
     }
 
-    /// Lets a service in. `connack` writes the first packet from whether its session was there; what waits follows.
+    /// Lets a service in. `connack` writes the first packet from whether its session was there; what waits follows. Where
+    /// there are too many sessions the one whose client is away longest ends.
     ///
     /// # Errors
-    /// When there is no room.
+    /// When too many are connected.
     pub(super) fn connect(
         &mut self,
         arrival: Arrival,
@@ -164,17 +175,18 @@ impl Broker {
         }
         let kept = self.by_client.get(&arrival.client).copied();
         if kept.is_none() && self.sessions.len() >= MAX_SESSIONS {
-            return Err(Refusal::TooManySessions);
+            self.displace(now)?;
         }
         self.last_number += 1;
         let number = self.last_number;
         let id = *self.by_client.entry(arrival.client.clone()).or_insert(number);
         let session = self.sessions.entry(id).or_default();
+        session.is_changed = true;
         let wake = Arc::new(Notify::new());
         session.client = arrival.client;
         session.expiry = arrival.expiry.min(LONGEST_EXPIRY);
         session.will = arrival.will;
-        (session.ends_at, session.will_at) = (None, None);
+        (session.away_since, session.ends_at, session.will_at) = (None, None, None);
         session.link = Some(Link {
             number,
             version: arrival.version,
@@ -187,6 +199,7 @@ impl Broker {
         });
         wake.notify_one();
         self.pump(id, now);
+        self.make_room(now);
         Ok((LinkId { session: id, number }, wake))
     }
 
@@ -194,6 +207,7 @@ impl Broker {
     pub(super) fn part(&mut self, link: LinkId, parting: Parting, now: Instant) {
         if self.session(link).is_ok() {
             self.unlink(link.session, parting, now);
+            self.make_room(now);
         }
     }
 
@@ -214,6 +228,7 @@ impl Broker {
         if !published.has_room {
             self.ledger.dropped += 1;
         }
+        self.make_room(now);
     }
 
     /// Does what is due: delayed wills, sessions that end.
@@ -230,6 +245,7 @@ impl Broker {
                 self.do_will(will, now);
             }
         }
+        self.make_room(now);
     }
 
     /// When the next thing is due.
@@ -250,9 +266,11 @@ impl Broker {
 
     fn session(&mut self, link: LinkId) -> Result<&mut Session, Refusal> {
         let session = self.sessions.get_mut(&link.session);
-        session
+        let session = session
             .filter(|session| session.link.as_ref().is_some_and(|own| own.number == link.number))
-            .ok_or(Refusal::TakenOver)
+            .ok_or(Refusal::TakenOver)?;
+        session.is_changed = true;
+        Ok(session)
     }
 
     /// Whether a kept session asks for nothing that its account may not hear any more; else what waits in it is not for its
@@ -278,6 +296,7 @@ impl Broker {
         if session.expiry == 0 {
             return self.end(id, now);
         }
+        session.away_since = Some(now);
         session.ends_at = after(now, session.expiry);
         match session.will.take_if(|will| will.delay == 0) {
             None => {
@@ -291,6 +310,9 @@ impl Broker {
     fn end(&mut self, id: SessionId, now: Instant) {
         let Some(mut session) = self.sessions.remove(&id) else { return };
         self.by_client.remove(&session.client);
+        if session.is_stored() {
+            self.ended.push(session.client.clone());
+        }
         for filter in session.subscriptions.keys() {
             self.subscriptions.remove(filter, id);
             self.forget_interest(filter);
@@ -300,6 +322,50 @@ impl Broker {
             self.share_again(orphan, now);
         }
         self.do_will(will, now);
+    }
+
+    /// Ends the session whose client is away longest, so that there is room for another.
+    fn displace(&mut self, now: Instant) -> Result<(), Refusal> {
+        let longest = self.longest_away(|_| true).ok_or(Refusal::TooManySessions)?;
+        let client = self.sessions.get(&longest).map(|session| session.client.as_str());
+        self.log.refused(client.unwrap_or_default(), &Refusal::TooManySessions);
+        self.end(longest, now);
+        Ok(())
+    }
+
+    /// When all queues together hold too much, something goes: first what waits for those who are away longest, then what
+    /// was under way to them, with their sessions (a packet identifier that is free again could pass for the old message),
+    /// and only then the oldest of the connected client that lets the most wait.
+    ///
+    /// Called behind each whole event, never within one: what it ends may publish wills.
+    fn make_room(&mut self, now: Instant) {
+        while self.ledger.is_over() {
+            let heaviest = |(id, session): (&SessionId, &Session)| (session.waiting_bytes(), *id);
+            if let Some(id) = self.longest_away(|session| session.waiting_bytes() > 0) {
+                self.shrink(id);
+            } else if let Some(id) = self.longest_away(Session::holds_any) {
+                self.ledger.dropped += 1;
+                self.end(id, now);
+            } else if let Some((1.., id)) = self.sessions.iter().map(heaviest).max() {
+                self.shrink(id);
+            } else {
+                // All is under way, which has bounds of its own.
+                return;
+            }
+        }
+    }
+
+    fn shrink(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.shrink(&mut self.ledger);
+        }
+    }
+
+    /// Of the sessions without a connection that are so, the one that has none for the longest time.
+    fn longest_away(&self, is_wanted: impl Fn(&Session) -> bool) -> Option<SessionId> {
+        let away = self.sessions.iter().filter(|(_, session)| is_wanted(session));
+        let away = away.filter_map(|(id, session)| Some((session.away_since?, *id)));
+        away.min().map(|(_, id)| id)
     }
 
     /// What a member of a group left behind goes to another.
@@ -356,7 +422,8 @@ impl Broker {
                 continue;
             }
             let (message, identifiers) = (Arc::clone(message), identifier.into_iter().collect());
-            deliveries.push((session, Delivery { message, qos, retain, identifiers, share }));
+            let delivery = Delivery { message, qos, retain, identifiers, share, row: 0 };
+            deliveries.push((session, delivery));
         }
         self.found = found;
         let has_subscriber = !deliveries.is_empty();
@@ -387,6 +454,7 @@ impl Broker {
                 retain: true,
                 identifiers: identifier.into_iter().collect(),
                 share: None,
+                row: 0,
             };
             session.send(delivery, now, &mut self.ledger);
         }

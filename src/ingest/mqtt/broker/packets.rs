@@ -104,6 +104,7 @@ impl Broker {
         };
         let message = Arc::new(message.with_properties(publish.properties, now));
         let published = self.publish(Some(link.session), &message, now);
+        self.make_room(now);
         let code = match published {
             Published { has_room: false, .. } => QUOTA_EXCEEDED,
             Published { has_subscriber: false, .. } => NO_MATCHING_SUBSCRIBERS,

@@ -1,6 +1,6 @@
 //! The last message of every topic that was published to be kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,8 @@ const SWEEP: Duration = Duration::from_secs(10);
 pub(super) struct Retained {
     by_topic: BTreeMap<Box<str>, Arc<Message>>,
     bytes: usize,
+    /// Topics that are not on disk as they are here.
+    changed: HashSet<Box<str>>,
     swept_at: Option<Instant>,
 }
 
@@ -33,6 +35,7 @@ impl Retained {
     pub(super) fn put(&mut self, message: &Arc<Message>, now: Instant) -> bool {
         if let Some(former) = self.by_topic.remove(&message.topic) {
             self.bytes -= former.size();
+            self.changed.insert(former.topic.clone());
         }
         if message.payload.is_empty() {
             return true;
@@ -44,6 +47,7 @@ impl Retained {
             }
         }
         self.bytes += message.size();
+        self.changed.insert(message.topic.clone());
         self.by_topic.insert(message.topic.clone(), Arc::clone(message));
         true
     }
@@ -66,6 +70,25 @@ impl Retained {
             .map(|(_, message)| message)
     }
 
+    /// Counts again what is counted.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        let bytes: usize = self.by_topic.values().map(|message| message.size()).sum();
+        assert_eq!(self.bytes, bytes, "what is retained");
+        assert!(bytes <= MAX_BYTES && self.by_topic.len() <= MAX_MESSAGES);
+    }
+
+    /// What has changed since this was last asked.
+    pub(super) fn changes(&mut self) -> Vec<(Box<str>, Option<Arc<Message>>)> {
+        let changed = std::mem::take(&mut self.changed).into_iter();
+        changed.map(|topic| (topic.clone(), self.by_topic.get(&topic).cloned())).collect()
+    }
+
+    /// Nothing of it is on disk.
+    pub(super) fn all_changed(&mut self) {
+        self.changed = self.by_topic.keys().cloned().collect();
+    }
+
     fn has_room_for(&self, message: &Message) -> bool {
         self.by_topic.len() < MAX_MESSAGES && self.bytes + message.size() <= MAX_BYTES
     }
@@ -75,6 +98,8 @@ impl Retained {
             return;
         }
         self.swept_at = Some(now);
+        let void = self.by_topic.values().filter(|message| message.has_expired(now));
+        self.changed.extend(void.map(|message| message.topic.clone()));
         self.by_topic.retain(|_, message| !message.has_expired(now));
         self.bytes = self.by_topic.values().map(|message| message.size()).sum();
     }

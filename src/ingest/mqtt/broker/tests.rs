@@ -1,12 +1,16 @@
 //! The broker alone: events in, bytes out, time by hand. What the standards say stands in `tests/hub`; here are the bounds.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::super::frame;
+use super::super::kept::Disk;
 use super::*;
 use crate::clock::Clock;
+use crate::model::Timestamp;
 
 /// A broker, its time, and what it does with whole packets.
 struct Bench {
@@ -43,6 +47,37 @@ impl Bench {
 
     fn connect(&mut self, client: &str, expiry: u32, window: u16) -> LinkId {
         self.try_connect(client, expiry, window).expect("there is room")
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { now: self.now, time: Timestamp::from_secs(1_000) }
+    }
+
+    fn keep(&mut self, disk: &mut Disk) {
+        let moment = self.moment();
+        let changes = self.broker.changes(moment);
+        disk.write(&changes, moment).expect("written");
+    }
+
+    /// Another broker, with what this one's disk has.
+    fn restarted(&self, disk: &Disk) -> Bench {
+        let mut bench = Bench { now: self.now, ..Bench::new() };
+        let (sessions, retained) = disk.read(self.moment()).expect("read");
+        bench.broker.take_up(sessions, retained, self.moment());
+        bench.broker.check();
+        bench
+    }
+
+    /// What is kept of every client.
+    fn summary(&self) -> BTreeMap<String, String> {
+        let kept = self.broker.sessions.values().filter(|session| session.expiry > 0);
+        let of = |session: &Session| {
+            let subscriptions: BTreeMap<_, _> = session.subscriptions.iter().collect();
+            let unreleased: BTreeSet<_> = session.unreleased.iter().collect();
+            let (waits, way) = (session.waiting(), session.under_way());
+            format!("{subscriptions:?} {unreleased:?} {waits:?} {way:?} {}", session.last_id())
+        };
+        kept.map(|session| (session.client.clone(), of(session))).collect()
     }
 
     fn send(&mut self, link: LinkId, packet: &[u8]) -> Result<Option<Parting>, Refusal> {
@@ -151,16 +186,111 @@ fn all_that_is_retained_comes_however_much_it_is() {
 #[test]
 fn sessions_are_bounded_and_end_in_time() {
     let mut bench = Bench::new();
+    let begin = bench.now;
     for n in 0..MAX_SESSIONS {
-        let link = bench.connect(&format!("c{n}"), 10, 10);
+        let link = bench.connect(&format!("c{n}"), 100, 10);
         bench.broker.part(link, Parting::Lost, bench.now);
+        bench.now += Duration::from_millis(1);
     }
-    assert_eq!(bench.try_connect("one-more", 10, 10), Err(Refusal::TooManySessions));
-    assert_eq!(bench.broker.deadline(), Some(bench.now + Duration::from_secs(10)));
-    bench.now += Duration::from_secs(10);
+    assert_eq!(bench.broker.deadline(), Some(begin + Duration::from_secs(100)));
+    bench.now += Duration::from_secs(100);
     bench.broker.tick(bench.now);
     assert_eq!(bench.broker.deadline(), None);
-    bench.connect("one-more", 10, 10);
+    assert!(bench.broker.sessions.is_empty());
+}
+
+#[test]
+fn a_newcomer_takes_the_place_of_who_is_away_longest() {
+    let mut bench = Bench::new();
+    let stays = bench.connect("stays", 100, 10);
+    let kept = |n: usize| format!("c{n}");
+    for n in 1..MAX_SESSIONS {
+        let link = bench.connect(&kept(n), 100, 10);
+        bench.broker.part(link, Parting::Lost, bench.now);
+        bench.now += Duration::from_millis(1);
+    }
+    // Who was back is not away longest any more.
+    let back = bench.connect(&kept(1), 100, 10);
+    bench.broker.part(back, Parting::Lost, bench.now);
+    bench.connect("one-more", 0, 10);
+    assert_eq!(bench.broker.sessions.len(), MAX_SESSIONS);
+    let is_there = |bench: &Bench, client: &str| bench.broker.by_client.contains_key(client);
+    assert!(!is_there(&bench, &kept(2)) && is_there(&bench, &kept(1)));
+    assert!(is_there(&bench, &kept(3)) && is_there(&bench, "one-more"));
+    assert_eq!(bench.send(stays, &[0xC0, 0]), Ok(None), "who is there is left alone");
+    let counted = bench.broker.log.counts().find(|(reason, _)| *reason == "too_many_sessions");
+    assert_eq!(counted, Some(("too_many_sessions", 1)));
+}
+
+/// Away clients that leave no room, 8 MiB each; each has a topic of its own.
+fn fill_with_away(bench: &mut Bench) {
+    for n in 0..16 {
+        let (client, topic) = (format!("away-{n:02}"), format!("away/{n:02}"));
+        let link = bench.connect(&client, 100, 10);
+        bench.subscribe(link, &topic, 1);
+        bench.broker.part(link, Parting::Lost, bench.now);
+        bench.now += Duration::from_millis(1);
+        for _ in 0..8 {
+            bench.publish(&topic, 1, vec![n; 1024 * 1024 - 200]);
+        }
+    }
+    assert_eq!(bench.broker.dropped(), 0);
+}
+
+#[test]
+fn what_waits_for_the_away_goes_before_what_waits_for_the_connected() {
+    let mut bench = Bench::new();
+    fill_with_away(&mut bench);
+    // It reads later: more than is sent ahead of its acknowledgements waits.
+    let link = bench.connect("there", 100, 1);
+    bench.subscribe(link, "t", 1);
+    for n in 0..8 {
+        bench.publish("t", 1, vec![n; 1024 * 1024 - 200]);
+    }
+    assert!(!bench.broker.ledger.is_over());
+    assert_eq!(bench.read_all(link), [0, 1, 2, 3, 4, 5, 6, 7]);
+    // The one that was away longest has lost its messages, the next one none.
+    let lost = bench.broker.dropped();
+    assert!((7..=8).contains(&lost), "{lost}");
+    let first = bench.connect("away-00", 100, 10);
+    assert_eq!(bench.read_all(first).len() as u64, 8 - lost);
+    let second = bench.connect("away-01", 100, 10);
+    assert_eq!(bench.read_all(second), [1; 8]);
+}
+
+#[test]
+fn what_is_under_way_to_the_away_goes_too_and_a_reader_does_not_pay_for_who_does_not_read() {
+    let mut bench = Bench::new();
+    for n in 0..40 {
+        let link = bench.connect(&format!("away-{n}"), 100, 10);
+        bench.subscribe(link, &format!("a/{n}"), 1);
+        for _ in 0..4 {
+            bench.publish(&format!("a/{n}"), 1, vec![0; 1024 * 1024 - 200]);
+            bench.broker.take_out(link, bench.now).expect("connected");
+        }
+        bench.broker.part(link, Parting::Lost, bench.now);
+        bench.now += Duration::from_millis(1);
+    }
+    assert!(!bench.broker.ledger.is_over());
+    assert_eq!(bench.broker.sessions.len(), 32, "four megabytes each are under way");
+
+    let mut bench = Bench::new();
+    for n in 0..20 {
+        let link = bench.connect(&format!("slow-{n}"), 0, 1);
+        bench.subscribe(link, "slow", 1);
+    }
+    let reader = bench.connect("reader", 0, 10);
+    bench.subscribe(reader, "fast", 1);
+    for _ in 0..9 {
+        bench.publish("slow", 1, vec![0; 1024 * 1024 - 200]);
+    }
+    let before = bench.broker.dropped();
+    assert!(before > 0 && !bench.broker.ledger.is_over());
+    for n in 0..9 {
+        bench.publish("fast", 1, vec![n; 1024 * 1024 - 200]);
+        assert_eq!(bench.read_all(reader), [n]);
+    }
+    assert!(bench.broker.dropped() > before, "of those who do not read");
 }
 
 #[test]
@@ -175,6 +305,82 @@ fn a_session_whose_grants_are_gone_begins_anew() {
     bench.publish("t/secret", 1, vec![2]);
     assert!(bench.read_all(link).is_empty());
     assert_eq!(bench.broker.changed_interest(), Some(vec![]));
+}
+
+#[test]
+fn a_session_goes_on_after_a_restart() {
+    let mut disk = Disk::open(Path::new(":memory:")).expect("a file");
+    let mut bench = Bench::new();
+    let link = bench.connect("a", 100, 2);
+    bench.subscribe(link, "t", 2);
+    for n in 1..=4 {
+        bench.publish("t", 2, vec![n]);
+    }
+    let sent = bench.broker.take_out(link, bench.now).expect("connected");
+    assert!(!sent.is_empty());
+    // The first one is received and not done, the second one is under way, two wait.
+    assert_eq!(bench.send(link, &[0x50, 2, 0, 1]), Ok(None));
+    let message = Message {
+        topic: "state".into(),
+        payload: vec![9].into(),
+        properties: Box::default(),
+        qos: 1,
+        retain: true,
+        expires_at: None,
+    };
+    bench.broker.publish_own(message, bench.now);
+    let other = bench.connect("gone", 100, 2);
+    bench.subscribe(other, "t", 1);
+    bench.keep(&mut disk);
+    bench.broker.part(link, Parting::Lost, bench.now);
+    bench.publish("t", 1, vec![5]);
+    let goodbye = Parting::Goodbye { with_will: false, expiry: Some(0) };
+    bench.broker.part(other, goodbye, bench.now);
+    bench.keep(&mut disk);
+    assert!(bench.broker.changes(bench.moment()).is_empty());
+
+    let mut after = bench.restarted(&disk);
+    assert_eq!(after.summary(), bench.summary());
+    assert_eq!(after.broker.changed_interest(), Some(vec!["t".into()]));
+    let link = after.connect("a", 100, 10);
+    let out = after.broker.take_out(link, after.now).expect("connected");
+    let publish = |first, id, payload| vec![first, 7, 0, 1, b't', 0, id, 0, payload];
+    let expected = [
+        vec![0x62, 2, 0, 1],
+        publish(0x3C, 2, 2),
+        publish(0x34, 3, 3),
+        publish(0x34, 4, 4),
+        publish(0x32, 5, 5),
+    ];
+    assert_eq!(out, expected.concat(), "the release, the repetition, and what waited");
+    after.subscribe(link, "state", 0);
+    let out = after.broker.take_out(link, after.now).expect("connected");
+    assert!(out.ends_with(&[0, 9]), "what was retained: {out:?}");
+
+    bench.now += Duration::from_secs(100);
+    let late = Moment { now: bench.now, time: Timestamp::from_secs(1_100) };
+    let (sessions, retained) = disk.read(late).expect("read");
+    let mut broker = Bench::new().broker;
+    broker.take_up(sessions, retained, late);
+    assert!(broker.sessions.is_empty(), "its time is over");
+    disk.write(&broker.changes(late), late).expect("written");
+    assert!(disk.read(late).expect("read").0.is_empty());
+}
+
+#[test]
+fn a_disk_that_failed_is_told_everything() {
+    let mut bench = Bench::new();
+    let link = bench.connect("a", 100, 2);
+    bench.subscribe(link, "t", 1);
+    bench.broker.part(link, Parting::Lost, bench.now);
+    bench.publish("t", 1, vec![1]);
+    let mut disk = Disk::open(Path::new(":memory:")).expect("a file");
+    bench.keep(&mut disk);
+    bench.publish("t", 1, vec![2]);
+    assert!(!bench.broker.changes(bench.moment()).is_empty());
+    bench.broker.disk_failed();
+    bench.keep(&mut disk);
+    assert_eq!(bench.restarted(&disk).summary(), bench.summary());
 }
 
 #[test]
@@ -200,6 +406,7 @@ enum Event {
     Acknowledge(usize, u8, u16),
     Read(usize),
     Wait(u64),
+    Keep,
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -212,6 +419,7 @@ fn event() -> impl Strategy<Value = Event> {
         8 => (client.clone(), 4..8_u8, 1..6_u16).prop_map(|(c, k, i)| Event::Acknowledge(c, k, i)),
         3 => client.prop_map(Event::Read),
         1 => (0..3_u64).prop_map(Event::Wait),
+        1 => Just(Event::Keep),
     ]
 }
 
@@ -221,6 +429,7 @@ proptest! {
     fn nothing_that_happens_breaks_the_books(events in proptest::collection::vec(event(), 1..60)) {
         let mut bench = Bench::new();
         let mut links = [None; 3];
+        let mut disk = Disk::open(Path::new(":memory:")).expect("a file");
         for event in events {
             match event {
                 Event::Connect(client, expiry, window) => {
@@ -241,11 +450,16 @@ proptest! {
                 Event::Read(client) => if let Some(link) = links[client] {
                     bench.broker.take_out(link, bench.now).expect("connected");
                 },
+                Event::Keep => {
+                    bench.keep(&mut disk);
+                    prop_assert_eq!(bench.restarted(&disk).summary(), bench.summary());
+                }
                 Event::Wait(seconds) => {
                     bench.now += Duration::from_secs(seconds);
                     bench.broker.tick(bench.now);
                 }
             }
+            bench.broker.check();
         }
         for link in links.into_iter().flatten() {
             bench.broker.part(link, Parting::Lost, bench.now);

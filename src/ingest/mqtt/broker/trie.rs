@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::super::topics;
 
 /// A session's number.
@@ -12,7 +14,7 @@ pub(super) type SessionId = u64;
 pub(super) const MAX_LEVELS: usize = 64;
 
 /// What a subscription asks for (MQTT 5, section 3.8.3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Options {
     pub(super) qos: u8,
     pub(super) no_local: bool,
@@ -52,6 +54,11 @@ pub(super) struct Match {
 }
 
 impl Trie {
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Adds a subscription to a filter as it is written, or replaces it [MQTT-3.8.4-3].
     pub(super) fn insert(&mut self, path: &str, session: SessionId, options: Options) {
         let (share, filter) = topics::share(path);
