@@ -15,7 +15,7 @@ const PARTS = [
   ["chart", /^trend-plot/],
   ["wall", /^wall/],
   ["pages", /^(Page|pages-|\w+Page-|remote|when-|hub-)/],
-  ["rooms", /^(CaseRoom|OverdueWall|GateDialog|Detail|AssetList|HelpDialog|EmptyTown|ProfilesNotice|words|Due|BulkBar|outbox|photo|TroubleBadge)/],
+  ["rooms", /^(CaseRoom|OverdueWall|GateDialog|Detail|AssetList|HelpDialog|EmptyTown|words|Due|BulkBar|outbox|photo|TroubleBadge)/],
 ];
 const folder = new URL("../dist/assets/", import.meta.url);
 const sums = { page: 0, english: 0, rooms: 0, chart: 0, map: 0, wall: 0, pages: 0 };
