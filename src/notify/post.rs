@@ -188,6 +188,7 @@ impl Post {
             if is_due {
                 work.sweep()?;
             }
+            work.settle_alarms()?;
             work.remind()?;
             work.compose(places)?;
             work.hand_out()
@@ -282,7 +283,10 @@ impl Post {
 
     /// Whether a step would do anything: asked ten times a second, so without a write lock.
     fn has_work(&mut self, now: Timestamp) -> Result<bool, NotifyError> {
-        if self.is_stale || self.swept_at.is_none_or(|at| now.since(at) >= SWEEP) {
+        if !self.alarms.is_empty()
+            || self.is_stale
+            || self.swept_at.is_none_or(|at| now.since(at) >= SWEEP)
+        {
             return Ok(true);
         }
         let Post { db, settings, state, .. } = self;

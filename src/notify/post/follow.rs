@@ -331,6 +331,21 @@ impl Work<'_> {
         }
     }
 
+    /// What came to wait before the disk took nothing more, and was told past it since, waits no longer.
+    pub(super) fn settle_alarms(&mut self) -> Result<(), NotifyError> {
+        let alarms = self.alarms;
+        for (&(lane, id), _) in alarms.iter().filter(|(_, alarm)| **alarm == Alarm::Told) {
+            let subject = Subject::Trouble(id);
+            let waiting = self.state.lanes[lane].pending.get(&subject);
+            let waiting = waiting.filter(|waiting| waiting.event == EventKind::SystemRaised);
+            if let Some(severity) = waiting.map(|waiting| waiting.severity) {
+                self.drop_pending(lane, subject)?;
+                self.put_told_trouble(lane, id, severity)?;
+            }
+        }
+        Ok(())
+    }
+
     fn hears(
         &self,
         lane: usize,

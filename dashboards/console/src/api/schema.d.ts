@@ -653,7 +653,7 @@ export interface paths {
         /**
          * What changes, as it changes.
          * @description Events: `hello {epoch,seq,at}`; `state [[asset,severity,acknowledged,freshness,state|null,grade],...]`; `alert` (an
-         *     Alert); `value [[asset,device,metric,value|null,grade,reason|null,observed_at_ms],...]`; `reload {reason}` (read the map
+         *     Alert); `trouble {id,code,severity,since,ended_at|null}` (of the hub itself: read the troubles again); `value [[asset,device,metric,value|null,grade,reason|null,observed_at_ms],...]`; `reload {reason}` (read the map
          *     and the alerts again); `beat {at}` every 10 s.
          */
         get: operations["get_v1_live"];
@@ -4697,32 +4697,32 @@ export interface components {
         };
         /** @description Something that is, or was, wrong with the hub itself. */
         Trouble: {
-            /** Format: int64 */
-            id: number;
             code: components["schemas"]["TroubleCode"];
-            /** @description Of what: an address, a channel, a file; empty when there is one only. */
-            subject: string;
-            severity: components["schemas"]["Severity"];
-            /**
-             * Format: date-time
-             * @description Since when it is so.
-             */
-            since: string;
-            /**
-             * Format: date-time
-             * @description When it had lasted long enough to be told.
-             */
-            raised_at: string;
             /**
              * Format: date-time
              * @description Since when all is well again; null while it is not.
              */
             ended_at: string | null;
             facts: components["schemas"]["TroubleFacts"];
-            /** @description What is wrong, in words. */
-            text: components["schemas"]["Label"];
+            /** Format: int64 */
+            id: number;
+            /**
+             * Format: date-time
+             * @description When it had lasted long enough to be told.
+             */
+            raised_at: string;
             /** @description What to do, and what the hub does by itself. */
             remedy: components["schemas"]["Label"];
+            severity: components["schemas"]["Severity"];
+            /**
+             * Format: date-time
+             * @description Since when it is so.
+             */
+            since: string;
+            /** @description Of what: an address, a channel, a file; empty when there is one only. */
+            subject: string;
+            /** @description What is wrong, in words. */
+            text: components["schemas"]["Label"];
         };
         /**
          * @description What can be wrong with the hub.
@@ -4731,41 +4731,40 @@ export interface components {
         TroubleCode: "part" | "disk" | "backup" | "broker" | "bridge" | "bridge_losing" | "engine" | "engine_overfull" | "engine_refuses" | "queue" | "bus" | "profile" | "channel" | "services" | "clock";
         /** @description A trouble of the hub itself as a message tells it. */
         TroubleEntry: {
-            /** @description `system.raised` or `system.returned`. */
-            event: string;
-            /**
-             * Format: int64
-             * @description Its number.
-             */
-            trouble: number;
             /** @description What is wrong. */
             code: components["schemas"]["TroubleCode"];
-            /** @description Of what: an address, a channel, a file; empty when there is one only. */
-            subject: string;
-            /** @description How bad it is. */
-            severity: string;
-            /** @description What is wrong, in words. */
-            text: Record<string, never>;
-            /** @description What to do, and what the hub does by itself. */
-            remedy: Record<string, never>;
-            /** @description What its place is called: the hub. */
-            place: Record<string, never>;
-            /** @description Numbers and causes. */
-            facts: Record<string, never>;
-            /**
-             * Format: date-time
-             * @description Since when it is so.
-             */
-            since: string;
             /**
              * Format: date-time
              * @description Since when all is well again.
              */
             ended_at?: string | null;
+            /** @description `system.raised` or `system.returned`. */
+            event: string;
+            /** @description Numbers and causes. */
+            facts: Record<string, never>;
+            /** @description What its place is called: the hub. */
+            place: Record<string, never>;
+            /** @description What to do, and what the hub does by itself. */
+            remedy: Record<string, never>;
+            /** @description How bad it is. */
+            severity: string;
+            /**
+             * Format: date-time
+             * @description Since when it is so.
+             */
+            since: string;
+            /** @description Of what: an address, a channel, a file; empty when there is one only. */
+            subject: string;
+            /** @description What is wrong, in words. */
+            text: Record<string, never>;
+            /**
+             * Format: int64
+             * @description Its number.
+             */
+            trouble: number;
         };
         /** @description Numbers and causes behind a trouble; what does not apply is absent. */
         TroubleFacts: {
-            why?: null | components["schemas"]["Label"];
             /**
              * Format: int64
              * @description What waits, or was given up, refused or missed.
@@ -4773,28 +4772,29 @@ export interface components {
             count?: number | null;
             /**
              * Format: int64
-             * @description The share that is free or taken, in percent.
-             */
-            share_percent?: number | null;
-            /**
-             * Format: int64
              * @description Bytes that are free.
              */
             free_bytes?: number | null;
             /**
              * Format: int64
+             * @description The share that is free or taken, in percent.
+             */
+            share_percent?: number | null;
+            /**
+             * Format: int64
              * @description Below so many free bytes no readings are taken.
              */
             stop_below_bytes?: number | null;
+            why?: components["schemas"]["Label"] | null;
         };
         /** @description What is wrong with the hub, or was. */
         Troubles: {
-            troubles: components["schemas"]["Trouble"][];
             /**
              * Format: int64
              * @description `before` of the next page; null when there is none.
              */
             next_before: number | null;
+            troubles: components["schemas"]["Trouble"][];
         };
         /** @description A payload that a profile could not decode. */
         Undecoded: {
