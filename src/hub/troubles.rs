@@ -119,10 +119,6 @@ pub(super) async fn watch(
     }
 }
 
-fn finding(code: Code, subject: &str, severity: Severity, facts: Facts) -> Finding {
-    Finding { code, subject: subject.to_owned(), severity, since: None, facts }
-}
-
 fn percent(part: u64, whole: u64) -> u64 {
     (u128::from(part) * 100 / u128::from(whole.max(1))) as u64
 }
@@ -136,7 +132,7 @@ impl Asked {
             add_engine(&mut look, &status, losses, now);
         }
         let mut bad = |code, subject: &str, severity, facts| {
-            look.bad.push(finding(code, subject, severity, facts));
+            look.bad.push(Finding::new(code, subject, severity, facts));
         };
         for refused in &self.profiles.load().refused {
             // The first line says what; the rest shows where in the file.
@@ -159,7 +155,7 @@ impl Asked {
             }
             let why = self.health.failure().filter(|_| part == "store");
             let facts = why.map_or_else(Facts::default, |why| Facts::because(&why));
-            look.bad.push(finding(Code::Part, part, Severity::Critical, facts));
+            look.bad.push(Finding::new(Code::Part, part, Severity::Critical, facts));
         }
         if let Some(view) = disk.filter(|view| view.state != DiskState::Ok) {
             let facts = Facts {
@@ -169,12 +165,12 @@ impl Asked {
                 ..Facts::default()
             };
             let severity = if is_full { Severity::Critical } else { Severity::Major };
-            look.bad.push(finding(Code::Disk, "", severity, facts));
+            look.bad.push(Finding::new(Code::Disk, "", severity, facts));
         }
         match self.backups.as_ref().map(Backups::view) {
             Some(view) if view.failure.is_some() => {
                 let facts = Facts::because(&view.failure.unwrap_or_default());
-                look.bad.push(finding(Code::Backup, "", Severity::Major, facts));
+                look.bad.push(Finding::new(Code::Backup, "", Severity::Major, facts));
             }
             // One is due or being made: after a start nobody knows how the last try ended.
             Some(view) if view.next_at.is_none_or(|at| at <= self.clock.now()) => {
@@ -187,7 +183,7 @@ impl Asked {
                 let share_percent = Some(percent(waiting as u64, size as u64));
                 let facts =
                     Facts { count: Some(waiting as u64), share_percent, ..Facts::default() };
-                look.bad.push(finding(Code::Queue, name, Severity::Major, facts));
+                look.bad.push(Finding::new(Code::Queue, name, Severity::Major, facts));
             }
         }
         match self.doubt.look() {
@@ -195,7 +191,7 @@ impl Asked {
             Some(None) => {}
             Some(Some(why)) => {
                 let facts = Facts::because(&why);
-                look.bad.push(finding(Code::Clock, "", Severity::Major, facts));
+                look.bad.push(Finding::new(Code::Clock, "", Severity::Major, facts));
             }
         }
     }
@@ -211,7 +207,7 @@ impl Asked {
         {
             if let Some((since, count)) = lost.look(count, now) {
                 let facts = Facts { why: problem.clone(), ..Facts::count(count) };
-                let one = finding(Code::BridgeLosing, &address, Severity::Major, facts);
+                let one = Finding::new(Code::BridgeLosing, &address, Severity::Major, facts);
                 look.bad.push(Finding { since: Some(since), ..one });
             }
             add_link(look, (Code::Bridge, &address), (connected, since), problem);
@@ -221,7 +217,7 @@ impl Asked {
                 (_, true) => {}
                 (Some(why), false) => {
                     let facts = Facts::because(&why.message);
-                    look.bad.push(finding(Code::Bus, &bus.endpoint, Severity::Major, facts));
+                    look.bad.push(Finding::new(Code::Bus, &bus.endpoint, Severity::Major, facts));
                 }
                 (None, false) => look.unknown.push((Code::Bus, Some(bus.endpoint))),
             }
@@ -239,7 +235,7 @@ fn add_link(
         Some(why) => {
             let facts = Facts { why: Some(why), ..Facts::default() };
             let since = (!connected).then_some(since);
-            look.bad.push(Finding { since, ..finding(code, address, Severity::Major, facts) });
+            look.bad.push(Finding { since, ..Finding::new(code, address, Severity::Major, facts) });
         }
         // Not tried yet.
         None if !connected => look.unknown.push((code, Some(address.to_owned()))),
@@ -256,7 +252,7 @@ fn add_engine(look: &mut Look, status: &RemoteStatus, losses: &mut AllLosses, no
                 why: Some(Label::same(&problem.why)),
                 ..Facts::count(status.queue_readings)
             };
-            let one = finding(Code::Engine, engine, Severity::Major, facts);
+            let one = Finding::new(Code::Engine, engine, Severity::Major, facts);
             look.bad.push(Finding { since: Some(problem.since), ..one });
         }
         // Something waits, and nothing was tried in this run.
@@ -266,13 +262,13 @@ fn add_engine(look: &mut Look, status: &RemoteStatus, losses: &mut AllLosses, no
         None => {}
     }
     if let Some((since, count)) = losses.folded.look(status.folded, now) {
-        let one = finding(Code::EngineOverfull, engine, Severity::Major, Facts::count(count));
+        let one = Finding::new(Code::EngineOverfull, engine, Severity::Major, Facts::count(count));
         look.bad.push(Finding { since: Some(since), ..one });
     }
     if let Some((since, count)) = losses.refused.look(status.refused, now) {
         let why = status.refusal.as_deref().map(Label::same);
         let facts = Facts { why, ..Facts::count(count) };
-        let one = finding(Code::EngineRefuses, engine, Severity::Major, facts);
+        let one = Finding::new(Code::EngineRefuses, engine, Severity::Major, facts);
         look.bad.push(Finding { since: Some(since), ..one });
     }
 }
@@ -286,7 +282,7 @@ fn add_channels(look: &mut Look, channels: Option<Vec<ChannelState>>) {
     for channel in channels.iter().filter(|channel| channel.failing) {
         let why = channel.last_error.as_deref().map(Label::same);
         let facts = Facts { why, ..Facts::default() };
-        look.bad.push(finding(Code::Channel, &channel.name, Severity::Major, facts));
+        look.bad.push(Finding::new(Code::Channel, &channel.name, Severity::Major, facts));
     }
 }
 

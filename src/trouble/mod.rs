@@ -15,6 +15,8 @@
 
 mod config;
 mod room;
+#[cfg(test)]
+mod sample;
 mod tables;
 mod watch;
 mod words;
@@ -164,6 +166,13 @@ pub struct Finding {
     pub since: Option<Timestamp>,
     /// Numbers and causes.
     pub facts: Facts,
+}
+
+impl Finding {
+    /// Of which its room does not know since when.
+    pub fn new(code: Code, subject: &str, severity: Severity, facts: Facts) -> Self {
+        Finding { code, subject: subject.to_owned(), severity, since: None, facts }
+    }
 }
 
 /// What a look at all rooms found.

@@ -125,30 +125,11 @@ fn log(Change { what, trouble }: &Change) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::clock::Clock;
     use crate::registry::Registry;
-    use crate::trouble::{Code, Facts, Finding, TroubleQuery, list};
-
-    const HOLDS: Holds =
-        Holds { raise_after: Duration::from_secs(30), end_after: Duration::from_secs(30) };
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_secs(1_790_000_000 + seconds)
-    }
-
-    fn broker(why: &str) -> Look {
-        let finding = Finding {
-            code: Code::Broker,
-            subject: "b:1883".to_owned(),
-            severity: Severity::Major,
-            since: None,
-            facts: Facts::because(why),
-        };
-        Look { bad: vec![finding], unknown: Vec::new() }
-    }
+    use crate::trouble::sample::{HOLDS, at, broker};
+    use crate::trouble::{TroubleQuery, list};
 
     fn events(db: &Connection) -> Vec<(i64, String)> {
         let mut rows = db.prepare("SELECT trouble, what FROM trouble_event ORDER BY seq").unwrap();

@@ -166,23 +166,10 @@ impl Open {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trouble::Facts;
-
-    const HOLDS: Holds =
-        Holds { raise_after: Duration::from_secs(30), end_after: Duration::from_secs(30) };
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_secs(1_790_000_000 + seconds)
-    }
-
-    fn bad(code: Code, subject: &str, severity: Severity, why: &str) -> Look {
-        let facts = Facts::because(why);
-        let finding = Finding { code, subject: subject.to_owned(), severity, since: None, facts };
-        Look { bad: vec![finding], unknown: Vec::new() }
-    }
+    use crate::trouble::sample::{HOLDS, at, bad, broker};
 
     fn away() -> Look {
-        bad(Code::Broker, "b:1883", Severity::Major, "refused")
+        broker("refused")
     }
 
     fn well() -> Look {
@@ -249,7 +236,7 @@ mod tests {
         let mut watch = new();
         steps(&mut watch, &away(), 0);
         steps(&mut watch, &away(), 30);
-        let other = bad(Code::Broker, "b:1883", Severity::Major, "timeout");
+        let other = broker("timeout");
         assert_eq!(steps(&mut watch, &other, 31), [(What::Changed, 1)]);
         let mut counted = other.clone();
         counted.bad[0].facts.count = Some(7);
